@@ -1,0 +1,104 @@
+// Package breaker is what Breakwater concludes: the state of every circuit
+// breaker, per proxy and service, and what is done to them.
+//
+// It asks Envoy through package envoy and tells Envoy through package xds. It
+// knows nothing of how its conclusions are served: package admin does that. Its
+// one invariant: a state that could not be seen is Unknown, never Closed.
+package breaker
+
+import "time"
+
+// State is the state of a circuit breaker.
+type State string
+
+// The states. Only Closed, Open and Unknown are concluded from Envoy's outlier
+// detection (layer 1).
+const (
+	Closed  State = "closed"
+	Open    State = "open"
+	Unknown State = "unknown"
+)
+
+// Breaker is one service's breaker over all proxies.
+type Breaker struct {
+	Service string
+	// State is the gravest of the proxies' states: Open, then Unknown, then Closed.
+	// It is Unknown if no proxy is connected.
+	State State
+	// Summary in words, such as "open on 2 of 12 proxies".
+	Summary string
+	// Proxies in ascending order of id.
+	Proxies []ProxyBreaker
+}
+
+// ProxyBreaker is one service's breaker in one proxy.
+type ProxyBreaker struct {
+	Proxy string
+	State State
+	// Cause of the state in words; never empty for Open and Unknown.
+	Cause string
+	// Since is when this state was first seen.
+	Since time.Time
+	// Until is when Envoy is expected to take the first host back: zero if unknown
+	// or not open. It is a bound: the time of ejection is when Breakwater saw it.
+	Until time.Time
+	// Hosts in ascending order of address; empty if unknown.
+	Hosts []Host
+	// EjectedHosts and TotalHosts are k and n of "k of n hosts ejected".
+	EjectedHosts, TotalHosts int
+	// Requests and Errors are Envoy's counts of attempts at the service and of those
+	// that failed (5xx, resets, timeouts, connect failures) since the cluster was
+	// created in that proxy.
+	Requests, Errors uint64
+	// Overloaded is true if a limit of the service is hit now.
+	Overloaded bool
+}
+
+// Host is one upstream host as one proxy sees it.
+type Host struct {
+	// Address is ip:port.
+	Address string
+	// Ejected by outlier detection.
+	Ejected bool
+	// Unhealthy by the active health check.
+	Unhealthy bool
+	// Requests and Errors as in ProxyBreaker.
+	Requests, Errors uint64
+}
+
+// ResetResult is what a reset did, proved by each proxy's own admin API.
+type ResetResult struct {
+	Service string
+	// Host is the one host that was reset, as ip:port; empty for all.
+	Host string
+	// Pushed is false if there was nothing to clear, so that nothing was sent.
+	Pushed bool
+	// Generation is the generation of the cluster (or of the host) that is now in force.
+	Generation uint64
+	// Proxies in ascending order of id.
+	Proxies []ProxyReset
+}
+
+// OK reports whether every proxy confirmed.
+func (r ResetResult) OK() bool {
+	for _, p := range r.Proxies {
+		if p.Error != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// ProxyReset is one proxy's part in a reset.
+type ProxyReset struct {
+	Proxy string
+	// Acknowledged is true if the proxy accepted the new generation.
+	Acknowledged bool
+	// Before and After are the addresses of the ejected hosts before and after, as
+	// Envoy's admin API reported them. A host in After was ejected again since.
+	Before, After []string
+	// Note says in words what Envoy reported.
+	Note string
+	// Error says why the reset could not be proved; empty if it was.
+	Error string
+}

@@ -1,0 +1,24 @@
+package envoy
+
+// Names that the bootstrap and the control plane have to agree on.
+const (
+	// XDSCluster is the static cluster through which Envoy reaches Breakwater.
+	XDSCluster = "breakwater-xds"
+	// GatewayName is the name of the listener and of its route table.
+	GatewayName = "gateway"
+	// MetadataKey is the key of Breakwater's struct in the node's metadata, and the
+	// namespace of its metadata on clusters and routes.
+	MetadataKey = "breakwater"
+	// MetadataAdminPort is the field of that struct with the port of the proxy's admin
+	// API. Its host is the address from which the proxy reached Breakwater: a node can
+	// not name another.
+	MetadataAdminPort = "admin_port"
+	// LimitsLayer is the RTDS layer of the services' limits, the same for all proxies.
+	LimitsLayer = "breakwater-limits"
+)
+
+// OperatorLayer is the name of the RTDS layer of one proxy's operator states.
+func OperatorLayer(nodeID string) string { return "breakwater-operator/" + nodeID }
+
+// BreakerLayer is the name of the RTDS layer of one proxy's breaker states.
+func BreakerLayer(nodeID string) string { return "breakwater-breaker/" + nodeID }
