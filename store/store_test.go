@@ -1,0 +1,279 @@
+package store_test
+
+import (
+	"bufio"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/store"
+)
+
+// holdLockEnv makes the test binary hold the lock of that directory until its
+// standard input ends.
+const holdLockEnv = "BREAKWATER_TEST_HOLD_LOCK"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(holdLockEnv); dir != "" {
+		os.Exit(holdLock(dir))
+	}
+	os.Exit(m.Run())
+}
+
+func holdLock(dir string) int {
+	if _, err := store.Open(dir, nil); err != nil {
+		os.Stdout.WriteString(err.Error() + "\n")
+		return 1
+	}
+	os.Stdout.WriteString("locked\n")
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	return 0
+}
+
+func open(t *testing.T, dir string) *store.Dir {
+	t.Helper()
+	d, err := store.Open(dir, nil)
+	if err != nil {
+		t.Fatalf("Open(%q): %v", dir, err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+// eachKind runs test on a store in memory and on one in a directory.
+func eachKind(t *testing.T, test func(t *testing.T, d *store.Dir)) {
+	t.Run("memory", func(t *testing.T) { test(t, open(t, "")) })
+	t.Run("directory", func(t *testing.T) { test(t, open(t, t.TempDir())) })
+}
+
+type doc struct{ A, B int }
+
+func TestSaveAndLoad(t *testing.T) {
+	eachKind(t, func(t *testing.T, d *store.Dir) {
+		var got doc
+		if found, err := d.Load("doc", &got); found || err != nil {
+			t.Fatalf("Load before Save = %v, %v; want false, nil", found, err)
+		}
+		for _, want := range []doc{{1, 2}, {3, 4}} {
+			if err := d.Save("doc", want); err != nil {
+				t.Fatal(err)
+			}
+			if found, err := d.Load("doc", &got); !found || err != nil || got != want {
+				t.Fatalf("Load = %v, %v, %+v; want true, nil, %+v", found, err, got, want)
+			}
+		}
+	})
+}
+
+func TestNamesAreChecked(t *testing.T) {
+	eachKind(t, func(t *testing.T, d *store.Dir) {
+		for _, name := range []string{"", "../x", "a/b", "A", "a.json", "-a", "a-", "a--b"} {
+			if err := d.Save(name, 1); err == nil || !strings.Contains(err.Error(), strconv.Quote(name)) {
+				t.Errorf("Save(%q) = %v, want an error that names it", name, err)
+			}
+			if _, err := d.Load(name, new(int)); err == nil {
+				t.Errorf("Load(%q) succeeded", name)
+			}
+		}
+	})
+}
+
+func TestUseAfterClose(t *testing.T) {
+	eachKind(t, func(t *testing.T, d *store.Dir) {
+		if err := errors.Join(d.Close(), d.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Save("doc", 1); !errors.Is(err, store.ErrClosed) {
+			t.Errorf("Save = %v, want ErrClosed", err)
+		}
+		if _, err := d.Load("doc", new(int)); !errors.Is(err, store.ErrClosed) {
+			t.Errorf("Load = %v, want ErrClosed", err)
+		}
+	})
+}
+
+func TestDocumentsSurviveReopening(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "state")
+	generations := map[string]store.Generation{
+		"fraud-service": {Cluster: 3, Hosts: map[string]uint64{"127.0.0.1:8005": 2}},
+		"pricing":       {},
+	}
+	files := []policy.File{{Name: "a.yaml", Data: []byte("service: a\n")}, {Name: "b.yaml", Data: []byte{0xff, 0, '\n'}}}
+
+	d := open(t, dir)
+	if g, err := d.LoadGenerations(); err != nil || g == nil || len(g) != 0 {
+		t.Fatalf("LoadGenerations before Save = %v, %v; want empty", g, err)
+	}
+	if f, err := d.LoadPolicies(); err != nil || f != nil {
+		t.Fatalf("LoadPolicies before Save = %v, %v; want nil", f, err)
+	}
+	if err := errors.Join(d.SaveGenerations(generations), d.SavePolicies(files), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	d = open(t, dir)
+	gotGenerations, err := d.LoadGenerations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(generations, gotGenerations); diff != "" {
+		t.Errorf("generations (-saved +loaded):\n%s", diff)
+	}
+	gotFiles, err := d.LoadPolicies()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(files, gotFiles); diff != "" {
+		t.Errorf("files (-saved +loaded):\n%s", diff)
+	}
+	for path, perm := range map[string]fs.FileMode{"": 0o700, "generations.json": 0o600, "policies.json": 0o600, "lock": 0o600} {
+		info, err := os.Stat(filepath.Join(dir, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != perm {
+			t.Errorf("%q has mode %v, want %v", path, info.Mode().Perm(), perm)
+		}
+	}
+}
+
+func TestCorruptDocumentIsSetAside(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir)
+	path := filepath.Join(dir, "generations.json")
+	for n, content := range []string{"", `{"fraud-service": {"clus`, `["not", "a", "map"]`} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		aside := path + ".corrupt-" + strconv.Itoa(n+1)
+		g, err := d.LoadGenerations()
+		var corrupt *store.CorruptError
+		if !errors.As(err, &corrupt) || corrupt.Path != path || corrupt.Aside != aside {
+			t.Fatalf("content %q: error %v, want a CorruptError for %s, aside %s", content, err, path, aside)
+		}
+		if g == nil || len(g) != 0 {
+			t.Errorf("content %q: generations %v, want empty and not nil", content, g)
+		}
+		kept, err := os.ReadFile(aside)
+		if err != nil || string(kept) != content {
+			t.Errorf("content %q: set aside %q, %v", content, kept, err)
+		}
+		if _, err := d.LoadGenerations(); err != nil {
+			t.Errorf("content %q: second load: %v", content, err)
+		}
+	}
+}
+
+func TestUnfinishedFilesAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	keep := []string{".hidden", "notes.json123", ".notes.json", "doc.json", ".doc.json12x"}
+	for _, name := range append([]string{".doc.json123456"}, keep...) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("1"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(t, dir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, e := range entries {
+		names[e.Name()] = true
+	}
+	if names[".doc.json123456"] {
+		t.Error("the unfinished file is still there")
+	}
+	for _, name := range keep {
+		if !names[name] {
+			t.Errorf("%s was removed", name)
+		}
+	}
+}
+
+func TestOneProcessPerDirectory(t *testing.T) {
+	dir := t.TempDir()
+	first := open(t, dir)
+	_, err := store.Open(dir, nil)
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), dir) ||
+		!strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
+		t.Fatalf("second Open = %v, want ErrLocked with the directory and the process", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir)
+}
+
+func TestLockEndsWithItsProcess(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), holdLockEnv+"="+dir)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil || line != "locked\n" {
+		t.Fatalf("the other process said %q, %v", line, err)
+	}
+	if _, err := store.Open(dir, nil); !errors.Is(err, store.ErrLocked) ||
+		!strings.Contains(err.Error(), strconv.Itoa(cmd.Process.Pid)) {
+		t.Fatalf("Open = %v, want ErrLocked by process %d", err, cmd.Process.Pid)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	open(t, dir)
+}
+
+func TestConcurrentSavesLeaveOneWholeDocument(t *testing.T) {
+	eachKind(t, func(t *testing.T, d *store.Dir) {
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				if err := d.Save("doc", doc{i, i}); err != nil {
+					t.Error(err)
+				}
+				var got doc
+				if found, err := d.Load("doc", &got); !found || err != nil || got.A != got.B {
+					t.Errorf("Load = %v, %v, %+v", found, err, got)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func TestFailedSaveKeepsTheFormer(t *testing.T) {
+	eachKind(t, func(t *testing.T, d *store.Dir) {
+		if err := d.Save("doc", 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Save("doc", func() {}); err == nil {
+			t.Fatal("a function was saved")
+		}
+		var got int
+		if found, err := d.Load("doc", &got); !found || err != nil || got != 1 {
+			t.Errorf("Load = %v, %v, %d; want the former document", found, err, got)
+		}
+	})
+}
