@@ -6,7 +6,21 @@
 // one invariant: a state that could not be seen is Unknown, never Closed.
 package breaker
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// Errors of what is asked about a breaker. They come wrapped, with the name in question.
+var (
+	// ErrUnknownService: no policy that is served names the service.
+	ErrUnknownService = errors.New("unknown service")
+	// ErrUnknownHost: the service has no host of that address.
+	ErrUnknownHost = errors.New("unknown host")
+	// ErrHostNotResettable: the service's hosts are not all IP addresses, so that Envoy's
+	// state of one alone can not be cleared.
+	ErrHostNotResettable = errors.New("one host alone can be reset only in a service whose hosts are all IP addresses")
+)
 
 // State is the state of a circuit breaker.
 type State string
@@ -29,6 +43,9 @@ type Breaker struct {
 	Summary string
 	// Proxies in ascending order of id.
 	Proxies []ProxyBreaker
+	// Removed is true only in a change: the service is no longer served, and the fields
+	// other than Service are zero.
+	Removed bool
 }
 
 // ProxyBreaker is one service's breaker in one proxy.
@@ -50,6 +67,10 @@ type ProxyBreaker struct {
 	// that failed (5xx, resets, timeouts, connect failures) since the cluster was
 	// created in that proxy.
 	Requests, Errors uint64
+	// RecentErrors is how many of the last window_size attempts failed, as far as
+	// Breakwater has counted them: 0 right after its start and after a reset. It is at
+	// most Errors.
+	RecentErrors uint64
 	// Overloaded is true if a limit of the service is hit now.
 	Overloaded bool
 }
@@ -64,6 +85,15 @@ type Host struct {
 	Unhealthy bool
 	// Requests and Errors as in ProxyBreaker.
 	Requests, Errors uint64
+}
+
+// ResetRequest asks for a reset on all proxies.
+type ResetRequest struct {
+	Service string
+	// Host is one host as ip:port; empty for all.
+	Host string
+	// Actor and Reason are for the log and the audit; Reason may be empty.
+	Actor, Reason string
 }
 
 // ResetResult is what a reset did, proved by each proxy's own admin API.
