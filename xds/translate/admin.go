@@ -1,0 +1,80 @@
+package translate
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/breakwater/breakwater/policy"
+)
+
+const (
+	// adminCluster is Breakwater's own HTTP API. The underscore keeps it apart from every
+	// service: a service's name is a DNS label.
+	adminCluster = "breakwater_admin"
+	adminTimeout = 30 * time.Second
+)
+
+// GatewayClusters builds the clusters that belong to no service: Breakwater's own API if
+// the gateway exposes it, else none.
+func GatewayClusters(gw *policy.Gateway) ([]*clusterv3.Cluster, error) {
+	if gw.ExposeAdmin == "" {
+		return nil, nil
+	}
+	host, port, err := net.SplitHostPort(gw.ExposeAdmin)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: expose_admin: %w", err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return nil, fmt.Errorf("gateway: expose_admin: %s is not a port between 1 and 65535", port)
+	}
+	c := &clusterv3.Cluster{
+		Name:           adminCluster,
+		ConnectTimeout: durationpb.New(time.Second),
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{
+			ClusterName: adminCluster,
+			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
+				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
+					Endpoint: &endpointv3.Endpoint{Address: address(host, uint32(n))},
+				},
+			}}}},
+		},
+	}
+	if isIP(host) {
+		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
+	} else if c.ClusterDiscoveryType, err = dnsDiscovery(); err != nil {
+		return nil, fmt.Errorf("gateway: expose_admin: %w", err)
+	}
+	if err := c.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("gateway: expose_admin: %w", err)
+	}
+	return []*clusterv3.Cluster{c}, nil
+}
+
+// adminRoutes are the two calls of the original system's API.
+func adminRoutes(gw *policy.Gateway) []*routev3.Route {
+	if gw.ExposeAdmin == "" {
+		return nil
+	}
+	list := policy.Route{Match: policy.MatchPath, Value: "/api/v1/circuit-breakers"}
+	reset := policy.Route{Match: policy.MatchRegex, Value: "/api/v1/circuit-breakers/[^/]+/reset"}
+	return []*routev3.Route{adminRoute(list, "GET"), adminRoute(reset, "POST")}
+}
+
+func adminRoute(r policy.Route, method string) *routev3.Route {
+	return &routev3.Route{
+		Match:    match(r, []string{method}),
+		Metadata: routeMetadata(map[string]string{metadataKind: kindAdmin}),
+		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: adminCluster},
+			Timeout:          durationpb.New(adminTimeout),
+		}},
+	}
+}

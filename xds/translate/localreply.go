@@ -1,0 +1,161 @@
+package translate
+
+import (
+	"fmt"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"github.com/breakwater/breakwater/envoy"
+)
+
+// Reply is the value of the "error" field of a reply that the gateway makes itself.
+type Reply string
+
+// The replies of the gateway.
+const (
+	ReplyCircuitOpen     Reply = "circuit_open"     // no host in rotation, or the breaker is forced open
+	ReplyOverloaded      Reply = "overloaded"       // a limit is hit
+	ReplyUpstreamTimeout Reply = "upstream_timeout" // the request's or an attempt's time is up
+	ReplyConnectFailure  Reply = "connect_failure"  // no connection to a host
+	ReplyUpstreamReset   Reply = "upstream_reset"   // a host broke off before it answered
+	ReplyNoRoute         Reply = "no_route"         // no service for this host and path
+	ReplyGateway         Reply = "gateway_error"    // everything else, such as a malformed request
+)
+
+// routeField is Envoy's command operator for a field of the route's metadata.
+func routeField(name string) string {
+	return "%METADATA(ROUTE:" + envoy.MetadataKey + ":" + name + ")%"
+}
+
+// reply is how one kind of local reply is recognised and answered.
+type reply struct {
+	flags   []string // Envoy's response flags, any of them; none: no condition
+	cel     string   // a further condition; empty for none
+	kind    Reply
+	message string
+	headers []*corev3.HeaderValueOption
+}
+
+const (
+	isDirect      = `response.code_details == "direct_response"`
+	isMaintenance = `response.code_details == "maintenance_mode"`
+	isOpen        = `response.code_details == "maintenance_mode" || response.code_details == "no_healthy_upstream"`
+)
+
+// localReplies is what the gateway answers itself: JSON that says which and why. It
+// names no service (the route's metadata does), so that it never changes with a policy.
+// The first mapper whose filter holds is taken.
+func localReplies() (*hcmv3.LocalReplyConfig, error) {
+	replies := []reply{
+		{
+			flags: []string{"UH", "UO"}, cel: isOpen,
+			kind:    ReplyCircuitOpen,
+			message: "The circuit breaker of this service is open.",
+			headers: []*corev3.HeaderValueOption{
+				setHeader(headerBreaker, valueOpen),
+				setHeader("retry-after", routeField(metadataRetryAfter)),
+			},
+		},
+		{
+			flags:   []string{"UO"},
+			kind:    ReplyOverloaded,
+			message: "A limit of this service is reached.",
+			headers: []*corev3.HeaderValueOption{
+				setHeader(headerBreaker, valueOverload),
+				setHeader("retry-after", "1"),
+			},
+		},
+		{
+			flags:   []string{"UT", "SI"},
+			kind:    ReplyUpstreamTimeout,
+			message: "The service did not answer in time.",
+		},
+		{
+			flags:   []string{"UF"},
+			kind:    ReplyConnectFailure,
+			message: "The service could not be connected to.",
+		},
+		{
+			flags:   []string{"UC", "UR", "UPE"},
+			kind:    ReplyUpstreamReset,
+			message: "The service broke off before it answered.",
+		},
+		{
+			flags:   []string{"NR"},
+			kind:    ReplyNoRoute,
+			message: "No service is known for this host and path.",
+		},
+		{
+			cel:     "!(" + isDirect + ")",
+			kind:    ReplyGateway,
+			message: "The gateway could not serve this request.",
+		},
+	}
+	config := &hcmv3.LocalReplyConfig{}
+	for _, r := range replies {
+		m, err := r.mapper()
+		if err != nil {
+			return nil, fmt.Errorf("local reply %s: %w", r.kind, err)
+		}
+		config.Mappers = append(config.Mappers, m)
+	}
+	return config, nil
+}
+
+func (r reply) mapper() (*hcmv3.ResponseMapper, error) {
+	filter, err := replyFilter(r.flags, r.cel)
+	if err != nil {
+		return nil, err
+	}
+	return &hcmv3.ResponseMapper{
+		Filter:             filter,
+		BodyFormatOverride: r.body(),
+		HeadersToAdd:       r.headers,
+	}, nil
+}
+
+func (r reply) body() *corev3.SubstitutionFormatString {
+	return jsonFormat(map[string]string{
+		"error":      string(r.kind),
+		"message":    r.message,
+		"service":    routeField(metadataService),
+		"status":     "%RESPONSE_CODE%",
+		"details":    "%RESPONSE_CODE_DETAILS%",
+		"request_id": "%REQ(" + headerRequestID + ")%",
+	})
+}
+
+// replyFilter holds if any of the flags is set and the condition is true.
+func replyFilter(flags []string, condition string) (*accesslogv3.AccessLogFilter, error) {
+	var all []*accesslogv3.AccessLogFilter
+	if len(flags) > 0 {
+		all = append(all, &accesslogv3.AccessLogFilter{
+			FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
+				ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: flags},
+			},
+		})
+	}
+	if condition != "" {
+		config, err := pack(&celv3.ExpressionFilter{Expression: condition})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &accesslogv3.AccessLogFilter{
+			FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
+				ExtensionFilter: &accesslogv3.ExtensionFilter{
+					Name:       "envoy.access_loggers.extension_filters.cel",
+					ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: config},
+				},
+			},
+		})
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
+		AndFilter: &accesslogv3.AndFilter{Filters: all},
+	}}, nil
+}
