@@ -66,9 +66,13 @@ func connectionManagerDefaults() *hcmv3.HttpConnectionManager {
 			RouteConfigName: envoy.GatewayName,
 		}},
 		// The peer's address is the client's, and no address is internal: a client's own
-		// x-envoy-* headers (retries, timeouts) are taken off and have no power.
-		UseRemoteAddress:      boolValue(true),
-		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+		// x-envoy-* headers (retries, timeouts) are taken off and have no power. An empty
+		// list would still take loopback and private networks for internal (measured), so
+		// it has the one address from which no client comes.
+		UseRemoteAddress: boolValue(true),
+		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{
+			CidrRanges: []*corev3.CidrRange{{AddressPrefix: "0.0.0.0", PrefixLen: u32(32)}},
+		},
 		// "/a/../b" and "//b" are matched as the "/b" that the service would serve.
 		NormalizePath:                boolValue(true),
 		MergeSlashes:                 true,
@@ -104,8 +108,9 @@ func requestID() (*hcmv3.RequestIDExtension, error) {
 	return &hcmv3.RequestIDExtension{TypedConfig: config}, nil
 }
 
+// httpFilters are those of every request.
 func httpFilters() ([]*hcmv3.HttpFilter, error) {
-	ids, err := pack(correlation())
+	headers, err := pack(requestHeaders())
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +121,7 @@ func httpFilters() ([]*hcmv3.HttpFilter, error) {
 	return []*hcmv3.HttpFilter{
 		{
 			Name:       "envoy.filters.http.header_mutation",
-			ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: ids},
+			ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: headers},
 		},
 		{ // the last
 			Name:       "envoy.filters.http.router",
@@ -125,15 +130,19 @@ func httpFilters() ([]*hcmv3.HttpFilter, error) {
 	}, nil
 }
 
-// correlation gives every request an x-correlation-id, the request's id if the client
+// requestHeaders gives every request an x-correlation-id, the request's id if the client
 // sent none, and every response the same. A filter, not the route table: it covers
 // Envoy's own replies, and takes no byte per route.
-func correlation() *headermutationv3.HeaderMutation {
+func requestHeaders() *headermutationv3.HeaderMutation {
 	return &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
-		RequestMutations: []*mutationv3.HeaderMutation{mutation(&corev3.HeaderValueOption{
-			Header:       &corev3.HeaderValue{Key: headerCorrelationID, Value: "%REQ(" + headerRequestID + ")%"},
-			AppendAction: corev3.HeaderValueOption_ADD_IF_ABSENT,
-		})},
+		RequestMutations: []*mutationv3.HeaderMutation{
+			mutation(&corev3.HeaderValueOption{
+				Header:       &corev3.HeaderValue{Key: headerCorrelationID, Value: "%REQ(" + headerRequestID + ")%"},
+				AppendAction: corev3.HeaderValueOption_ADD_IF_ABSENT,
+			}),
+			// The one x-envoy-* header of a client's that Envoy does not take off itself.
+			{Action: &mutationv3.HeaderMutation_Remove{Remove: "x-envoy-is-timeout-retry"}},
+		},
 		ResponseMutations: []*mutationv3.HeaderMutation{
 			mutation(setHeader(headerCorrelationID, "%REQ("+headerCorrelationID+")%")),
 		},

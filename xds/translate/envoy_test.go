@@ -1,0 +1,399 @@
+package translate_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
+	cachev3 "github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	serverv3 "github.com/envoyproxy/go-control-plane/pkg/server/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/breakwater/breakwater/envoy"
+	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/xds/translate"
+)
+
+// testLayer is a runtime layer above the limits, where a test plays the breaker.
+const testLayer = "test"
+
+// envoyBinary is the path of the Envoy under test.
+func envoyBinary(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("ENVOY")
+	if path == "" {
+		t.Fatal("ENVOY is not set: run `make envoy` or `make test`")
+	}
+	return path
+}
+
+// gateway is a real Envoy that is served what the package translates.
+type gateway struct {
+	t      *testing.T
+	gw     *policy.Gateway
+	url    string // of the listener
+	admin  string // URL of the admin API
+	caches map[string]*cachev3.LinearCache
+	nacks  chan string
+}
+
+// startGateway runs an Envoy that serves the services, until the test ends.
+func startGateway(t *testing.T, gw *policy.Gateway, services ...*policy.Service) *gateway {
+	t.Helper()
+	binary := envoyBinary(t)
+	g := &gateway{t: t, gw: gw, caches: map[string]*cachev3.LinearCache{}, nacks: make(chan string, 100)}
+	xds := g.serveXDS()
+	g.setRuntime(nil)
+	g.set(services...)
+
+	dir := t.TempDir()
+	bootstrap := filepath.Join(dir, "bootstrap.json")
+	adminPath := filepath.Join(dir, "admin")
+	if err := os.WriteFile(bootstrap, []byte(bootstrapJSON(t, xds)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log syncBuffer
+	cmd := exec.Command(binary, "-c", bootstrap, "--disable-hot-restart", "--concurrency", "1",
+		"--admin-address-path", adminPath, "--log-level", "warning", "--drain-time-s", "1")
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("envoy:\n%s", log.String())
+		}
+	})
+	g.waitFor("a listener", func() error {
+		b, err := os.ReadFile(adminPath)
+		if err != nil {
+			return err
+		}
+		g.admin = "http://" + string(b)
+		body, err := g.ask("/listeners?format=json")
+		if err != nil {
+			return err
+		}
+		listeners := &adminv3.Listeners{}
+		if err := protojson.Unmarshal(body, listeners); err != nil {
+			return err
+		}
+		for _, l := range listeners.GetListenerStatuses() {
+			a := l.GetLocalAddress().GetSocketAddress()
+			g.url = fmt.Sprintf("http://%s:%d", a.GetAddress(), a.GetPortValue())
+			return nil
+		}
+		return fmt.Errorf("none yet; envoy says:\n%s", log.String())
+	})
+	return g
+}
+
+// serveXDS serves the caches on a free port and returns its address.
+func (g *gateway) serveXDS() net.Addr {
+	mux := &cachev3.MuxCache{Caches: map[string]cachev3.Cache{}}
+	mux.Classify = func(r *cachev3.Request) string { return r.GetTypeUrl() }
+	mux.ClassifyDelta = func(r *cachev3.DeltaRequest) string { return r.GetTypeUrl() }
+	for _, url := range []string{
+		resourcev3.ClusterType, resourcev3.EndpointType, resourcev3.ListenerType,
+		resourcev3.RouteType, resourcev3.RuntimeType,
+	} {
+		g.caches[url] = cachev3.NewLinearCache(url)
+		mux.Caches[url] = g.caches[url]
+	}
+	callbacks := serverv3.CallbackFuncs{StreamDeltaRequestFunc: func(_ int64, r *discoveryv3.DeltaDiscoveryRequest) error {
+		if d := r.GetErrorDetail(); d != nil {
+			select {
+			case g.nacks <- d.GetMessage():
+			default:
+			}
+		}
+		return nil
+	}}
+	ctx, cancel := context.WithCancel(context.Background())
+	g.t.Cleanup(cancel)
+	server := grpc.NewServer()
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(server, serverv3.NewServer(ctx, mux, callbacks))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	go server.Serve(l)
+	g.t.Cleanup(server.Stop)
+	return l.Addr()
+}
+
+// set publishes the services in place of those before.
+func (g *gateway) set(services ...*policy.Service) {
+	g.t.Helper()
+	units := unitsOf(g.t, services...)
+	clusters, endpoints := map[string]types.Resource{}, map[string]types.Resource{}
+	for _, u := range units {
+		clusters[u.Cluster.GetName()] = u.Cluster
+		if u.Endpoints != nil {
+			endpoints[u.Endpoints.GetClusterName()] = u.Endpoints
+		}
+	}
+	own, err := translate.GatewayClusters(g.gw)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, c := range own {
+		clusters[c.GetName()] = c
+	}
+	listeners, err := translate.Listeners(g.gw)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.caches[resourcev3.EndpointType].SetResources(endpoints)
+	g.caches[resourcev3.ClusterType].SetResources(clusters)
+	g.caches[resourcev3.RouteType].SetResources(map[string]types.Resource{
+		envoy.GatewayName: translate.RouteTable(units, g.gw),
+	})
+	g.caches[resourcev3.ListenerType].SetResources(map[string]types.Resource{envoy.GatewayName: listeners[0]})
+	g.update(resourcev3.RuntimeType, envoy.LimitsLayer, translate.Limits(units))
+}
+
+// setRuntime replaces the test's runtime layer.
+func (g *gateway) setRuntime(keys map[string]any) {
+	g.t.Helper()
+	layer, err := structpb.NewStruct(keys)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.update(resourcev3.RuntimeType, testLayer, &runtimev3.Runtime{Name: testLayer, Layer: layer})
+	if g.admin == "" {
+		return
+	}
+	g.waitFor(fmt.Sprintf("runtime %v", keys), func() error {
+		got := g.runtime()
+		for k, v := range keys {
+			if got[k] != fmt.Sprint(v) {
+				return fmt.Errorf("%s is %q", k, got[k])
+			}
+		}
+		for k := range got {
+			if _, ok := keys[k]; !ok {
+				return fmt.Errorf("%s is still set", k)
+			}
+		}
+		return nil
+	})
+}
+
+// runtime is what Envoy has in the test's layer.
+func (g *gateway) runtime() map[string]string {
+	return g.layer(testLayer)
+}
+
+// layer is what Envoy has in one runtime layer.
+func (g *gateway) layer(name string) map[string]string {
+	g.t.Helper()
+	body, err := g.ask("/runtime")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	var answer struct {
+		Layers  []string `json:"layers"`
+		Entries map[string]struct {
+			Values []string `json:"layer_values"`
+		} `json:"entries"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		g.t.Fatal(err)
+	}
+	got := map[string]string{}
+	for i, layer := range answer.Layers {
+		for key, e := range answer.Entries {
+			if layer == name && e.Values[i] != "" {
+				got[key] = e.Values[i]
+			}
+		}
+	}
+	return got
+}
+
+func (g *gateway) update(typeURL, name string, r types.Resource) {
+	g.t.Helper()
+	if err := g.caches[typeURL].UpdateResource(name, r); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// ask reads one page of the admin API.
+func (g *gateway) ask(path string) ([]byte, error) {
+	resp, err := http.Get(g.admin + path)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", path, resp.Status, body)
+	}
+	return body, err
+}
+
+// clusterStat reads one counter or gauge of a cluster's.
+func (g *gateway) clusterStat(cluster, name string) string {
+	g.t.Helper()
+	full := "cluster." + cluster + "." + name
+	body, err := g.ask("/stats?filter=^" + strings.ReplaceAll(full, ".", `\.`) + "$")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	_, value, _ := strings.Cut(strings.TrimSpace(string(body)), ": ")
+	return value
+}
+
+// waitFor tries until the condition holds, and fails with its last error after 10 s.
+func (g *gateway) waitFor(what string, holds func() error) {
+	g.t.Helper()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			g.t.Fatalf("waiting for %s: %v", what, err)
+		}
+		select {
+		case nack := <-g.nacks:
+			g.t.Fatalf("waiting for %s: envoy rejected: %s", what, nack)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// send makes one request of the gateway. Headers are given as name, value, ….
+func (g *gateway) send(method, path string, headers ...string) answer {
+	g.t.Helper()
+	a, err := g.trySend(method, path, headers...)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return a
+}
+
+func (g *gateway) trySend(method, path string, headers ...string) (answer, error) {
+	req, err := http.NewRequest(method, g.url+path, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
+	}
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return answer{resp.StatusCode, resp.Header, string(body)}, err
+}
+
+// errorOf decodes the JSON that the gateway answers itself.
+func (a answer) fields(t *testing.T) map[string]any {
+	t.Helper()
+	if got := a.header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("content type %q of %q", got, a.body)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal([]byte(a.body), &fields); err != nil {
+		t.Fatalf("%q: %v", a.body, err)
+	}
+	return fields
+}
+
+func bootstrapJSON(t *testing.T, xds net.Addr) string {
+	t.Helper()
+	host, port, err := net.SplitHostPort(xds.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer := func(name string) string {
+		return fmt.Sprintf(`{"name": %q, "rtds_layer": {"name": %q,
+			"rtds_config": {"resource_api_version": "V3", "ads": {}}}}`, name, name)
+	}
+	return fmt.Sprintf(`{
+		"node": {"id": "test", "cluster": "test"},
+		"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
+		"dynamic_resources": {
+			"ads_config": {"api_type": "DELTA_GRPC", "transport_api_version": "V3",
+				"grpc_services": [{"envoy_grpc": {"cluster_name": %q}}]},
+			"cds_config": {"resource_api_version": "V3", "ads": {}},
+			"lds_config": {"resource_api_version": "V3", "ads": {}}
+		},
+		"layered_runtime": {"layers": [%s, %s]},
+		"static_resources": {"clusters": [{
+			"name": %q, "type": "STATIC", "connect_timeout": "1s",
+			"typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+				"@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+				"explicit_http_config": {"http2_protocol_options": {}}}},
+			"load_assignment": {"cluster_name": %q, "endpoints": [{"lb_endpoints": [{"endpoint": {
+				"address": {"socket_address": {"address": %q, "port_value": %s}}}}]}]}
+		}]}
+	}`, envoy.XDSCluster, layer(envoy.LimitsLayer), layer(testLayer), envoy.XDSCluster, envoy.XDSCluster, host, port)
+}
+
+func unitsOf(t testing.TB, services ...*policy.Service) []*translate.Unit {
+	t.Helper()
+	var units []*translate.Unit
+	for _, s := range services {
+		u, err := translate.Service(s, translate.Generation{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		units = append(units, u)
+	}
+	return units
+}
+
+// syncBuffer is a buffer that a process writes while the test reads.
+type syncBuffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+var errNotYet = errors.New("not yet")
