@@ -1,0 +1,172 @@
+package admin
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/breakwater/breakwater/admin/adminpb"
+	"github.com/breakwater/breakwater/breaker"
+	"github.com/breakwater/breakwater/policy"
+)
+
+// each converts every element; the result is nil for none.
+func each[M, P any](in []M, convert func(M) P) []P {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]P, len(in))
+	for i, m := range in {
+		out[i] = convert(m)
+	}
+	return out
+}
+
+// timestampProto is nil for the zero time.
+func timestampProto(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+func breakerProto(b breaker.Breaker) *adminpb.Breaker {
+	return &adminpb.Breaker{
+		Service: b.Service,
+		State:   string(b.State),
+		Summary: b.Summary,
+		Proxies: each(b.Proxies, proxyBreakerProto),
+	}
+}
+
+func proxyBreakerProto(p breaker.ProxyBreaker) *adminpb.ProxyBreaker {
+	return &adminpb.ProxyBreaker{
+		Proxy:        p.Proxy,
+		State:        string(p.State),
+		Cause:        p.Cause,
+		Since:        timestampProto(p.Since),
+		Until:        timestampProto(p.Until),
+		Hosts:        each(p.Hosts, hostProto),
+		EjectedHosts: uint32(p.EjectedHosts),
+		TotalHosts:   uint32(p.TotalHosts),
+		Requests:     p.Requests,
+		Errors:       p.Errors,
+		RecentErrors: p.RecentErrors,
+		Overloaded:   p.Overloaded,
+	}
+}
+
+func hostProto(h breaker.Host) *adminpb.Host {
+	return &adminpb.Host{
+		Address:   h.Address,
+		Ejected:   h.Ejected,
+		Unhealthy: h.Unhealthy,
+		Requests:  h.Requests,
+		Errors:    h.Errors,
+	}
+}
+
+// changeProto tells the services that are gone from the breakers that changed.
+func changeProto(change []breaker.Breaker, snapshot bool) *adminpb.WatchBreakersResponse {
+	resp := &adminpb.WatchBreakersResponse{Snapshot: snapshot}
+	for _, b := range change {
+		if b.Removed {
+			resp.Removed = append(resp.Removed, b.Service)
+			continue
+		}
+		resp.Breakers = append(resp.Breakers, breakerProto(b))
+	}
+	return resp
+}
+
+func resetProto(r breaker.ResetResult) *adminpb.ResetBreakerResponse {
+	return &adminpb.ResetBreakerResponse{
+		Service:    r.Service,
+		Host:       r.Host,
+		Ok:         r.OK(),
+		Pushed:     r.Pushed,
+		Generation: r.Generation,
+		Proxies:    each(r.Proxies, proxyResetProto),
+	}
+}
+
+func proxyResetProto(p breaker.ProxyReset) *adminpb.ProxyReset {
+	return &adminpb.ProxyReset{
+		Proxy:         p.Proxy,
+		Acknowledged:  p.Acknowledged,
+		EjectedBefore: p.Before,
+		EjectedAfter:  p.After,
+		Note:          p.Note,
+		Error:         p.Error,
+	}
+}
+
+func proxyProto(p Proxy) *adminpb.Proxy {
+	return &adminpb.Proxy{
+		Id:             p.ID,
+		NodeCluster:    p.NodeCluster,
+		Version:        p.Version,
+		Address:        p.Address,
+		AdminAddress:   p.AdminAddress,
+		ConnectedSince: timestampProto(p.ConnectedSince),
+		AdminReachable: p.AdminReachable,
+		AdminError:     p.AdminError,
+		Resources:      each(p.Resources, proxyResourcesProto),
+	}
+}
+
+func proxyResourcesProto(r ProxyResources) *adminpb.ProxyResources {
+	resources := &adminpb.ProxyResources{TypeUrl: r.TypeURL, AcknowledgedVersion: r.Acknowledged}
+	if n := r.LastNACK; n != nil {
+		resources.LastNack = &adminpb.Nack{Version: n.Version, Message: n.Message, Time: timestampProto(n.Time)}
+	}
+	return resources
+}
+
+func configStatusProto(c ConfigStatus) *adminpb.GetConfigStatusResponse {
+	return &adminpb.GetConfigStatusResponse{
+		Ok:            c.OK,
+		Digest:        c.Digest,
+		LastSuccess:   timestampProto(c.LastSuccess),
+		LastAttempt:   timestampProto(c.LastAttempt),
+		Services:      uint32(c.Services),
+		Problems:      each(c.Problems, problemProto),
+		Rejections:    each(c.Rejections, rejectionProto),
+		StaleServices: c.StaleServices,
+	}
+}
+
+func problemProto(p policy.Problem) *adminpb.Problem {
+	return &adminpb.Problem{
+		Severity: string(p.Severity),
+		Position: positionProto(p.Position),
+		Service:  p.Service,
+		Path:     p.Path,
+		Message:  p.Message,
+		Rule:     p.Rule,
+	}
+}
+
+func rejectionProto(r Rejection) *adminpb.Rejection {
+	return &adminpb.Rejection{
+		Service:  r.Service,
+		TypeUrl:  r.TypeURL,
+		Resource: r.Resource,
+		Proxies:  r.Proxies,
+		Message:  r.Message,
+		Partial:  r.Partial,
+		Position: positionProto(r.Position),
+	}
+}
+
+// positionProto is nil for an unknown position.
+func positionProto(p policy.Position) *adminpb.Position {
+	if p == (policy.Position{}) {
+		return nil
+	}
+	return &adminpb.Position{File: p.File, Line: uint32(p.Line), Column: uint32(p.Column)}
+}
+
+func logLevelProto(l LogLevel) *adminpb.LogLevel {
+	return &adminpb.LogLevel{Subsystem: l.Subsystem, Level: l.Level.String()}
+}

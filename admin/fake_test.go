@@ -1,0 +1,221 @@
+package admin_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/breakwater/breakwater/admin"
+	"github.com/breakwater/breakwater/breaker"
+	"github.com/breakwater/breakwater/policy"
+)
+
+var day = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+// fakeModel is a Model whose every answer the test sets. Its zero value is not usable.
+type fakeModel struct {
+	changes chan []breaker.Breaker // what Watch sends after the snapshot
+	block   chan struct{}          // if not nil, Breakers waits for it to close or for ctx
+	blocked atomic.Int32           // calls that wait so
+
+	mu       sync.Mutex // guards the following
+	breakers []breaker.Breaker
+	result   breaker.ResetResult
+	err      error // if not nil, the answer of every call
+	panics   bool
+	resets   []breaker.ResetRequest
+	levels   map[string]hclog.Level
+	watchers int
+}
+
+func newFakeModel() *fakeModel {
+	return &fakeModel{
+		changes:  make(chan []breaker.Breaker),
+		breakers: []breaker.Breaker{fraud(), search()},
+		result: breaker.ResetResult{Pushed: true, Generation: 7, Proxies: []breaker.ProxyReset{
+			{Proxy: "edge-1", Acknowledged: true, Before: []string{"10.0.0.1:8005"}, Note: "0 of 2 hosts ejected"},
+		}},
+		levels: map[string]hclog.Level{"": hclog.Info, "xds": hclog.Debug},
+	}
+}
+
+func fraud() breaker.Breaker {
+	return breaker.Breaker{Service: "fraud-service", State: breaker.Open, Summary: "open on 1 of 2 proxies", Proxies: []breaker.ProxyBreaker{
+		{
+			Proxy: "edge-1", State: breaker.Open, Cause: "2 of 2 hosts ejected", Since: day, Until: day.Add(30 * time.Second),
+			Hosts: []breaker.Host{
+				{Address: "10.0.0.1:8005", Ejected: true, Requests: 30, Errors: 4},
+				{Address: "10.0.0.2:8005", Ejected: true, Unhealthy: true, Requests: 10, Errors: 1},
+			},
+			EjectedHosts: 2, TotalHosts: 2, Requests: 40, Errors: 5, RecentErrors: 3, Overloaded: true,
+		},
+		{Proxy: "edge-2", State: breaker.Unknown, Cause: "admin API: connection refused", Since: day, Requests: 5},
+	}}
+}
+
+func search() breaker.Breaker {
+	return breaker.Breaker{Service: "search-service", State: breaker.Unknown, Summary: "no proxy is connected"}
+}
+
+func (f *fakeModel) Breakers(ctx context.Context) ([]breaker.Breaker, error) {
+	if f.block != nil {
+		f.blocked.Add(1)
+		select {
+		case <-f.block:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.panics {
+		panic("a fault of the model")
+	}
+	return f.breakers, f.err
+}
+
+func (f *fakeModel) Breaker(_ context.Context, service string) (breaker.Breaker, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.find(service)
+}
+
+// find needs f.mu held.
+func (f *fakeModel) find(service string) (breaker.Breaker, error) {
+	if f.err != nil {
+		return breaker.Breaker{}, f.err
+	}
+	i := slices.IndexFunc(f.breakers, func(b breaker.Breaker) bool { return b.Service == service })
+	if i < 0 {
+		return breaker.Breaker{}, fmt.Errorf("%w %q", breaker.ErrUnknownService, service)
+	}
+	return f.breakers[i], nil
+}
+
+func (f *fakeModel) Watch(ctx context.Context) (<-chan []breaker.Breaker, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return nil, f.err
+	}
+	f.watchers++
+	snapshot := f.breakers
+	out := make(chan []breaker.Breaker)
+	go func() {
+		defer func() {
+			close(out)
+			f.mu.Lock()
+			f.watchers--
+			f.mu.Unlock()
+		}()
+		next := snapshot
+		for {
+			select {
+			case out <- next:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case next = <-f.changes:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+func (f *fakeModel) watching() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.watchers
+}
+
+func (f *fakeModel) Reset(_ context.Context, req breaker.ResetRequest) (breaker.ResetResult, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.resets = append(f.resets, req)
+	b, err := f.find(req.Service)
+	if err != nil {
+		return breaker.ResetResult{}, err
+	}
+	switch req.Host {
+	case "10.9.9.9:1":
+		return breaker.ResetResult{}, fmt.Errorf("%w %q", breaker.ErrUnknownHost, req.Host)
+	case "10.0.0.2:8005":
+		return breaker.ResetResult{}, breaker.ErrHostNotResettable
+	}
+	r := f.result
+	r.Service, r.Host = b.Service, req.Host
+	return r, nil
+}
+
+func (f *fakeModel) Proxies(context.Context) ([]admin.Proxy, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []admin.Proxy{
+		{
+			ID: "edge-1", NodeCluster: "edge", Version: "envoy/1.40.0", Address: "127.0.0.1:40000", AdminAddress: "127.0.0.1:9901",
+			ConnectedSince: day, AdminReachable: true,
+			Resources: []admin.ProxyResources{{
+				TypeURL: "type.googleapis.com/envoy.config.cluster.v3.Cluster", Acknowledged: "v1",
+				LastNACK: &admin.NACK{Version: "v2", Message: "no such filter", Time: day},
+			}},
+		},
+		{ID: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: day, AdminError: "its bootstrap names no admin port"},
+	}, f.err
+}
+
+func (f *fakeModel) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return admin.ConfigStatus{
+		Digest: "abc", LastSuccess: day, LastAttempt: day.Add(time.Minute), Services: 2,
+		Problems: []policy.Problem{{
+			Severity: policy.SeverityError, Position: policy.Position{File: "fraud.yaml", Line: 3, Column: 5},
+			Service: "fraud-service", Path: "retry.max_delay", Message: "is under base_delay",
+		}},
+		Rejections: []admin.Rejection{{
+			Service: "search-service", TypeURL: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", Resource: "gateway",
+			Proxies: []string{"edge-1"}, Message: "bad regex", Partial: true, Position: policy.Position{File: "search.yaml", Line: 1, Column: 1},
+		}},
+		StaleServices: []string{"fraud-service"},
+	}, f.err
+}
+
+func (f *fakeModel) LogLevels(context.Context) ([]admin.LogLevel, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []admin.LogLevel{{Level: f.levels[""]}, {Subsystem: "xds", Level: f.levels["xds"]}}, f.err
+}
+
+func (f *fakeModel) SetLogLevel(_ context.Context, level hclog.Level, subsystem string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.levels[subsystem]; !ok {
+		return fmt.Errorf("%w %q", admin.ErrUnknownSubsystem, subsystem)
+	}
+	f.levels[subsystem] = level
+	return f.err
+}
+
+// set changes the fake under its lock.
+func (f *fakeModel) set(change func(f *fakeModel)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+}
+
+func (f *fakeModel) lastReset() breaker.ResetRequest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.resets) == 0 {
+		return breaker.ResetRequest{}
+	}
+	return f.resets[len(f.resets)-1]
+}

@@ -1,0 +1,80 @@
+package admin
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+)
+
+// guard stands before every handler: it turns browsers of other origins away (see the
+// package comment), bounds the body, names the caller for the log and survives a panic.
+func (s *Server) guard(next http.Handler) http.Handler {
+	origin := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				s.opts.Log.Error("panic in an HTTP call", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				writeStatus(w, http.StatusInternalServerError, codes.Internal, "internal error")
+			}
+		}()
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("X-Frame-Options", "DENY")
+		if onLoopback(r) && !s.hostAllowed(r.Host) {
+			writeStatus(w, http.StatusMisdirectedRequest, codes.PermissionDenied,
+				"host "+r.Host+" is not a name of this server: use its IP address or localhost")
+			return
+		}
+		if err := origin.Check(r); err != nil {
+			writeStatus(w, http.StatusForbidden, codes.PermissionDenied, err.Error())
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		if remote, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+			ctx := peer.NewContext(r.Context(), &peer.Peer{Addr: net.TCPAddrFromAddrPort(remote)})
+			r = r.WithContext(ctx)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// onLoopback reports whether the request arrived on a loopback address, where only this
+// host's programs, its browsers among them, can have sent it.
+func onLoopback(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ok && local.IP.IsLoopback()
+}
+
+// hostAllowed reports whether a Host header can not be a name that a web page has
+// pointed at this address. An IP address is no name.
+func (s *Server) hostAllowed(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return true
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(s.opts.AllowedHosts, host)
+}
+
+func withTimeout(d time.Duration, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), d)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}

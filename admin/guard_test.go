@@ -1,0 +1,54 @@
+package admin_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/breakwater/breakwater/admin"
+)
+
+func TestBrowsersOfOtherOrigins(t *testing.T) {
+	model := newFakeModel()
+	run := start(t, admin.Options{Model: model, AllowedHosts: []string{"ops.example"}})
+	const reset = "/api/v1/circuit-breakers/fraud-service/reset"
+	for _, tt := range []struct {
+		name, method, path string
+		header             map[string]string
+		status             int
+	}{
+		{"a tool", "POST", reset, nil, 200},
+		{"the own page", "POST", reset, map[string]string{"Origin": run.url, "Sec-Fetch-Site": "same-origin"}, 200},
+		{"the own page in an older browser", "POST", reset, map[string]string{"Origin": run.url}, 200},
+		{"another site's form", "POST", reset, map[string]string{"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}, 403},
+		{"another port of this host", "POST", reset, map[string]string{"Origin": "http://127.0.0.1:1", "Sec-Fetch-Site": "same-site"}, 403},
+		{"another site in an older browser", "POST", "/api/v1/breakers/fraud-service/reset", map[string]string{"Origin": "https://evil.example"}, 403},
+		{"a page without origin", "PUT", "/api/v1/log-level", map[string]string{"Origin": "null"}, 403},
+		{"a rebound name", "GET", "/api/v1/breakers", map[string]string{"Host": "evil.example"}, 421},
+		{"a rebound name of the same origin", "POST", reset, map[string]string{"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, 421},
+		{"localhost", "GET", "/api/v1/breakers", map[string]string{"Host": "localhost:8081"}, 200},
+		{"an IPv6 address", "GET", "/api/v1/breakers", map[string]string{"Host": "[::1]:8081"}, 200},
+		{"an IPv6 address without port", "GET", "/api/v1/breakers", map[string]string{"Host": "[::1]"}, 200},
+		{"an allowed name", "GET", "/api/v1/breakers", map[string]string{"Host": "Ops.Example:443"}, 200},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(model.resets)
+			got := do(t, tt.method, run.url+tt.path, "", tt.header)
+			if got.status != tt.status {
+				t.Errorf("status %d: %s, want %d", got.status, got.body, tt.status)
+			}
+			if tt.status >= 400 && len(model.resets) != before {
+				t.Error("refused, and yet the model was asked")
+			}
+			if cors := got.header.Get("Access-Control-Allow-Origin"); cors != "" {
+				t.Errorf("Access-Control-Allow-Origin is %q", cors)
+			}
+			if got.header.Get("Content-Type") != "application/json" {
+				t.Errorf("content type %q", got.header.Get("Content-Type"))
+			}
+		})
+	}
+	preflight := do(t, http.MethodOptions, run.url+"/api/v1/log-level", "", map[string]string{"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"})
+	if preflight.status != http.StatusMethodNotAllowed {
+		t.Errorf("a preflight is answered with %d", preflight.status)
+	}
+}

@@ -1,0 +1,185 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/breakwater/breakwater/admin/adminpb"
+)
+
+// gatewayRoutes are the paths of admin/adminpb/http.yaml. The gateway itself can not
+// say which methods a path allows, so the standard mux stands before it.
+var gatewayRoutes = []string{
+	"GET /api/v1/breakers",
+	"GET /api/v1/breakers/{service}",
+	"POST /api/v1/breakers/{service}/reset",
+	"GET /api/v1/proxies",
+	"GET /api/v1/config",
+	"GET /api/v1/log-level",
+	"PUT /api/v1/log-level",
+	"GET /api/v1/version",
+}
+
+// newHTTP is everything that is served by HTTP, guards included.
+func (s *Server) newHTTP() (http.Handler, error) {
+	gateway := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, &compactJSON{}),
+		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+			writeError(w, err)
+		}),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithDisablePathLengthFallback(),
+	)
+	if err := adminpb.RegisterAdminServiceHandlerServer(context.Background(), gateway, s.service); err != nil {
+		return nil, fmt.Errorf("admin: routes of AdminService: %w", err)
+	}
+	api := withTimeout(callTimeout, headAsGet(gateway))
+	mux := http.NewServeMux()
+	for _, route := range gatewayRoutes {
+		mux.Handle(route, api)
+	}
+	mux.HandleFunc("GET /api/v1/breakers:watch", s.service.serveWatch)
+	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(callTimeout, http.HandlerFunc(s.service.serveLegacyList)))
+	mux.Handle("POST /api/v1/circuit-breakers/{service}/reset", withTimeout(callTimeout, http.HandlerFunc(s.service.serveLegacyReset)))
+	mux.HandleFunc("GET /healthz", serveHealthy)
+	mux.HandleFunc("GET /readyz", s.serveReady)
+	if s.opts.Gatherer != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{
+			ErrorLog: s.opts.Log.StandardLogger(nil),
+		}))
+	}
+	return s.countRequests(s.guard(routed(mux)))
+}
+
+// countRequests counts by status and method; other methods than the usual ones are one.
+func (s *Server) countRequests(next http.Handler) (http.Handler, error) {
+	if s.opts.Registerer == nil {
+		return next, nil
+	}
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "breakwater_http_requests_total",
+		Help: "Requests to the HTTP API by status code and method.",
+	}, []string{"code", "method"})
+	if err := s.opts.Registerer.Register(requests); err != nil {
+		return nil, err
+	}
+	return promhttp.InstrumentHandlerCounter(requests, next), nil
+}
+
+// routed answers what mux has no route for: JSON, with Allow where another method would do.
+func routed(mux *http.ServeMux) http.Handler {
+	methods := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		var allowed []string
+		other := r.Clone(r.Context())
+		for _, other.Method = range methods {
+			if _, pattern := mux.Handler(other); pattern != "" {
+				allowed = append(allowed, other.Method)
+			}
+		}
+		if len(allowed) == 0 {
+			writeStatus(w, http.StatusNotFound, codes.NotFound, "no such path: "+r.URL.Path)
+			return
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		writeStatus(w, http.StatusMethodNotAllowed, codes.Unimplemented,
+			fmt.Sprintf("%s is not allowed here, only %s", r.Method, strings.Join(allowed, ", ")))
+	})
+}
+
+// headAsGet is for handlers that know GET alone: net/http leaves a HEAD's body out.
+func headAsGet(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			r = r.Clone(r.Context())
+			r.Method = http.MethodGet
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func serveHealthy(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
+	if s.opts.Ready != nil {
+		if err := s.opts.Ready(r.Context()); err != nil {
+			writeStatus(w, http.StatusServiceUnavailable, codes.Unavailable, err.Error())
+			return
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+}
+
+// writeError answers with a gRPC status, or with Unknown for any other error.
+func writeError(w http.ResponseWriter, err error) {
+	st := status.Convert(err)
+	writeStatus(w, runtime.HTTPStatusFromCode(st.Code()), st.Code(), st.Message())
+}
+
+func writeStatus(w http.ResponseWriter, httpStatus int, code codes.Code, message string) {
+	writeJSON(w, httpStatus, struct {
+		Code    codes.Code `json:"code"`
+		Message string     `json:"message"`
+	}{code, message})
+}
+
+// writeJSON answers with v, which must be marshallable. A client that is gone can not be told.
+func writeJSON(w http.ResponseWriter, httpStatus int, v any) {
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		httpStatus = http.StatusInternalServerError
+		body.Reset()
+		fmt.Fprintf(&body, `{"code":%d,"message":"answer can not be encoded"}`, codes.Internal)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(httpStatus)
+	_, _ = w.Write(bytes.TrimRight(body.Bytes(), "\n"))
+}
+
+// marshalJSON gives a message's JSON with the proto's names, unset fields and no
+// insignificant space: protojson alone varies the space from build to build.
+func marshalJSON(m proto.Message) ([]byte, error) {
+	loose, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, loose); err != nil {
+		return nil, err
+	}
+	return compact.Bytes(), nil
+}
+
+// compactJSON is marshalJSON for the gateway. Unknown fields of a request are errors.
+type compactJSON struct{ runtime.JSONPb }
+
+func (*compactJSON) ContentType(any) string { return "application/json" }
+
+func (c *compactJSON) Marshal(v any) ([]byte, error) {
+	if m, ok := v.(proto.Message); ok {
+		return marshalJSON(m)
+	}
+	return c.JSONPb.Marshal(v)
+}

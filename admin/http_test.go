@@ -1,0 +1,168 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/breakwater/breakwater/admin"
+)
+
+// answer is what a test compares of an HTTP response.
+type answer struct {
+	status int
+	body   string
+	header http.Header
+}
+
+func get(t *testing.T, url string) answer {
+	t.Helper()
+	return do(t, http.MethodGet, url, "", nil)
+}
+
+// do sends one request. A header Host sets the request's host.
+func do(t *testing.T, method, url, body string, header map[string]string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range header {
+		req.Header.Set(k, v)
+	}
+	if host := header["Host"]; host != "" {
+		req.Host = host
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, string(data), resp.Header}
+}
+
+const (
+	fraudJSON = `{"service":"fraud-service","state":"open","summary":"open on 1 of 2 proxies","proxies":[` +
+		`{"proxy":"edge-1","state":"open","cause":"2 of 2 hosts ejected","since":"2026-03-04T05:06:07Z","until":"2026-03-04T05:06:37Z","hosts":[` +
+		`{"address":"10.0.0.1:8005","ejected":true,"unhealthy":false,"requests":"30","errors":"4"},` +
+		`{"address":"10.0.0.2:8005","ejected":true,"unhealthy":true,"requests":"10","errors":"1"}],` +
+		`"ejected_hosts":2,"total_hosts":2,"requests":"40","errors":"5","recent_errors":"3","overloaded":true},` +
+		`{"proxy":"edge-2","state":"unknown","cause":"admin API: connection refused","since":"2026-03-04T05:06:07Z","until":null,"hosts":[],` +
+		`"ejected_hosts":0,"total_hosts":0,"requests":"5","errors":"0","recent_errors":"0","overloaded":false}]}`
+	searchJSON = `{"service":"search-service","state":"unknown","summary":"no proxy is connected","proxies":[]}`
+	levelsJSON = `{"levels":[{"subsystem":"","level":"info"},{"subsystem":"xds","level":"debug"}]}`
+	resetJSON  = `{"service":"fraud-service","host":"","ok":true,"pushed":true,"generation":"7","proxies":[` +
+		`{"proxy":"edge-1","acknowledged":true,"ejected_before":["10.0.0.1:8005"],"ejected_after":[],"note":"0 of 2 hosts ejected","error":""}]}`
+	configJSON = `{"ok":false,"digest":"abc","last_success":"2026-03-04T05:06:07Z","last_attempt":"2026-03-04T05:07:07Z","services":2,` +
+		`"problems":[{"severity":"error","position":{"file":"fraud.yaml","line":3,"column":5},"service":"fraud-service","path":"retry.max_delay","message":"is under base_delay","rule":""}],` +
+		`"rejections":[{"service":"search-service","type_url":"type.googleapis.com/envoy.config.route.v3.RouteConfiguration","resource":"gateway","proxies":["edge-1"],"message":"bad regex","partial":true,"position":{"file":"search.yaml","line":1,"column":1}}],` +
+		`"stale_services":["fraud-service"]}`
+	proxiesJSON = `{"proxies":[{"id":"edge-1","node_cluster":"edge","version":"envoy/1.40.0","address":"127.0.0.1:40000","admin_address":"127.0.0.1:9901",` +
+		`"connected_since":"2026-03-04T05:06:07Z","admin_reachable":true,"admin_error":"","resources":[{"type_url":"type.googleapis.com/envoy.config.cluster.v3.Cluster",` +
+		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}]},` +
+		`{"id":"edge-2","node_cluster":"","version":"","address":"127.0.0.1:40001","admin_address":"","connected_since":"2026-03-04T05:06:07Z",` +
+		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[]}]}`
+)
+
+func TestHTTP(t *testing.T) {
+	url := start(t, admin.Options{Model: newFakeModel()}).url
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"GET", "/api/v1/breakers", "", 200, `{"breakers":[` + fraudJSON + `,` + searchJSON + `]}`},
+		{"GET", "/api/v1/breakers/fraud-service", "", 200, `{"breaker":` + fraudJSON + `}`},
+		{"GET", "/api/v1/breakers/nope", "", 404, `{"code":5,"message":"unknown service \"nope\""}`},
+		{"POST", "/api/v1/breakers/fraud-service/reset", "{}", 200, resetJSON},
+		{"POST", "/api/v1/breakers/fraud-service/reset", "", 200, resetJSON},
+		{"POST", "/api/v1/breakers/fraud-service/reset", `{"hots":"x"}`, 400, ""},
+		{"POST", "/api/v1/breakers/fraud-service/reset", `{"host":"x"}`, 400, `{"code":3,"message":"host \"x\" is not of the form ip:port"}`},
+		{"POST", "/api/v1/breakers/nope/reset", "{}", 404, `{"code":5,"message":"unknown service \"nope\""}`},
+		{"GET", "/api/v1/proxies", "", 200, proxiesJSON},
+		{"GET", "/api/v1/config", "", 200, configJSON},
+		{"GET", "/api/v1/log-level", "", 200, levelsJSON},
+		{"PUT", "/api/v1/log-level", `{"level":"info"}`, 200, levelsJSON},
+		{"PUT", "/api/v1/log-level", `{"level":"loud"}`, 400, `{"code":3,"message":"level \"loud\" is none of trace, debug, info, warn, error, off"}`},
+		{"PUT", "/api/v1/log-level", `{"level":"info","subsystem":"nope"}`, 404, `{"code":5,"message":"unknown subsystem \"nope\""}`},
+		{"GET", "/healthz", "", 200, `{"status":"ok"}`},
+		{"GET", "/readyz", "", 200, `{"status":"ready"}`},
+		{"GET", "/metrics", "", 404, `{"code":5,"message":"no such path: /metrics"}`},
+		{"GET", "/api/v1/nope", "", 404, `{"code":5,"message":"no such path: /api/v1/nope"}`},
+		{"GET", "/api/v1/breakers/", "", 404, `{"code":5,"message":"no such path: /api/v1/breakers/"}`},
+		{"GET", "/", "", 404, `{"code":5,"message":"no such path: /"}`},
+	} {
+		t.Run(tt.method+tt.path, func(t *testing.T) {
+			got := do(t, tt.method, url+tt.path, tt.body, nil)
+			if got.status != tt.status || got.header.Get("Content-Type") != "application/json" {
+				t.Errorf("status %d, %s: %s, want %d", got.status, got.header.Get("Content-Type"), got.body, tt.status)
+			}
+			if diff := cmp.Diff(tt.want, got.body); tt.want != "" && diff != "" {
+				t.Errorf("body (-want +got):\n%s", diff)
+			}
+		})
+	}
+	for _, path := range []string{"/api/v1/breakers", "/api/v1/circuit-breakers", "/healthz"} {
+		if got := do(t, http.MethodHead, url+path, "", nil); got.status != 200 || got.body != "" {
+			t.Errorf("HEAD %s gives %d %q", path, got.status, got.body)
+		}
+	}
+	version := get(t, url+"/api/v1/version")
+	if version.status != 200 || !strings.HasPrefix(version.body, `{"version":"devel","started":"2`) {
+		t.Errorf("version is %+v", version)
+	}
+}
+
+func TestWrongMethods(t *testing.T) {
+	url := start(t, admin.Options{Model: newFakeModel()}).url
+	for _, tt := range []struct{ method, path, allow string }{
+		{"POST", "/api/v1/breakers", "GET, HEAD"},
+		{"DELETE", "/api/v1/breakers/fraud-service", "GET, HEAD"},
+		{"GET", "/api/v1/breakers/fraud-service/reset", "POST"},
+		{"POST", "/api/v1/breakers:watch", "GET, HEAD"},
+		{"POST", "/api/v1/log-level", "GET, HEAD, PUT"},
+		{"POST", "/api/v1/circuit-breakers", "GET, HEAD"},
+		{"GET", "/api/v1/circuit-breakers/fraud-service/reset", "POST"},
+		{"OPTIONS", "/api/v1/breakers", "GET, HEAD"},
+	} {
+		got := do(t, tt.method, url+tt.path, "", nil)
+		if got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") != tt.allow {
+			t.Errorf("%s %s: status %d, Allow %q, want 405 with %q", tt.method, tt.path, got.status, got.header.Get("Allow"), tt.allow)
+		}
+		want := `{"code":12,"message":"` + tt.method + ` is not allowed here, only ` + tt.allow + `"}`
+		if got.body != want {
+			t.Errorf("%s %s: %s, want %s", tt.method, tt.path, got.body, want)
+		}
+	}
+}
+
+func TestReady(t *testing.T) {
+	ready := errors.New("no policy is served yet")
+	url := start(t, admin.Options{Model: newFakeModel(), Ready: func(context.Context) error { return ready }}).url
+	if got := get(t, url+"/readyz"); got.status != 503 || got.body != `{"code":14,"message":"no policy is served yet"}` {
+		t.Errorf("not ready: %+v", got)
+	}
+	if got := get(t, url+"/healthz"); got.status != 200 {
+		t.Errorf("healthy though not ready: %+v", got)
+	}
+}
+
+func TestLargeBodiesAreRefused(t *testing.T) {
+	url := start(t, admin.Options{Model: newFakeModel()}).url
+	body := `{"reason":"` + strings.Repeat("x", 70_000) + `"}`
+	if got := do(t, "POST", url+"/api/v1/circuit-breakers/fraud-service/reset", body, nil); got.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("legacy reset: %+v", got)
+	}
+	if got := do(t, "POST", url+"/api/v1/breakers/fraud-service/reset", body, nil); got.status != http.StatusBadRequest {
+		t.Errorf("reset: %+v", got)
+	}
+}

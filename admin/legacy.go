@@ -1,0 +1,191 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/breakwater/breakwater/breaker"
+)
+
+// legacyList is the original system's answer to GET /api/v1/circuit-breakers.
+type legacyList struct {
+	// CircuitBreakers by service; encoding/json puts the keys in ascending order.
+	CircuitBreakers map[string]legacyBreaker `json:"circuit_breakers"`
+}
+
+// legacyBreaker has the original system's five fields first, in its order, and then
+// what Breakwater adds.
+//
+// The counts are sums over all proxies. The original counted calls of its own process;
+// Envoy counts attempts, so a retried call counts for each attempt, and since the
+// cluster was created in that proxy, so a proxy that restarts begins at 0 again.
+type legacyBreaker struct {
+	State string `json:"state"`
+	// FailureCount is the sum of ProxyBreaker.Errors.
+	FailureCount uint64 `json:"failure_count"`
+	// SuccessCount is TotalCalls less FailureCount.
+	SuccessCount uint64 `json:"success_count"`
+	// RecentFailures is the sum of ProxyBreaker.RecentErrors.
+	RecentFailures uint64 `json:"recent_failures"`
+	// TotalCalls is the sum of ProxyBreaker.Requests.
+	TotalCalls uint64 `json:"total_calls"`
+	// Summary is Breaker.Summary.
+	Summary string `json:"summary"`
+	// HostsEjected and HostsTotal are sums over all proxies: a host that two proxies see
+	// counts twice.
+	HostsEjected int `json:"hosts_ejected"`
+	HostsTotal   int `json:"hosts_total"`
+	// Proxies has each proxy's state by its id; never null.
+	Proxies map[string]breaker.State `json:"proxies"`
+}
+
+func newLegacyBreaker(b breaker.Breaker) legacyBreaker {
+	l := legacyBreaker{
+		State:   string(b.State),
+		Summary: b.Summary,
+		Proxies: make(map[string]breaker.State, len(b.Proxies)),
+	}
+	for _, p := range b.Proxies {
+		l.TotalCalls += p.Requests
+		l.FailureCount += p.Errors
+		l.RecentFailures += p.RecentErrors
+		l.HostsEjected += p.EjectedHosts
+		l.HostsTotal += p.TotalHosts
+		l.Proxies[p.Proxy] = p.State
+	}
+	// Envoy's counters are read one after the other, so errors may be ahead by a few.
+	l.SuccessCount = l.TotalCalls - min(l.FailureCount, l.TotalCalls)
+	return l
+}
+
+func (s *service) serveLegacyList(w http.ResponseWriter, r *http.Request) {
+	breakers, err := s.model.Breakers(r.Context())
+	if err != nil {
+		writeError(w, toStatus(err))
+		return
+	}
+	list := legacyList{CircuitBreakers: make(map[string]legacyBreaker, len(breakers))}
+	for _, b := range breakers {
+		list.CircuitBreakers[b.Service] = newLegacyBreaker(b)
+	}
+	writeJSON(w, http.StatusOK, list)
+}
+
+// legacyReset is the answer to POST /api/v1/circuit-breakers/{service}/reset.
+type legacyReset struct {
+	// Message says in words what was done.
+	Message string `json:"message"`
+	Service string `json:"service"`
+	// State of the service's breaker after the reset.
+	State string `json:"state"`
+	// OK is true if every proxy proved the reset.
+	OK bool `json:"ok"`
+	// Host is the one host that was reset, or empty for all.
+	Host string `json:"host"`
+	// Proxies is never null.
+	Proxies []legacyProxyReset `json:"proxies"`
+}
+
+// legacyProxyReset is one proxy's proof: what its own admin API reported.
+type legacyProxyReset struct {
+	Proxy         string   `json:"proxy"`
+	Acknowledged  bool     `json:"acknowledged"`
+	EjectedBefore []string `json:"ejected_before"`
+	EjectedAfter  []string `json:"ejected_after"`
+	Note          string   `json:"note"`
+	Error         string   `json:"error"`
+}
+
+// serveLegacyReset resets a service, or one host of it, on all proxies. Host, reason
+// and actor come from an optional JSON body; the query parameter host does where the
+// body names none. It answers 200 if every proxy proved the reset, and 502 with the
+// same body if one did not, so that a script that looks at nothing else notices.
+func (s *service) serveLegacyReset(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Host   string `json:"host"`
+		Reason string `json:"reason"`
+		Actor  string `json:"actor"`
+	}
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&body); err != nil && !errors.Is(err, io.EOF) {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			writeStatus(w, http.StatusRequestEntityTooLarge, codes.InvalidArgument, fmt.Sprintf("the body has more than %d bytes", tooLarge.Limit))
+			return
+		}
+		writeError(w, status.Errorf(codes.InvalidArgument, "the body is no JSON object of host, reason and actor: %v", err))
+		return
+	}
+	if body.Host == "" {
+		body.Host = r.URL.Query().Get("host")
+	}
+	result, err := s.reset(r.Context(), breaker.ResetRequest{
+		Service: r.PathValue("service"),
+		Host:    body.Host,
+		Actor:   body.Actor,
+		Reason:  body.Reason,
+	})
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	after, err := s.model.Breaker(r.Context(), result.Service)
+	if err != nil {
+		writeError(w, toStatus(err))
+		return
+	}
+	code := http.StatusOK
+	if !result.OK() {
+		code = http.StatusBadGateway
+	}
+	writeJSON(w, code, newLegacyReset(result, after.State))
+}
+
+func newLegacyReset(r breaker.ResetResult, after breaker.State) legacyReset {
+	l := legacyReset{
+		Message: resetMessage(r),
+		Service: r.Service,
+		State:   string(after),
+		OK:      r.OK(),
+		Host:    r.Host,
+		Proxies: make([]legacyProxyReset, len(r.Proxies)),
+	}
+	for i, p := range r.Proxies {
+		l.Proxies[i] = legacyProxyReset{
+			Proxy:         p.Proxy,
+			Acknowledged:  p.Acknowledged,
+			EjectedBefore: append([]string{}, p.Before...),
+			EjectedAfter:  append([]string{}, p.After...),
+			Note:          p.Note,
+			Error:         p.Error,
+		}
+	}
+	return l
+}
+
+func resetMessage(r breaker.ResetResult) string {
+	what := "Circuit breaker for " + r.Service
+	if r.Host != "" {
+		what += ", host " + r.Host + ","
+	}
+	failed := 0
+	for _, p := range r.Proxies {
+		if p.Error != "" {
+			failed++
+		}
+	}
+	switch {
+	case failed > 0:
+		return fmt.Sprintf("%s was not proved to be reset on %d of %d proxies", what, failed, len(r.Proxies))
+	case !r.Pushed:
+		return what + " had nothing to reset"
+	}
+	return what + " has been reset"
+}

@@ -1,0 +1,114 @@
+package admin_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/breakwater/breakwater/admin"
+	"github.com/breakwater/breakwater/breaker"
+)
+
+func TestLegacyList(t *testing.T) {
+	model := newFakeModel()
+	url := start(t, admin.Options{Model: model}).url
+	want := `{"circuit_breakers":{` +
+		`"fraud-service":{"state":"open","failure_count":5,"success_count":40,"recent_failures":3,"total_calls":45,` +
+		`"summary":"open on 1 of 2 proxies","hosts_ejected":2,"hosts_total":2,"proxies":{"edge-1":"open","edge-2":"unknown"}},` +
+		`"search-service":{"state":"unknown","failure_count":0,"success_count":0,"recent_failures":0,"total_calls":0,` +
+		`"summary":"no proxy is connected","hosts_ejected":0,"hosts_total":0,"proxies":{}}}}`
+	got := get(t, url+"/api/v1/circuit-breakers")
+	if got.status != 200 || got.header.Get("Content-Type") != "application/json" {
+		t.Errorf("status %d, %v", got.status, got.header)
+	}
+	if diff := cmp.Diff(want, got.body); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+	model.set(func(f *fakeModel) { f.breakers = nil })
+	if got := get(t, url+"/api/v1/circuit-breakers").body; got != `{"circuit_breakers":{}}` {
+		t.Errorf("without services: %s", got)
+	}
+}
+
+func TestLegacyCountsNeverWrap(t *testing.T) {
+	model := newFakeModel()
+	model.breakers = []breaker.Breaker{{Service: "a", State: breaker.Closed, Proxies: []breaker.ProxyBreaker{{Proxy: "p", State: breaker.Closed, Requests: 2, Errors: 3}}}}
+	want := `{"circuit_breakers":{"a":{"state":"closed","failure_count":3,"success_count":0,"recent_failures":0,"total_calls":2,"summary":"","hosts_ejected":0,"hosts_total":0,"proxies":{"p":"closed"}}}}`
+	if got := get(t, start(t, admin.Options{Model: model}).url+"/api/v1/circuit-breakers").body; got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+func TestLegacyReset(t *testing.T) {
+	const path = "/api/v1/circuit-breakers/fraud-service/reset"
+	proof := `"proxies":[{"proxy":"edge-1","acknowledged":true,"ejected_before":["10.0.0.1:8005"],"ejected_after":[],"note":"0 of 2 hosts ejected","error":""}]}`
+	for _, tt := range []struct {
+		name, path, body string
+		result           func(*breaker.ResetResult)
+		status           int
+		want             string
+		asked            breaker.ResetRequest
+	}{
+		{
+			name: "no body", path: path, status: 200,
+			want:  `{"message":"Circuit breaker for fraud-service has been reset","service":"fraud-service","state":"open","ok":true,"host":"",` + proof,
+			asked: breaker.ResetRequest{Service: "fraud-service", Actor: "127.0.0.1"},
+		},
+		{
+			name: "host in the query", path: path + "?host=10.0.0.1:8005", status: 200,
+			want:  `{"message":"Circuit breaker for fraud-service, host 10.0.0.1:8005, has been reset","service":"fraud-service","state":"open","ok":true,"host":"10.0.0.1:8005",` + proof,
+			asked: breaker.ResetRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Actor: "127.0.0.1"},
+		},
+		{
+			name: "all in the body", path: path + "?host=10.0.0.9:1", body: `{"host":"10.0.0.1:8005","reason":"fixed","actor":"ann"}`, status: 200,
+			want:  `{"message":"Circuit breaker for fraud-service, host 10.0.0.1:8005, has been reset","service":"fraud-service","state":"open","ok":true,"host":"10.0.0.1:8005",` + proof,
+			asked: breaker.ResetRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Actor: "ann", Reason: "fixed"},
+		},
+		{
+			name: "nothing to clear", path: path, status: 200,
+			result: func(r *breaker.ResetResult) { *r = breaker.ResetResult{} },
+			want:   `{"message":"Circuit breaker for fraud-service had nothing to reset","service":"fraud-service","state":"open","ok":true,"host":"","proxies":[]}`,
+			asked:  breaker.ResetRequest{Service: "fraud-service", Actor: "127.0.0.1"},
+		},
+		{
+			name: "not proved", path: path, status: 502,
+			result: func(r *breaker.ResetResult) {
+				r.Proxies = append(r.Proxies, breaker.ProxyReset{Proxy: "edge-2", Error: "no acknowledgement within 5 s"})
+			},
+			want: `{"message":"Circuit breaker for fraud-service was not proved to be reset on 1 of 2 proxies","service":"fraud-service","state":"open","ok":false,"host":"",` +
+				proof[:len(proof)-2] + `,{"proxy":"edge-2","acknowledged":false,"ejected_before":[],"ejected_after":[],"note":"","error":"no acknowledgement within 5 s"}]}`,
+			asked: breaker.ResetRequest{Service: "fraud-service", Actor: "127.0.0.1"},
+		},
+		{
+			name: "unknown service", path: "/api/v1/circuit-breakers/nope/reset", status: 404,
+			want:  `{"code":5,"message":"unknown service \"nope\""}`,
+			asked: breaker.ResetRequest{Service: "nope", Actor: "127.0.0.1"},
+		},
+		{name: "bad host", path: path + "?host=fraud", status: 400, want: `{"code":3,"message":"host \"fraud\" is not of the form ip:port"}`},
+		{
+			name: "bad body", path: path, body: "reset", status: 400,
+			want: `{"code":3,"message":"the body is no JSON object of host, reason and actor: invalid character 'r' looking for beginning of value"}`,
+		},
+		{
+			name: "unknown field", path: path, body: `{"hots":"x"}`, status: 400,
+			want: `{"code":3,"message":"the body is no JSON object of host, reason and actor: json: unknown field \"hots\""}`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			model := newFakeModel()
+			if tt.result != nil {
+				tt.result(&model.result)
+			}
+			got := do(t, "POST", start(t, admin.Options{Model: model}).url+tt.path, tt.body, nil)
+			if got.status != tt.status {
+				t.Errorf("status %d, want %d", got.status, tt.status)
+			}
+			if diff := cmp.Diff(tt.want, got.body); diff != "" {
+				t.Errorf("body (-want +got):\n%s", diff)
+			}
+			if asked := model.lastReset(); asked != tt.asked {
+				t.Errorf("the model was asked %+v, want %+v", asked, tt.asked)
+			}
+		})
+	}
+}

@@ -1,0 +1,126 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/breakwater/breakwater/breaker"
+	"github.com/breakwater/breakwater/policy"
+)
+
+// ErrUnknownSubsystem is a Model's answer to a level for a logger that it does not
+// have. It comes wrapped, with the name.
+var ErrUnknownSubsystem = errors.New("unknown subsystem")
+
+// Model is what a Server serves. All methods are called concurrently. Beside the
+// errors named below, any other is reported to the client as an internal one.
+type Model interface {
+	// Breakers returns every service's breaker in ascending order of service.
+	Breakers(ctx context.Context) ([]breaker.Breaker, error)
+	// Breaker returns one service's breaker, or breaker.ErrUnknownService.
+	Breaker(ctx context.Context, service string) (breaker.Breaker, error)
+	// Watch sends every breaker in the first element, and in each further one those that
+	// changed since, each in ascending order of service. Changes are merged while nobody
+	// receives; they are never dropped. The channel is closed when ctx is done, or when
+	// the model ends.
+	Watch(ctx context.Context) (<-chan []breaker.Breaker, error)
+	// Reset blocks until every proxy has proved the reset or its time is up; a proxy that
+	// did not prove it is an entry of the result, not an error. It returns
+	// breaker.ErrUnknownService, breaker.ErrUnknownHost or breaker.ErrHostNotResettable
+	// before anything is sent.
+	Reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error)
+	// Proxies returns the connected proxies in ascending order of id.
+	Proxies(ctx context.Context) ([]Proxy, error)
+	// ConfigStatus says what became of the policies on disk.
+	ConfigStatus(ctx context.Context) (ConfigStatus, error)
+	// LogLevels returns the whole server's level first, then those of the subsystems in
+	// ascending order.
+	LogLevels(ctx context.Context) ([]LogLevel, error)
+	// SetLogLevel sets the level of one subsystem, or of all if subsystem is empty. It
+	// returns ErrUnknownSubsystem. The level is one of hclog.Trace to hclog.Off.
+	SetLogLevel(ctx context.Context, level hclog.Level, subsystem string) error
+}
+
+// Proxy is one connected Envoy.
+type Proxy struct {
+	// ID and NodeCluster are from its node; NodeCluster may be empty.
+	ID, NodeCluster string
+	// Version is its user agent and version, such as "envoy/1.40.0"; empty if it did not say.
+	Version string
+	// Address is where it connected from, as ip:port.
+	Address string
+	// AdminAddress is its admin API as ip:port; empty if its bootstrap names no port.
+	AdminAddress string
+	// ConnectedSince is when its stream was opened.
+	ConnectedSince time.Time
+	// AdminReachable is true if its admin API answered the last time it was asked.
+	AdminReachable bool
+	// AdminError says why it is not reachable; empty if it is.
+	AdminError string
+	// Resources in ascending order of type URL.
+	Resources []ProxyResources
+}
+
+// ProxyResources is what a proxy accepted and refused of one type of resource.
+type ProxyResources struct {
+	TypeURL string
+	// Acknowledged is the last version it acknowledged; empty if none.
+	Acknowledged string
+	// LastNACK is nil if it has refused nothing since it connected.
+	LastNACK *NACK
+}
+
+// NACK is a proxy's refusal of a response.
+type NACK struct {
+	// Version that it refused.
+	Version string
+	// Message is Envoy's own.
+	Message string
+	Time    time.Time
+}
+
+// ConfigStatus is what became of the policies on disk.
+type ConfigStatus struct {
+	// OK is true if all that is on disk is served and no proxy refuses any of it.
+	OK bool
+	// Digest is that of the policy.Set that is served; empty if none is.
+	Digest string
+	// LastSuccess is when what is on disk was last taken over without an error, and
+	// LastAttempt when a change was last looked at. Zero: never.
+	LastSuccess, LastAttempt time.Time
+	// Services is the number of services that are served.
+	Services int
+	// Problems of the files on disk.
+	Problems []policy.Problem
+	// Rejections in ascending order of service, type and resource.
+	Rejections []Rejection
+	// StaleServices are served by the last good version of their policy; ascending.
+	StaleServices []string
+}
+
+// Rejection is a resource that proxies refuse. They keep what they had.
+type Rejection struct {
+	// Service whose policy caused it; empty if that can not be told.
+	Service string
+	TypeURL string
+	// Resource's name; empty if it can not be told.
+	Resource string
+	// Proxies that refuse it, in ascending order of id.
+	Proxies []string
+	// Message is Envoy's own.
+	Message string
+	// Partial is true if other proxies accepted it and keep it.
+	Partial bool
+	// Position of the policy that caused it; zero if that can not be told.
+	Position policy.Position
+}
+
+// LogLevel is the level of one subsystem.
+type LogLevel struct {
+	// Subsystem is the logger's name, such as "xds"; empty for the whole server.
+	Subsystem string
+	Level     hclog.Level
+}

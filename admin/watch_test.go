@@ -1,0 +1,129 @@
+package admin_test
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/breakwater/breakwater/admin"
+	"github.com/breakwater/breakwater/admin/adminpb"
+	"github.com/breakwater/breakwater/breaker"
+)
+
+func TestWatch(t *testing.T) {
+	model := newFakeModel()
+	run := start(t, admin.Options{Model: model})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := run.client.WatchBreakers(ctx, &adminpb.WatchBreakersRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want *adminpb.WatchBreakersResponse) {
+		t.Helper()
+		got, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+			t.Errorf("message (-want +got):\n%s", diff)
+		}
+	}
+	expect(&adminpb.WatchBreakersResponse{Snapshot: true, Breakers: []*adminpb.Breaker{fraudProto(), searchProto()}})
+	model.changes <- []breaker.Breaker{search()}
+	expect(&adminpb.WatchBreakersResponse{Breakers: []*adminpb.Breaker{searchProto()}})
+	model.changes <- []breaker.Breaker{{Service: "fraud-service", Removed: true}, search()}
+	expect(&adminpb.WatchBreakersResponse{Breakers: []*adminpb.Breaker{searchProto()}, Removed: []string{"fraud-service"}})
+	cancel()
+	if _, err := stream.Recv(); status.Code(err) != codes.Canceled {
+		t.Errorf("after the client's cancel: %v", err)
+	}
+	eventually(t, "the model's watch ends with the stream", func() bool { return model.watching() == 0 })
+}
+
+func TestWatchOfSomeServices(t *testing.T) {
+	model := newFakeModel()
+	run := start(t, admin.Options{Model: model})
+	stream, err := run.client.WatchBreakers(t.Context(), &adminpb.WatchBreakersRequest{Services: []string{"search-service", "later"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []*adminpb.WatchBreakersResponse{
+		{Snapshot: true, Breakers: []*adminpb.Breaker{searchProto()}},
+		{Removed: []string{"search-service"}},
+	} {
+		got, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+			t.Errorf("message %d (-want +got):\n%s", i, diff)
+		}
+		if i == 0 {
+			model.changes <- []breaker.Breaker{fraud()}
+			model.changes <- []breaker.Breaker{fraud(), {Service: "search-service", Removed: true}}
+		}
+	}
+}
+
+func TestWatchByHTTP(t *testing.T) {
+	for _, tt := range []struct {
+		name, accept, query, contentType string
+		// lines of the snapshot, and of the change to search-service.
+		snapshot, change []string
+	}{
+		{
+			name: "lines", contentType: "application/x-ndjson",
+			snapshot: []string{`{"snapshot":true,"breakers":[` + fraudJSON + `,` + searchJSON + `],"removed":[]}`},
+			change:   []string{`{"snapshot":false,"breakers":[` + searchJSON + `],"removed":[]}`},
+		},
+		{
+			name: "events of one service", accept: "text/event-stream", query: "?services=search-service", contentType: "text/event-stream",
+			snapshot: []string{"event: snapshot", `data: {"snapshot":true,"breakers":[` + searchJSON + `],"removed":[]}`, ""},
+			change:   []string{"event: change", `data: {"snapshot":false,"breakers":[` + searchJSON + `],"removed":[]}`, ""},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			model := newFakeModel()
+			run := start(t, admin.Options{Model: model})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, run.url+"/api/v1/breakers:watch"+tt.query, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Accept", tt.accept)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if got := resp.Header.Get("Content-Type"); got != tt.contentType {
+				t.Errorf("content type %q, want %q", got, tt.contentType)
+			}
+			lines := bufio.NewScanner(resp.Body)
+			expect := func(want []string) {
+				t.Helper()
+				for _, w := range want {
+					if !lines.Scan() {
+						t.Fatalf("the stream ended: %v", lines.Err())
+					}
+					if diff := cmp.Diff(w, lines.Text()); diff != "" {
+						t.Errorf("line (-want +got):\n%s", diff)
+					}
+				}
+			}
+			expect(tt.snapshot)
+			model.changes <- []breaker.Breaker{search()}
+			expect(tt.change)
+			cancel()
+			eventually(t, "the model's watch ends with the client", func() bool { return model.watching() == 0 })
+		})
+	}
+}
