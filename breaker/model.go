@@ -17,6 +17,8 @@ var (
 	ErrUnknownService = errors.New("unknown service")
 	// ErrUnknownHost: the service has no host of that address.
 	ErrUnknownHost = errors.New("unknown host")
+	// ErrNoProxy: no proxy is connected, so that there is none to act on.
+	ErrNoProxy = errors.New("no proxy is connected")
 	// ErrHostNotResettable: the service's hosts are not all IP addresses, so that Envoy's
 	// state of one alone can not be cleared.
 	ErrHostNotResettable = errors.New("one host alone can be reset only in a service whose hosts are all IP addresses")

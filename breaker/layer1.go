@@ -1,0 +1,125 @@
+package breaker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+
+	"github.com/breakwater/breakwater/envoy"
+	"github.com/breakwater/breakwater/policy"
+)
+
+// conclude draws the state of one service in one proxy from what that proxy's admin API says of its
+// cluster; nil: it has no such cluster. before is what was concluded last.
+func conclude(proxy string, svc *policy.Service, c *adminv3.ClusterStatus, before ProxyBreaker, now time.Time) ProxyBreaker {
+	b := ProxyBreaker{Proxy: proxy, State: Closed, Since: before.Since, Until: before.Until}
+	if c == nil {
+		b.State, b.Cause = Unknown, "the proxy does not have this service (yet)"
+	} else {
+		unhealthy := 0
+		for _, h := range envoy.HostStates(c) {
+			b.Hosts = append(b.Hosts, Host(h))
+			b.TotalHosts++
+			b.Requests += h.Requests
+			b.Errors += h.Errors
+			if h.Ejected {
+				b.EjectedHosts++
+			} else if h.Unhealthy {
+				unhealthy++
+			}
+		}
+		b.Overloaded = envoy.Overloaded(c)
+		b.State, b.Cause = layer1(b.EjectedHosts, unhealthy, b.TotalHosts, svc)
+	}
+	if before.State != b.State {
+		b.Since, b.Until = now, time.Time{}
+		if b.State == Open {
+			b.Until = now.Add(svc.Breaker.Timeout)
+		}
+	}
+	return b
+}
+
+// layer1 is open if Envoy has no host left to send a request to, so that it answers every one itself.
+func layer1(ejected, unhealthy, total int, svc *policy.Service) (State, string) {
+	threshold := "the consecutive failures that Envoy allows"
+	if t := svc.Breaker.FailureThreshold; t.Set {
+		threshold = fmt.Sprintf("%d consecutive failures", t.N)
+	}
+	switch {
+	case total == 0:
+		return Closed, "the service has no hosts: its name does not resolve, so every request fails"
+	case ejected == total:
+		return Open, fmt.Sprintf("%s ejected after %s", hosts(ejected, total), threshold)
+	case ejected+unhealthy == total:
+		return Open, fmt.Sprintf("%s ejected, the others fail their health check", hosts(ejected, total))
+	case ejected > 0:
+		return Closed, fmt.Sprintf("%s ejected after %s; the others serve", hosts(ejected, total), threshold)
+	case unhealthy > 0:
+		return Closed, fmt.Sprintf("%s fail the health check; the others serve", hosts(unhealthy, total))
+	}
+	return Closed, ""
+}
+
+func hosts(k, n int) string {
+	if n == 1 {
+		return fmt.Sprintf("%d of 1 host", k)
+	}
+	return fmt.Sprintf("%d of %d hosts", k, n)
+}
+
+// same reports whether nothing differs that a watcher would want to know.
+func same(a, b ProxyBreaker) bool {
+	return a.State == b.State && a.Cause == b.Cause && a.Since.Equal(b.Since) && a.Until.Equal(b.Until) &&
+		a.EjectedHosts == b.EjectedHosts && a.TotalHosts == b.TotalHosts &&
+		a.Requests == b.Requests && a.Errors == b.Errors && a.RecentErrors == b.RecentErrors &&
+		a.Overloaded == b.Overloaded && slices.Equal(a.Hosts, b.Hosts)
+}
+
+// history counts the errors among the last attempts, from the growth of Envoy's counters.
+type history struct {
+	started          bool
+	requests, errors uint64
+	deltas           []delta
+}
+
+type delta struct{ requests, errors uint64 }
+
+// add takes over the counters of one look and returns the errors among the last window attempts, to the
+// precision of a look. Counters that went back belong to a replaced cluster: counting starts again.
+func (h *history) add(requests, errors, window uint64) uint64 {
+	if !h.started || requests < h.requests || errors < h.errors {
+		*h = history{started: true, requests: requests, errors: errors}
+		return 0
+	}
+	if d := (delta{requests - h.requests, errors - h.errors}); d.requests > 0 {
+		h.deltas = append(h.deltas, d)
+	}
+	h.requests, h.errors = requests, errors
+	var attempts, failed uint64
+	for i := len(h.deltas) - 1; i >= 0; i-- {
+		attempts += h.deltas[i].requests
+		failed += h.deltas[i].errors
+		if attempts >= window {
+			h.deltas = h.deltas[i:]
+			break
+		}
+	}
+	return min(failed, window)
+}
+
+// ejectedHosts are the addresses of the ejected hosts, in ascending order.
+func ejectedHosts(c *adminv3.ClusterStatus) []string {
+	var out []string
+	for _, h := range envoy.HostStates(c) {
+		if h.Ejected {
+			out = append(out, h.Address)
+		}
+	}
+	return out
+}
+
+func list(addresses []string) string { return strings.Join(addresses, ", ") }

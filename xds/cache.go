@@ -1,0 +1,313 @@
+package xds
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	cachev3 "github.com/envoyproxy/go-control-plane/pkg/cache/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/breakwater/breakwater/xds/translate"
+)
+
+// resource is one published resource. Its bytes are made once and shared by the
+// responses to all proxies.
+type resource struct {
+	name string
+	// version is the hash of the bytes: the same content has the same version in
+	// every process, so a restarted control plane replaces nothing.
+	version string
+	body    *anypb.Any
+}
+
+func newResource(typeURL, name string, m proto.Message) (*resource, error) {
+	b, err := translate.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return &resource{
+		name:    name,
+		version: hashBytes(b),
+		body:    &anypb.Any{TypeUrl: typeURL, Value: b},
+	}, nil
+}
+
+// cache holds the resources of every type and answers the watches of go-control-plane's
+// server. Unlike that library's LinearCache it knows per proxy which version is not
+// to be sent again, because the proxy rejected it (go-control-plane issue 962).
+type cache struct {
+	// held reports whether a proxy must not be sent a version. It is called with mu
+	// held and must not call back.
+	held func(proxy, typeURL, name, version string) bool
+	// built is told what a state-of-the-world response consists of, because such a
+	// response carries neither names nor versions of its resources.
+	built func(proxy, typeURL string, versions map[string]string)
+
+	mu sync.Mutex
+	// types and all below it are guarded by mu.
+	types map[string]*typeCache
+	// open is false until the first publication is complete: until then a proxy
+	// is kept waiting rather than told that there is nothing.
+	open bool
+}
+
+type typeCache struct {
+	resources map[string]*resource
+	deltas    map[*deltaWatch]struct{}
+	sotws     map[*sotwWatch]struct{}
+}
+
+type deltaWatch struct {
+	req *discoveryv3.DeltaDiscoveryRequest
+	sub cachev3.Subscription
+	out chan cachev3.DeltaResponse
+}
+
+type sotwWatch struct {
+	req *discoveryv3.DiscoveryRequest
+	sub cachev3.Subscription
+	out chan cachev3.Response
+}
+
+var _ cachev3.Cache = (*cache)(nil)
+
+func newCache() *cache {
+	return &cache{types: map[string]*typeCache{}}
+}
+
+// ofType returns the cache of one type. The caller must hold c.mu.
+func (c *cache) ofType(typeURL string) *typeCache {
+	t, ok := c.types[typeURL]
+	if !ok {
+		t = &typeCache{
+			resources: map[string]*resource{},
+			deltas:    map[*deltaWatch]struct{}{},
+			sotws:     map[*sotwWatch]struct{}{},
+		}
+		c.types[typeURL] = t
+	}
+	return t
+}
+
+// openUp answers the watches that were opened before the first publication.
+func (c *cache) openUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open {
+		return
+	}
+	c.open = true
+	for typeURL, t := range c.types {
+		for w := range t.deltas {
+			c.answerDelta(typeURL, t, w, nil)
+		}
+		for w := range t.sotws {
+			c.answerSotw(typeURL, t, w)
+		}
+	}
+}
+
+// update sets and removes resources of one type and answers the watches that are
+// concerned. Resources whose version is there already are passed over.
+func (c *cache) update(typeURL string, set []*resource, remove []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.ofType(typeURL)
+	var changed []string
+	for _, r := range set {
+		if old, ok := t.resources[r.name]; ok && old.version == r.version {
+			continue
+		}
+		t.resources[r.name] = r
+		changed = append(changed, r.name)
+	}
+	for _, name := range remove {
+		if _, ok := t.resources[name]; ok {
+			delete(t.resources, name)
+			changed = append(changed, name)
+		}
+	}
+	if len(changed) == 0 || !c.open {
+		return
+	}
+	for w := range t.deltas {
+		c.answerDelta(typeURL, t, w, changed)
+	}
+	for w := range t.sotws {
+		c.answerSotw(typeURL, t, w)
+	}
+}
+
+// names returns the names of the published resources of a type.
+func (c *cache) names(typeURL string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.ofType(typeURL).resources))
+}
+
+// answerDelta sends what the watch does not know yet, if anything, and then
+// forgets the watch. changed names the only resources that can differ; nil means
+// any. The caller must hold c.mu.
+func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed []string) {
+	known := w.sub.ReturnedResources()
+	proxy := w.req.GetNode().GetId()
+	resp := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: typeURL}
+	next := known
+	touched := false
+	touch := func() {
+		if !touched {
+			next = maps.Clone(known)
+			if next == nil {
+				next = map[string]string{}
+			}
+			touched = true
+		}
+	}
+	consider := func(name string) {
+		r, ok := t.resources[name]
+		switch version, knows := known[name]; {
+		case ok && knows && version == r.version:
+		case ok:
+			if c.held(proxy, typeURL, name, r.version) {
+				return
+			}
+			touch()
+			next[name] = r.version
+			resp.Resources = append(resp.Resources, &discoveryv3.Resource{Name: name, Version: r.version, Resource: r.body})
+		case knows:
+			touch()
+			delete(next, name)
+			resp.RemovedResources = append(resp.RemovedResources, name)
+		}
+	}
+	subscribed := w.sub.SubscribedResources()
+	switch {
+	case changed != nil:
+		for _, name := range changed {
+			if _, ok := subscribed[name]; ok || w.sub.IsWildcard() {
+				consider(name)
+			}
+		}
+	case w.sub.IsWildcard():
+		for name := range t.resources {
+			consider(name)
+		}
+		for name := range known {
+			if _, ok := t.resources[name]; !ok {
+				consider(name)
+			}
+		}
+	default:
+		for name := range subscribed {
+			consider(name)
+		}
+	}
+	// The first wildcard request of a stream is answered even if there is nothing to
+	// say: Envoy's start waits for it.
+	first := w.req.GetResponseNonce() == "" && w.sub.IsWildcard()
+	if !touched && !(changed == nil && first) {
+		t.deltas[w] = struct{}{}
+		return
+	}
+	slices.SortFunc(resp.Resources, func(a, b *discoveryv3.Resource) int { return strings.Compare(a.Name, b.Name) })
+	slices.Sort(resp.RemovedResources)
+	delete(t.deltas, w)
+	w.out <- &cachev3.DeltaPassthroughResponse{
+		DeltaRequest:           w.req,
+		NextVersionMap:         next,
+		DeltaDiscoveryResponse: resp,
+	}
+}
+
+// answerSotw sends the whole state if the watch does not know it, and then forgets
+// the watch. The caller must hold c.mu.
+func (c *cache) answerSotw(typeURL string, t *typeCache, w *sotwWatch) {
+	known := w.sub.ReturnedResources()
+	proxy := w.req.GetNode().GetId()
+	var names []string
+	if w.sub.IsWildcard() {
+		names = slices.Collect(maps.Keys(t.resources))
+	} else {
+		for name := range w.sub.SubscribedResources() {
+			if _, ok := t.resources[name]; ok {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	versions := make(map[string]string, len(names))
+	bodies := make([]*anypb.Any, 0, len(names))
+	differs := len(names) != len(known)
+	for _, name := range names {
+		r := t.resources[name]
+		versions[name] = r.version
+		bodies = append(bodies, r.body)
+		if known[name] != r.version {
+			differs = true
+			// In this protocol a whole type is accepted or rejected at once, so one held
+			// version holds the type back.
+			if c.held(proxy, typeURL, name, r.version) {
+				t.sotws[w] = struct{}{}
+				return
+			}
+		}
+	}
+	first := w.req.GetResponseNonce() == "" && w.sub.IsWildcard()
+	if !differs && !first || len(names) == 0 && !w.sub.IsWildcard() {
+		t.sotws[w] = struct{}{}
+		return
+	}
+	versionInfo := hashVersions(versions)
+	delete(t.sotws, w)
+	c.built(proxy, typeURL, versions)
+	w.out <- &cachev3.PassthroughResponse{
+		Request:           w.req,
+		DiscoveryResponse: &discoveryv3.DiscoveryResponse{VersionInfo: versionInfo, Resources: bodies, TypeUrl: typeURL},
+		ReturnedResources: versions,
+	}
+}
+
+// CreateDeltaWatch answers at once or as soon as something differs.
+func (c *cache) CreateDeltaWatch(req *cachev3.DeltaRequest, sub cachev3.Subscription, out chan cachev3.DeltaResponse) (func(), error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.ofType(req.GetTypeUrl())
+	w := &deltaWatch{req: req, sub: sub, out: out}
+	t.deltas[w] = struct{}{}
+	if c.open {
+		c.answerDelta(req.GetTypeUrl(), t, w, nil)
+	}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(t.deltas, w)
+	}, nil
+}
+
+// CreateWatch is CreateDeltaWatch for the state-of-the-world protocol.
+func (c *cache) CreateWatch(req *cachev3.Request, sub cachev3.Subscription, out chan cachev3.Response) (func(), error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.ofType(req.GetTypeUrl())
+	w := &sotwWatch{req: req, sub: sub, out: out}
+	t.sotws[w] = struct{}{}
+	if c.open {
+		c.answerSotw(req.GetTypeUrl(), t, w)
+	}
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(t.sotws, w)
+	}, nil
+}
+
+// Fetch belongs to the polling REST protocol, which is not served.
+func (c *cache) Fetch(context.Context, *cachev3.Request) (cachev3.Response, error) {
+	return nil, errors.New("the REST protocol is not served: use ADS")
+}

@@ -1,0 +1,245 @@
+package xds
+
+import (
+	"context"
+	"maps"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/breakwater/breakwater/envoy"
+)
+
+// fakeProxy speaks ADS as Envoy does. It stands beside the tests in test/e2e, which use the real
+// one, for what those can not do: many proxies, answers in a chosen order.
+type fakeProxy struct {
+	t      *testing.T
+	id     string
+	stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
+	close  func()
+
+	mu sync.Mutex
+	// The following are guarded by mu.
+	resources map[string]map[string]string // type → name → version
+	responses []*discoveryv3.DeltaDiscoveryResponse
+	refuse    func(typeURL, name string, body []byte) string
+	ended     bool
+}
+
+// dial connects a proxy that has what an earlier one had; nil: nothing. refuse returns a text to
+// reject a resource, or "".
+func dial(t *testing.T, addr, id string, has map[string]map[string]string, refuse func(typeURL, name string, body []byte) string) *fakeProxy {
+	t.Helper()
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	p := &fakeProxy{t: t, id: id, stream: stream, resources: map[string]map[string]string{}, refuse: refuse}
+	for typeURL, versions := range has {
+		p.resources[typeURL] = maps.Clone(versions)
+	}
+	done := make(chan struct{})
+	p.close = sync.OnceFunc(func() {
+		cancel()
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	})
+	t.Cleanup(p.close)
+	metadata, err := structpb.NewStruct(map[string]any{envoy.MetadataKey: map[string]any{envoy.MetadataAdminPort: 9901}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, sub := range []struct {
+		typeURL string
+		names   []string
+	}{
+		{typeCluster, nil},
+		{typeListener, nil},
+		{typeRoute, []string{envoy.GatewayName}},
+		{typeRuntime, []string{envoy.LimitsLayer, envoy.BreakerLayer(id), envoy.OperatorLayer(id)}},
+	} {
+		req := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: sub.typeURL, ResourceNamesSubscribe: sub.names, InitialResourceVersions: has[sub.typeURL]}
+		if i == 0 {
+			req.Node = &corev3.Node{Id: id, Cluster: "test", Metadata: metadata}
+		}
+		if err := stream.Send(req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	go func() {
+		defer close(done)
+		p.receive()
+	}()
+	return p
+}
+
+func (p *fakeProxy) receive() {
+	for {
+		resp, err := p.stream.Recv()
+		if err != nil {
+			p.mu.Lock()
+			p.ended = true
+			p.mu.Unlock()
+			return
+		}
+		req := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resp.GetTypeUrl(), ResponseNonce: resp.GetNonce()}
+		p.mu.Lock()
+		p.responses = append(p.responses, resp)
+		have := p.resources[resp.GetTypeUrl()]
+		if have == nil {
+			have = map[string]string{}
+			p.resources[resp.GetTypeUrl()] = have
+		}
+		var refused []string
+		for _, r := range resp.GetResources() {
+			if p.refuse != nil {
+				if text := p.refuse(resp.GetTypeUrl(), r.GetName(), r.GetResource().GetValue()); text != "" {
+					refused = append(refused, r.GetName()+": "+text)
+					continue
+				}
+			}
+			have[r.GetName()] = r.GetVersion()
+		}
+		for _, name := range resp.GetRemovedResources() {
+			delete(have, name)
+		}
+		p.mu.Unlock()
+		if len(refused) > 0 {
+			req.ErrorDetail = &statuspb.Status{Code: 13, Message: "Error adding/updating: " + strings.Join(refused, ", ")}
+		}
+		if err := p.stream.Send(req); err != nil {
+			return
+		}
+	}
+}
+
+// has returns a copy of the versions that the proxy has of a type.
+func (p *fakeProxy) has(typeURL string) map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.resources[typeURL])
+}
+
+func (p *fakeProxy) all() map[string]map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]map[string]string{}
+	for typeURL, versions := range p.resources {
+		out[typeURL] = maps.Clone(versions)
+	}
+	return out
+}
+
+// sent returns how often a resource was sent to the proxy.
+func (p *fakeProxy) sent(typeURL, name string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, resp := range p.responses {
+		if resp.GetTypeUrl() != typeURL {
+			continue
+		}
+		for _, r := range resp.GetResources() {
+			if r.GetName() == name {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// removed returns how often the proxy was told that a resource is gone.
+func (p *fakeProxy) removed(typeURL, name string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, resp := range p.responses {
+		if resp.GetTypeUrl() != typeURL {
+			continue
+		}
+		for _, r := range resp.GetRemovedResources() {
+			if r == name {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// order returns the types of the responses in the order of their arrival, from the nth on.
+func (p *fakeProxy) order(from int) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	for _, resp := range p.responses[from:] {
+		out = append(out, typeName(resp.GetTypeUrl()))
+	}
+	return out
+}
+
+func (p *fakeProxy) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.responses)
+}
+
+// serve runs a publisher and its server until the test ends, and returns the server's address.
+func serve(t *testing.T, p *Publisher) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := NewServer(p, nil, nil).Serve(ctx, l); err != nil {
+			t.Error(err)
+		}
+	})
+	wg.Go(func() {
+		if err := p.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+	return l.Addr().String()
+}
+
+// eventually waits until look returns "", and fails with the last state after 5 s.
+func eventually(t *testing.T, what string, look func() string) {
+	t.Helper()
+	deadline := time.Now().Add(5 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		state := look()
+		if state == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 5 s: %s", what, state)
+		}
+		<-tick.C
+	}
+}

@@ -1,0 +1,497 @@
+package xds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/breakwater/breakwater/envoy"
+	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/store"
+	"github.com/breakwater/breakwater/xds/translate"
+)
+
+// The bounds of waiting for a proxy's answer. They only decide what happens when one does
+// not come: an answer takes milliseconds.
+const (
+	// warmTimeout bounds the time for which the routes to a new cluster are held back until
+	// every proxy has it warm. A cluster whose DNS name does not resolve must not hold
+	// back for ever.
+	warmTimeout = 5 * time.Second
+	// retireTimeout bounds the time for which a removed cluster is kept until every proxy
+	// has given up the routes to it.
+	retireTimeout = 30 * time.Second
+	// verdictTimeout bounds the time for which the other proxies' answers are awaited when
+	// one has rejected a version.
+	verdictTimeout = 2 * time.Second
+)
+
+// Generations keeps how often clusters and hosts were reset, over a restart; *store.Dir
+// does.
+type Generations interface {
+	LoadGenerations() (map[string]store.Generation, error)
+	SaveGenerations(map[string]store.Generation) error
+}
+
+// PublisherOptions configure a Publisher. The zero value works.
+type PublisherOptions struct {
+	// Log is the null logger if nil.
+	Log hclog.Logger
+	// Generations are forgotten at the end of the process if nil.
+	Generations Generations
+	// Accepted is called with a set once proxies have accepted all of it; may be nil. It is called
+	// in order, from the goroutine of Run.
+	Accepted func(*policy.Set)
+}
+
+// Publisher turns sets of policies into published resources: it adds before use and removes
+// after, holds back what every proxy rejects, and touches nothing that a change does
+// not concern.
+//
+// It compares what is wanted with what is published and with what the ledger says each time
+// one of them changes; there is no state of a change under way, so a change may come
+// while an earlier one is still being acknowledged.
+type Publisher struct {
+	opts   PublisherOptions
+	log    hclog.Logger
+	cache  *cache
+	ledger *Ledger
+	kick   chan struct{}
+
+	mu sync.Mutex
+	// All below is guarded by mu.
+
+	set *policy.Set
+	// desired is what the policies ask for, by service.
+	desired map[string]*unit
+	// effective is what is published: desired, or what was accepted before it.
+	effective map[string]*unit
+	// accepted is the last unit that a proxy has accepted.
+	accepted map[string]*unit
+	// rejected are the desired units that every proxy has rejected.
+	rejected map[string]*Rejection
+	// generations of the services that were ever reset.
+	generations map[string]store.Generation
+
+	// routed is what the published route table consists of.
+	routed map[string]*unit
+	table  *resource
+	// warming and leaving say since when a new cluster's routes wait, and a cluster or an
+	// endpoint resource waits for its removal.
+	warming          map[string]time.Time
+	leaving          map[string]time.Time
+	leavingEndpoints map[string]time.Time
+
+	gateway gatewayState
+	// announced is the digest of the set that Accepted was told last.
+	announced string
+}
+
+// NewPublisher returns a publisher of nothing yet. Proxies that connect before the first
+// Apply are kept waiting.
+func NewPublisher(opts PublisherOptions) *Publisher {
+	p := &Publisher{
+		opts:             opts,
+		log:              opts.Log,
+		cache:            newCache(),
+		ledger:           newLedger(time.Now),
+		kick:             make(chan struct{}, 1),
+		desired:          map[string]*unit{},
+		effective:        map[string]*unit{},
+		accepted:         map[string]*unit{},
+		rejected:         map[string]*Rejection{},
+		generations:      map[string]store.Generation{},
+		routed:           map[string]*unit{},
+		warming:          map[string]time.Time{},
+		leaving:          map[string]time.Time{},
+		leavingEndpoints: map[string]time.Time{},
+	}
+	p.cache.held = p.ledger.held
+	p.cache.built = p.ledger.built
+	if p.log == nil {
+		p.log = hclog.NewNullLogger()
+	}
+	if opts.Generations != nil {
+		g, err := opts.Generations.LoadGenerations()
+		if err != nil {
+			p.log.Error("the generations of clusters that were reset are lost: their ejections will be forgotten once", "error", err)
+		}
+		p.generations = g
+	}
+	return p
+}
+
+// Ledger returns the ledger of the proxies.
+func (p *Publisher) Ledger() *Ledger { return p.ledger }
+
+// Set returns the set that was applied last; nil before the first Apply.
+func (p *Publisher) Set() *policy.Set {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.set
+}
+
+// Baseline takes a set as accepted by the proxies in an earlier life of the control
+// plane, so that there is something to go back to if they reject the first Apply. It must
+// be called before that.
+func (p *Publisher) Baseline(set *policy.Set) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, svc := range set.Services {
+		u, err := newUnit(svc, translate.Generation(p.generations[svc.Name]))
+		if err != nil {
+			p.log.Warn("the last good version of a service cannot be used", "service", svc.Name, "error", err)
+			continue
+		}
+		p.accepted[svc.Name] = u
+	}
+}
+
+// Apply publishes a set. A service that cannot be translated keeps its version of before, and the
+// error says so; the others go on. Apply does not wait for the proxies: Run acts on
+// their answers.
+func (p *Publisher) Apply(set *policy.Set) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	desired := make(map[string]*unit, len(set.Services))
+	for _, svc := range set.Services {
+		gen := translate.Generation(p.generations[svc.Name])
+		if u := p.desired[svc.Name]; u.is(svc, gen) {
+			desired[svc.Name] = u
+			continue
+		}
+		if u := p.accepted[svc.Name]; u != nil && u.policy.Digest == svc.Digest && sameGeneration(u.generation, gen) {
+			// The same values as in a stored or an earlier version, maybe at other positions.
+			v := *u
+			v.policy = svc
+			desired[svc.Name], p.accepted[svc.Name] = &v, &v
+			continue
+		}
+		u, err := newUnit(svc, gen)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: service %s: %w", svc.Position, svc.Name, err))
+			if u = p.desired[svc.Name]; u == nil {
+				continue
+			}
+		}
+		desired[svc.Name] = u
+	}
+	if err := p.gateway.want(set.Gateway); err != nil {
+		errs = append(errs, fmt.Errorf("%s: gateway: %w", set.Gateway.Position, err))
+	}
+	p.set, p.desired = set, desired
+	p.reconcile(time.Now())
+	p.cache.openUp()
+	p.wake()
+	return errors.Join(errs...)
+}
+
+func (p *Publisher) wake() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Run acts on the proxies' answers until ctx ends. It always returns nil.
+func (p *Publisher) Run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		changed := p.ledger.Changed()
+		p.mu.Lock()
+		next := p.reconcile(time.Now())
+		done := p.takeAccepted()
+		p.mu.Unlock()
+		if done != nil && p.opts.Accepted != nil {
+			p.opts.Accepted(done)
+		}
+		wait := time.Hour
+		if !next.IsZero() {
+			wait = max(time.Until(next), time.Millisecond)
+		}
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-p.kick:
+		case <-timer.C:
+		}
+	}
+}
+
+// takeAccepted returns the set if it has just become accepted entirely. The caller must
+// hold p.mu.
+func (p *Publisher) takeAccepted() *policy.Set {
+	if p.set == nil || p.announced == p.set.Digest || len(p.rejected) > 0 || p.gateway.rejected != nil {
+		return nil
+	}
+	for name, u := range p.desired {
+		if p.accepted[name] != u {
+			return nil
+		}
+	}
+	p.announced = p.set.Digest
+	return p.set
+}
+
+// reconcile brings what is published towards what is wanted, as far as the proxies' answers
+// allow, and returns when it has to be called again if they do not change; zero: never.
+// The caller must hold p.mu.
+func (p *Publisher) reconcile(now time.Time) time.Time {
+	if p.set == nil {
+		return time.Time{}
+	}
+	var next deadline
+	p.judge(now, &next)
+	if p.choose() || p.gateway.clustersChanged {
+		p.publishClusters(now)
+		p.gateway.clustersChanged = false
+	}
+	p.publishRoutes(now, &next)
+	p.gateway.publish(p, now, &next)
+	p.retire(now, &next)
+	return next.t
+}
+
+// deadline is the earliest of several times.
+type deadline struct{ t time.Time }
+
+func (d *deadline) at(t time.Time) {
+	if d.t.IsZero() || t.Before(d.t) {
+		d.t = t
+	}
+}
+
+// choose decides which version of each service is in effect, and reports whether that has
+// changed. The caller must hold p.mu.
+func (p *Publisher) choose() (changed bool) {
+	for name, u := range p.desired {
+		if r, ok := p.rejected[name]; ok && r.digest != u.policy.Digest {
+			delete(p.rejected, name)
+		} else if ok {
+			u = p.instead(name, u)
+		}
+		if p.effective[name] == u {
+			continue
+		}
+		changed = true
+		if u == nil {
+			delete(p.effective, name)
+		} else {
+			p.effective[name] = u
+		}
+	}
+	for name := range p.effective {
+		if _, ok := p.desired[name]; !ok {
+			changed = true
+			delete(p.effective, name)
+			delete(p.accepted, name)
+			delete(p.rejected, name)
+		}
+	}
+	return changed
+}
+
+// instead returns what is in effect instead of a rejected unit; nil for nothing. The
+// caller must hold p.mu.
+func (p *Publisher) instead(name string, rejected *unit) *unit {
+	switch last := p.accepted[name]; {
+	case last != nil:
+		return p.regenerated(last)
+	case p.ledger.holds(typeCluster, name):
+		// There is nothing to go back to, but a proxy has the service from an earlier
+		// time: what it refused is not sent to it again, and nothing is taken away.
+		return rejected
+	default:
+		return nil
+	}
+}
+
+// regenerated returns an accepted unit in the service's present generation.
+func (p *Publisher) regenerated(u *unit) *unit {
+	gen := translate.Generation(p.generations[u.policy.Name])
+	if sameGeneration(u.generation, gen) {
+		return u
+	}
+	v, err := newUnit(u.policy, gen)
+	if err != nil {
+		p.log.Error("a reset cannot be translated", "service", u.policy.Name, "error", err)
+		return u
+	}
+	p.accepted[u.policy.Name] = v
+	return v
+}
+
+// publishClusters publishes limits, endpoints and clusters, in that order: each is in place before
+// what refers to it. The caller must hold p.mu.
+func (p *Publisher) publishClusters(now time.Time) {
+	units := make([]*translate.Unit, 0, len(p.effective))
+	var endpoints, clusters []*resource
+	for _, name := range slices.Sorted(maps.Keys(p.effective)) {
+		u := p.effective[name]
+		units = append(units, u.translated)
+		clusters = append(clusters, u.cluster)
+		delete(p.leaving, name)
+		if u.endpoints != nil {
+			endpoints = append(endpoints, u.endpoints)
+			delete(p.leavingEndpoints, u.endpoints.name)
+		}
+	}
+	limits, err := newResource(typeRuntime, envoy.LimitsLayer, translate.Limits(units))
+	if err != nil {
+		p.log.Error("the limits cannot be published", "error", err)
+	} else {
+		p.cache.update(typeRuntime, []*resource{limits}, nil)
+	}
+	clusters = append(clusters, p.gateway.clusters...)
+	p.cache.update(typeEndpoint, endpoints, nil)
+	p.cache.update(typeCluster, clusters, nil)
+
+	published := map[string]bool{}
+	for _, c := range clusters {
+		published[c.name] = true
+	}
+	for _, name := range p.cache.names(typeCluster) {
+		if _, ok := p.leaving[name]; !ok && !published[name] {
+			p.leaving[name] = now
+		}
+	}
+	used := map[string]bool{}
+	for _, e := range endpoints {
+		used[e.name] = true
+	}
+	for _, name := range p.cache.names(typeEndpoint) {
+		if _, ok := p.leavingEndpoints[name]; !ok && !used[name] {
+			p.leavingEndpoints[name] = now
+		}
+	}
+}
+
+// publishRoutes composes the route table of the services whose clusters every proxy has, and
+// publishes it if it differs. The caller must hold p.mu.
+func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
+	routed := make(map[string]*unit, len(p.effective))
+	waiting := false
+	for name, u := range p.effective {
+		ready := p.warm(name, u, now, next)
+		if f := u.fallback(); ready && f != "" && p.effective[f] != nil {
+			ready = p.warm(f, p.effective[f], now, next)
+		}
+		switch old := p.routed[name]; {
+		case ready:
+			routed[name] = u
+		case old != nil:
+			routed[name] = old
+			waiting = true
+		default:
+			waiting = true
+		}
+	}
+	if waiting {
+		// A path may be moving to a service that is not ready yet: until it is, nobody gives
+		// a path up.
+		for name, old := range p.routed {
+			if u := routed[name]; u == nil || u != old && u.lacks(old) {
+				routed[name] = old
+			}
+		}
+	}
+	if !waiting {
+		clear(p.warming)
+	}
+	changed := p.table == nil || p.gateway.routesChanged || len(routed) != len(p.routed)
+	if !changed {
+		for name, u := range routed {
+			if old := p.routed[name]; old == nil || old.routes != u.routes {
+				changed = true
+				break
+			}
+		}
+	}
+	p.routed = routed
+	if !changed {
+		return
+	}
+	table, err := p.composeTable(routed)
+	if err != nil {
+		p.log.Error("the route table cannot be published", "error", err)
+		return
+	}
+	p.gateway.routesChanged = false
+	p.table = table
+	p.cache.update(typeRoute, []*resource{table}, nil)
+}
+
+func (p *Publisher) composeTable(routed map[string]*unit) (*resource, error) {
+	units := make([]*translate.Unit, 0, len(routed))
+	for _, name := range slices.Sorted(maps.Keys(routed)) {
+		units = append(units, routed[name].translated)
+	}
+	return newResource(typeRoute, envoy.GatewayName, translate.RouteTable(units, p.gateway.policy))
+}
+
+// warm reports whether routes may refer to the service: it is in the table already, or every proxy
+// has accepted its cluster, which Envoy does once it is warm; or that takes too long. The
+// first table holds nothing back: a proxy that starts takes its clusters first, and an
+// incomplete table would answer 404. The caller must hold p.mu.
+func (p *Publisher) warm(name string, u *unit, now time.Time, next *deadline) bool {
+	if p.table == nil || p.routed[name] != nil || p.ledger.verdict(typeCluster, name, u.cluster.version).pending == 0 {
+		return true
+	}
+	since, ok := p.warming[name]
+	if !ok {
+		since = now
+		p.warming[name] = now
+	}
+	if end := since.Add(warmTimeout); now.Before(end) {
+		next.at(end)
+		return false
+	}
+	p.log.Warn("a proxy has not confirmed a new cluster in time: its routes go live without that", "service", name)
+	return true
+}
+
+// retire removes what nothing refers to any more. The caller must hold p.mu.
+func (p *Publisher) retire(now time.Time, next *deadline) {
+	gone := func(since time.Time, free bool) bool {
+		if end := since.Add(retireTimeout); !free && now.Before(end) {
+			next.at(end)
+			return false
+		}
+		return true
+	}
+	if len(p.leaving) > 0 {
+		settled := p.table == nil || p.ledger.verdict(typeRoute, p.table.name, p.table.version).unanimous()
+		used := map[string]bool{}
+		for name, u := range p.routed {
+			used[name], used[u.fallback()] = true, true
+		}
+		var remove []string
+		for name, since := range p.leaving {
+			if gone(since, settled && !used[name]) {
+				remove = append(remove, name)
+				delete(p.leaving, name)
+			}
+		}
+		p.cache.update(typeCluster, nil, remove)
+	}
+	var remove []string
+	for name, since := range p.leavingEndpoints {
+		u := p.effective[serviceOfEndpoints(name)]
+		free := u == nil || p.ledger.verdict(typeCluster, u.cluster.name, u.cluster.version).unanimous()
+		if gone(since, free) {
+			remove = append(remove, name)
+			delete(p.leavingEndpoints, name)
+		}
+	}
+	p.cache.update(typeEndpoint, nil, remove)
+}

@@ -1,0 +1,116 @@
+package xds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/breakwater/breakwater/store"
+	"github.com/breakwater/breakwater/xds/translate"
+)
+
+// ErrNotPublished is returned for a service that is not published.
+var ErrNotPublished = errors.New("the service is not published")
+
+// ErrNoSuchHost is returned for a host that is not one of the service's, or that can not be
+// told apart because the service is reached by DNS name.
+var ErrNoSuchHost = errors.New("no such host")
+
+// Change is one published version that proxies are to confirm.
+type Change struct {
+	typeURL, name, version string
+	// Generation of the cluster or host.
+	Generation uint64
+}
+
+// Regenerate gives a service's cluster a new generation or, if host (ip:port) is not empty, only that
+// host. Envoy then builds it anew and forgets its ejections. The generation is stored before it is published, so
+// that a restarted control plane does not take it back.
+func (p *Publisher) Regenerate(service, host string) (Change, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.effective[service]
+	if u == nil {
+		return Change{}, fmt.Errorf("%w: %s", ErrNotPublished, service)
+	}
+	gen := store.Generation{Cluster: p.generations[service].Cluster, Hosts: maps.Clone(p.generations[service].Hosts)}
+	if host == "" {
+		gen.Cluster++
+	} else {
+		if err := u.checkHost(host); err != nil {
+			return Change{}, err
+		}
+		if gen.Hosts == nil {
+			gen.Hosts = map[string]uint64{}
+		}
+		gen.Hosts[host]++
+	}
+	fresh, err := newUnit(p.desired[service].policy, translate.Generation(gen))
+	if err != nil {
+		return Change{}, err
+	}
+	generations := maps.Clone(p.generations)
+	generations[service] = gen
+	if p.opts.Generations != nil {
+		if err := p.opts.Generations.SaveGenerations(generations); err != nil {
+			return Change{}, fmt.Errorf("the new generation of %s cannot be stored: %w", service, err)
+		}
+	}
+	p.generations = generations
+	p.desired[service] = fresh
+	p.reconcile(time.Now())
+	p.wake()
+
+	u = p.effective[service]
+	if host == "" {
+		return Change{typeURL: typeCluster, name: u.cluster.name, version: u.cluster.version, Generation: gen.Cluster}, nil
+	}
+	return Change{typeURL: typeEndpoint, name: u.endpoints.name, version: u.endpoints.version, Generation: gen.Hosts[host]}, nil
+}
+
+func (u *unit) checkHost(host string) error {
+	if u.endpoints == nil {
+		return fmt.Errorf("%w: %s is reached by DNS name, so only the whole service can be reset", ErrNoSuchHost, u.policy.Name)
+	}
+	var known []string
+	for _, h := range u.policy.Upstream.Hosts {
+		if h.Address() == host {
+			return nil
+		}
+		known = append(known, h.Address())
+	}
+	return fmt.Errorf("%w: %s has %v, not %s", ErrNoSuchHost, u.policy.Name, known, host)
+}
+
+// Await waits until every connected proxy has accepted the change or ctx ends, and says of each proxy
+// whether it has.
+func (p *Publisher) Await(ctx context.Context, c Change) map[string]bool {
+	for {
+		changed := p.ledger.Changed()
+		state := p.ledger.acceptedBy(c.typeURL, c.name, c.version)
+		all := true
+		for _, ok := range state {
+			all = all && ok
+		}
+		if all {
+			return state
+		}
+		select {
+		case <-ctx.Done():
+			return state
+		case <-changed:
+		}
+	}
+}
+
+// Generation is the service's generation, or the host's if host is not empty; 0 if it was never reset.
+func (p *Publisher) Generation(service, host string) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if host != "" {
+		return p.generations[service].Hosts[host]
+	}
+	return p.generations[service].Cluster
+}

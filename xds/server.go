@@ -1,0 +1,270 @@
+package xds
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
+	serverv3 "github.com/envoyproxy/go-control-plane/pkg/server/v3"
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/breakwater/breakwater/envoy"
+)
+
+// Server serves ADS, in the incremental and in the state-of-the-world protocol, from a
+// Publisher's cache and keeps its ledger.
+type Server struct {
+	cache   *cache
+	ledger  *Ledger
+	log     hclog.Logger
+	metrics *serverMetrics
+
+	mu sync.Mutex
+	// streams are the open streams; guarded by mu.
+	streams map[streamKey]*stream
+}
+
+// stream is one ADS stream. Its node is known from the first request on.
+type stream struct {
+	peer string
+	node string
+}
+
+type serverMetrics struct {
+	responses *prometheus.CounterVec
+	acks      *prometheus.CounterVec
+	nacks     *prometheus.CounterVec
+}
+
+// NewServer returns a server of what the publisher publishes. Nil registerer: no metrics.
+func NewServer(p *Publisher, log hclog.Logger, reg prometheus.Registerer) *Server {
+	s := &Server{cache: p.cache, ledger: p.ledger, log: log, streams: map[streamKey]*stream{}}
+	if s.log == nil {
+		s.log = hclog.NewNullLogger()
+	}
+	vec := func(name, help string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"type"})
+		for _, t := range typeNames {
+			c.WithLabelValues(t)
+		}
+		return c
+	}
+	s.metrics = &serverMetrics{
+		responses: vec("breakwater_xds_responses_total", "Discovery responses sent to proxies, by resource type."),
+		acks:      vec("breakwater_xds_acks_total", "Discovery responses that a proxy accepted, by resource type."),
+		nacks:     vec("breakwater_xds_nacks_total", "Discovery responses that a proxy rejected, by resource type."),
+	}
+	if reg != nil {
+		reg.MustRegister(s.metrics.responses, s.metrics.acks, s.metrics.nacks,
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "breakwater_connected_proxies",
+				Help: "Proxies that are connected now.",
+			}, func() float64 { return float64(s.ledger.count()) }))
+	}
+	return s
+}
+
+// maxRequestBytes bounds a proxy's request. At a reconnect it lists every resource that
+// the proxy has: about 60 bytes each.
+const maxRequestBytes = 32 << 20
+
+// Serve accepts proxies on the listener until ctx ends, and closes it. It returns an error
+// only if serving failed.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	streamCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	g := grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}),
+		// Envoy's keepalive pings must not be taken for an attack.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+	)
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, serverv3.NewServer(streamCtx, s.cache, s.callbacks()))
+	done := make(chan error, 1)
+	go func() { done <- g.Serve(l) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("xds server on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	cancel()
+	g.Stop()
+	<-done
+	return nil
+}
+
+func (s *Server) callbacks() serverv3.CallbackFuncs {
+	return serverv3.CallbackFuncs{
+		StreamOpenFunc: func(ctx context.Context, id int64, _ string) error {
+			return s.opened(ctx, streamKey{id: id})
+		},
+		StreamClosedFunc: func(id int64, _ *corev3.Node) { s.closed(streamKey{id: id}) },
+		DeltaStreamOpenFunc: func(ctx context.Context, id int64, _ string) error {
+			return s.opened(ctx, streamKey{delta: true, id: id})
+		},
+		DeltaStreamClosedFunc: func(id int64, _ *corev3.Node) { s.closed(streamKey{delta: true, id: id}) },
+		StreamRequestFunc: func(id int64, r *discoveryv3.DiscoveryRequest) error {
+			key := streamKey{id: id}
+			return s.requested(key, request{
+				node: r.GetNode(), typeURL: r.GetTypeUrl(), nonce: r.GetResponseNonce(),
+				rejected: r.GetErrorDetail() != nil, text: r.GetErrorDetail().GetMessage(),
+			})
+		},
+		StreamDeltaRequestFunc: func(id int64, r *discoveryv3.DeltaDiscoveryRequest) error {
+			key := streamKey{delta: true, id: id}
+			return s.requested(key, request{
+				node: r.GetNode(), typeURL: r.GetTypeUrl(), nonce: r.GetResponseNonce(),
+				has:      r.GetInitialResourceVersions(),
+				rejected: r.GetErrorDetail() != nil, text: r.GetErrorDetail().GetMessage(),
+			})
+		},
+		StreamResponseFunc: func(_ context.Context, id int64, req *discoveryv3.DiscoveryRequest, resp *discoveryv3.DiscoveryResponse) {
+			s.metrics.responses.WithLabelValues(typeName(resp.GetTypeUrl())).Inc()
+			s.ledger.sentWhole(streamKey{id: id}, req.GetNode().GetId(), resp.GetTypeUrl(), resp.GetNonce())
+		},
+		StreamDeltaResponseFunc: func(id int64, req *discoveryv3.DeltaDiscoveryRequest, resp *discoveryv3.DeltaDiscoveryResponse) {
+			s.metrics.responses.WithLabelValues(typeName(resp.GetTypeUrl())).Inc()
+			b := batch{versions: make(map[string]string, len(resp.GetResources())), removed: resp.GetRemovedResources()}
+			for _, r := range resp.GetResources() {
+				b.versions[r.GetName()] = r.GetVersion()
+			}
+			s.ledger.sent(streamKey{delta: true, id: id}, req.GetNode().GetId(), resp.GetTypeUrl(), resp.GetNonce(), b)
+		},
+	}
+}
+
+func (s *Server) opened(ctx context.Context, key streamKey) error {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return status.Error(codes.Internal, "the stream has no peer address")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.streams[key] = &stream{peer: p.Addr.String()}
+	return nil
+}
+
+func (s *Server) closed(key streamKey) {
+	s.mu.Lock()
+	st := s.streams[key]
+	delete(s.streams, key)
+	s.mu.Unlock()
+	if id := s.ledger.disconnect(key); id != "" {
+		s.cache.update(typeRuntime, nil, []string{envoy.OperatorLayer(id), envoy.BreakerLayer(id)})
+		s.log.Info("proxy disconnected", "proxy", id, "address", st.peer)
+	}
+}
+
+// request is what the two protocols' requests have in common.
+type request struct {
+	node     *corev3.Node
+	typeURL  string
+	nonce    string
+	has      map[string]string
+	rejected bool
+	text     string
+}
+
+func (s *Server) requested(key streamKey, r request) error {
+	s.mu.Lock()
+	st := s.streams[key]
+	s.mu.Unlock()
+	if st == nil {
+		return status.Error(codes.Internal, "a request on a stream that was not opened")
+	}
+	if st.node == "" {
+		if err := s.join(key, st, r.node); err != nil {
+			return err
+		}
+	}
+	if r.nonce == "" {
+		s.ledger.subscribed(key, st.node, r.typeURL, r.has)
+		return nil
+	}
+	text := ""
+	if r.rejected {
+		if text = r.text; text == "" {
+			text = "rejected without a reason"
+		}
+	}
+	if !s.ledger.answered(key, st.node, r.typeURL, r.nonce, text) {
+		return nil // a change of subscription, or a nonce of before
+	}
+	if r.rejected {
+		s.metrics.nacks.WithLabelValues(typeName(r.typeURL)).Inc()
+		s.log.Error("proxy rejected a configuration", "proxy", st.node, "type", typeName(r.typeURL), "nonce", r.nonce, "error", text)
+		return nil
+	}
+	s.metrics.acks.WithLabelValues(typeName(r.typeURL)).Inc()
+	s.log.Trace("proxy accepted a configuration", "proxy", st.node, "type", typeName(r.typeURL), "nonce", r.nonce)
+	return nil
+}
+
+// join notes which proxy a stream belongs to and prepares the layers that only this
+// proxy asks for: without them Envoy's start would wait for them.
+func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
+	id := node.GetId()
+	if id == "" {
+		return status.Error(codes.InvalidArgument, "the node has no id: use a bootstrap that `breakwater bootstrap` has made")
+	}
+	p := Proxy{
+		ID:           id,
+		Cluster:      node.GetCluster(),
+		Version:      envoyVersion(node),
+		Address:      st.peer,
+		AdminAddress: adminAddress(st.peer, node),
+	}
+	var layers []*resource
+	for _, name := range []string{envoy.OperatorLayer(id), envoy.BreakerLayer(id)} {
+		r, err := newResource(typeRuntime, name, &runtimev3.Runtime{Name: name, Layer: &structpb.Struct{}})
+		if err != nil {
+			return status.Errorf(codes.Internal, "runtime layer %s: %v", name, err)
+		}
+		layers = append(layers, r)
+	}
+	s.cache.update(typeRuntime, layers, nil)
+	s.mu.Lock()
+	st.node = id
+	s.mu.Unlock()
+	if other := s.ledger.connect(key, p); other != "" {
+		s.log.Warn("two proxies have one id, or a proxy has reconnected before its old stream ended: give each its own --node-id",
+			"proxy", id, "address", p.Address, "other", other)
+	}
+	s.log.Info("proxy connected", "proxy", id, "address", p.Address, "admin", p.AdminAddress, "version", p.Version, "delta", key.delta)
+	return nil
+}
+
+// adminAddress is the peer's host with the port from the node's metadata: a node can say
+// where on its own host the admin API is, and never name another host.
+func adminAddress(peerAddr string, node *corev3.Node) string {
+	port := node.GetMetadata().GetFields()[envoy.MetadataKey].GetStructValue().GetFields()[envoy.MetadataAdminPort].GetNumberValue()
+	if port < 1 || port > 65535 || port != float64(int(port)) {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(peerAddr)
+	if err != nil {
+		return ""
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
+
+func envoyVersion(node *corev3.Node) string {
+	v := node.GetUserAgentBuildVersion().GetVersion()
+	if v == nil {
+		return node.GetUserAgentVersion()
+	}
+	return fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
+}

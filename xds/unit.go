@@ -1,0 +1,120 @@
+package xds
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/xds/translate"
+)
+
+// unit is one version of one service: its policy, what Envoy is told for it, and the
+// bytes of that.
+type unit struct {
+	policy     *policy.Service
+	generation translate.Generation
+	translated *translate.Unit
+	cluster    *resource
+	endpoints  *resource // nil for a DNS cluster
+	// routes is the hash of the unit's routes.
+	routes string
+}
+
+func newUnit(svc *policy.Service, gen translate.Generation) (*unit, error) {
+	t, err := translate.Service(svc, gen)
+	if err != nil {
+		return nil, err
+	}
+	u := &unit{policy: svc, generation: gen, translated: t}
+	if u.cluster, err = newResource(typeCluster, t.Cluster.GetName(), t.Cluster); err != nil {
+		return nil, err
+	}
+	if t.Endpoints != nil {
+		if u.endpoints, err = newResource(typeEndpoint, t.Endpoints.GetClusterName(), t.Endpoints); err != nil {
+			return nil, err
+		}
+	}
+	var b []byte
+	for _, r := range t.Routes {
+		m, err := translate.Marshal(r.Route)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, m...), strings.Join(r.Hosts, "\n")...)
+		b = append(b, 0)
+	}
+	u.routes = hashBytes(b)
+	return u, nil
+}
+
+// is reports whether the unit is that policy in that generation.
+func (u *unit) is(svc *policy.Service, gen translate.Generation) bool {
+	return u != nil && u.policy == svc && sameGeneration(u.generation, gen)
+}
+
+func sameGeneration(a, b translate.Generation) bool {
+	return a.Cluster == b.Cluster && maps.Equal(a.Hosts, b.Hosts)
+}
+
+// fallback returns the service that the unit's routes also refer to, or "".
+func (u *unit) fallback() string {
+	if u.policy.Fallback == nil {
+		return ""
+	}
+	return u.policy.Fallback.Service
+}
+
+// lacks reports whether the other unit takes requests that this one does not: it has a path, on
+// a host, that this one has not.
+func (u *unit) lacks(other *unit) bool {
+	has := map[string]bool{}
+	for _, key := range u.paths() {
+		has[key] = true
+	}
+	return slices.ContainsFunc(other.paths(), func(key string) bool { return !has[key] })
+}
+
+func (u *unit) paths() []string {
+	var keys []string
+	for _, r := range u.policy.Routes {
+		hosts := r.Hosts
+		if len(hosts) == 0 {
+			hosts = []string{"*"}
+		}
+		for _, h := range hosts {
+			keys = append(keys, h+" "+string(r.Match)+" "+r.Value)
+		}
+	}
+	return keys
+}
+
+// quoted reports whether Envoy's text quotes one of the unit's own expressions or paths,
+// and where in the policy that value stands.
+func (u *unit) quoted(text string) (policy.Position, bool) {
+	for _, r := range u.policy.Routes {
+		values := []string{r.Rewrite}
+		if r.Match == policy.MatchRegex {
+			values = append(values, r.Value)
+		}
+		for _, h := range r.Headers {
+			values = append(values, h.Regex)
+		}
+		for _, v := range values {
+			if v != "" && strings.Contains(text, v) {
+				return r.Position, true
+			}
+		}
+	}
+	if tls := u.policy.Upstream.TLS; tls != nil {
+		for path, v := range map[string]string{"tls.ca_file": tls.CAFile, "tls.cert_file": tls.CertFile, "tls.key_file": tls.KeyFile} {
+			if v != "" && strings.Contains(text, v) {
+				if o, ok := u.policy.Origins[path]; ok && o.Position.Line > 0 {
+					return o.Position, true
+				}
+				return u.policy.Position, true
+			}
+		}
+	}
+	return u.policy.Position, false
+}
