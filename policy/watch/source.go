@@ -44,13 +44,8 @@ type Source struct {
 // Read returns the directory's content once it has settled, or as it is when ctx
 // is done.
 func (s *Source) Read(ctx context.Context) Snapshot {
-	r := newReader(s.Dir)
-	first := r.read(everything)
-	last, ok := s.settle(ctx, r, Snapshot{}, first, everything)
-	if !ok {
-		return first
-	}
-	return last
+	now, _ := s.settle(ctx, newReader(s.Dir), Snapshot{}, everything)
+	return now
 }
 
 // Run calls deliver with the first snapshot and then with each that differs from
@@ -76,7 +71,7 @@ func (s *Source) Run(ctx context.Context, deliver func(Snapshot)) error {
 	again := make(chan struct{}, 1)
 	budget := fruitlessHints
 	for d := everything; ; {
-		next, ok := s.settle(ctx, r, last, r.read(d), d)
+		next, ok := s.settle(ctx, r, last, d)
 		if !ok {
 			return nil
 		}
@@ -119,16 +114,18 @@ func (s *Source) Run(ctx context.Context, deliver func(Snapshot)) error {
 
 // settle reads until the content stays the same, and returns it; at once if it is
 // what was delivered last. ok is false if ctx is done before.
-func (s *Source) settle(ctx context.Context, r *reader, last, now Snapshot, d depth) (_ Snapshot, ok bool) {
+func (s *Source) settle(ctx context.Context, r *reader, last Snapshot, d depth) (now Snapshot, ok bool) {
 	start := time.Now()
 	since := start
 	warned := false
+	// From the start of a read to the start of the next, so that a long read counts.
 	timer := time.NewTimer(settleTime)
 	defer timer.Stop()
+	now = r.read(d)
 	for now.Digest != last.Digest {
 		select {
 		case <-ctx.Done():
-			return Snapshot{}, false
+			return now, false
 		case <-timer.C:
 		}
 		timer.Reset(settleTime)
