@@ -12,8 +12,10 @@ package policy
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,6 +30,9 @@ type Set struct {
 	// Digest is a hash of every effective value, in hex. Equal digests mean that
 	// the same would be served.
 	Digest string
+
+	// state is nil for a Set that Build did not make.
+	state *state
 }
 
 // Lookup returns the service of that name, or nil.
@@ -179,6 +184,9 @@ type Host struct {
 	Name string
 	Port uint16
 }
+
+// Address is the host as name:port; an IPv6 address is in brackets.
+func (h Host) Address() string { return net.JoinHostPort(h.Name, strconv.Itoa(int(h.Port))) }
 
 // TLS says how an encrypted upstream is verified. Certificates are always verified.
 type TLS struct {

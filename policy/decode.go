@@ -1,0 +1,332 @@
+package policy
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	// nodeBudget bounds the nodes that one document may have once its aliases are
+	// expanded.
+	nodeBudget = 50_000
+	// maxMergeDepth bounds merge keys within merge keys.
+	maxMergeDepth = 16
+)
+
+// decoder fills raw documents from YAML nodes and collects every violation.
+type decoder struct {
+	file string
+	// shift is added to each node's line.
+	shift int
+	// layer and variable go into the origin of each value.
+	layer    Layer
+	variable string
+	env      func(string) (string, bool)
+
+	// lookups are the environment variables that were asked for.
+	lookups  []lookup
+	problems []Problem
+	budget   int
+}
+
+// lookup is one question to the environment, and its answer.
+type lookup struct {
+	name, value string
+	ok          bool
+}
+
+func newDecoder(file string, line int, layer Layer, env func(string) (string, bool)) *decoder {
+	return &decoder{file: file, shift: line - 1, layer: layer, env: env, budget: nodeBudget}
+}
+
+// parseYAML reads the one document of a chunk. Its error carries a position.
+func (d *decoder) parseYAML(chunk []byte) (root *yaml.Node, ok bool) {
+	var doc yaml.Node
+	err := unmarshal(chunk, &doc)
+	if err != nil {
+		line, message := syntaxError(err)
+		line = max(1, min(line, strings.Count(string(chunk), "\n")))
+		d.report(Position{File: d.file, Line: line + d.shift, Column: 1}, "", "not valid YAML: %s", message)
+		return nil, false
+	}
+	if len(doc.Content) != 1 {
+		d.report(Position{File: d.file, Line: 1 + d.shift, Column: 1}, "", "not valid YAML: no document")
+		return nil, false
+	}
+	return deref(doc.Content[0]), true
+}
+
+// unmarshal is yaml.Unmarshal for input from anywhere: a defect of the parser
+// that ends in a panic must cost one document, not the process.
+func unmarshal(data []byte, doc *yaml.Node) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("yaml: the parser failed: %v", r)
+		}
+	}()
+	return yaml.Unmarshal(data, doc)
+}
+
+// syntaxError takes the line, 0 if there is none, out of an error of the YAML parser.
+func syntaxError(err error) (line int, message string) {
+	message = strings.TrimPrefix(err.Error(), "yaml: ")
+	if _, e := fmt.Sscanf(message, "line %d:", &line); e == nil {
+		_, message, _ = strings.Cut(message, ": ")
+	}
+	return line, message
+}
+
+func (d *decoder) report(pos Position, path, format string, args ...any) {
+	d.problems = append(d.problems, Problem{
+		Severity: SeverityError, Position: pos, Path: path, Message: fmt.Sprintf(format, args...),
+	})
+}
+
+func (d *decoder) at(n *yaml.Node) Position {
+	return Position{File: d.file, Line: n.Line + d.shift, Column: n.Column}
+}
+
+func (d *decoder) origin(n *yaml.Node) Origin {
+	return Origin{Layer: d.layer, Position: d.at(n), Variable: d.variable}
+}
+
+// deref follows an alias.
+func deref(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+// spend takes n nodes off the budget. It reports the first time that it is exhausted.
+func (d *decoder) spend(n int, at *yaml.Node) bool {
+	if d.budget < 0 {
+		return false
+	}
+	d.budget -= n
+	if d.budget < 0 {
+		d.report(d.at(at), "", "the document is too large: over %d values once its aliases are expanded", nodeBudget)
+		return false
+	}
+	return true
+}
+
+// pair is one field of a mapping, merge keys resolved.
+type pair struct {
+	key        *yaml.Node
+	name       string
+	value      *yaml.Node
+	fromMerges bool
+}
+
+// entries lists the fields of a mapping in the order they are written, those of
+// its merge keys last, and reports duplicates.
+func (d *decoder) entries(n *yaml.Node, path string, depth int) []pair {
+	if depth > maxMergeDepth {
+		d.report(d.at(n), path, "merge keys are nested too deeply")
+		return nil
+	}
+	var list []pair
+	var merges []*yaml.Node
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := deref(n.Content[i]), deref(n.Content[i+1])
+		if !d.spend(1, key) {
+			return nil
+		}
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			d.report(d.at(key), path, "a field's name must be a string")
+		case key.ShortTag() == "!!merge":
+			merges = append(merges, value)
+		case seen[key.Value]:
+			d.report(d.at(key), join(path, key.Value), "is given twice")
+		default:
+			seen[key.Value] = true
+			list = append(list, pair{key: key, name: key.Value, value: value})
+		}
+	}
+	for _, m := range merges {
+		sources := []*yaml.Node{m}
+		if m.Kind == yaml.SequenceNode {
+			sources = m.Content
+		}
+		for _, s := range sources {
+			s = deref(s)
+			if s.Kind != yaml.MappingNode {
+				d.report(d.at(s), path, "a merge key takes a map or a list of maps")
+				continue
+			}
+			for _, e := range d.entries(s, path, depth+1) {
+				if !seen[e.name] {
+					seen[e.name] = true
+					e.fromMerges = true
+					list = append(list, e)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// section decodes the mapping n into the struct v.
+func (d *decoder) section(p *plan, v reflect.Value, n *yaml.Node, path string) {
+	if n.Kind != yaml.MappingNode {
+		d.report(d.at(n), path, "must be a map of fields, not %s", describe(n))
+		return
+	}
+	given := map[string]bool{}
+	for _, e := range d.entries(n, path, 0) {
+		f := p.byName[e.name]
+		if f == nil {
+			given[d.unknown(p, e, path)] = true
+			continue
+		}
+		given[e.name] = true
+		d.field(f, v, e.value, join(path, e.name))
+	}
+	for _, f := range p.fields {
+		if f.required && !given[f.name] {
+			d.report(d.at(n), join(path, f.name), "is required")
+		}
+	}
+}
+
+// field decodes the value n into the field f of v.
+func (d *decoder) field(f *field, v reflect.Value, n *yaml.Node, path string) {
+	if f.section == nil {
+		l := leafOf(v, f)
+		before := len(d.problems)
+		switch l := l.(type) {
+		case nodeLeaf:
+			l.decode(d, n, path, f)
+		case scalarLeaf:
+			d.scalar(l, n, path, f)
+		}
+		if len(d.problems) == before {
+			*l.base() = meta{Set: true, Origin: d.origin(n)}
+		}
+		return
+	}
+	s := v.FieldByIndex(f.index)
+	g := f.section.gateOf(s)
+	if n.Kind == yaml.ScalarNode {
+		if value, _, ok := d.value(n, path); ok {
+			d.switchOff(f, s, n, value, path)
+		}
+		return
+	}
+	if g != nil {
+		*g = gate{State: gateOn, meta: meta{Set: true, Origin: d.origin(n)}}
+	}
+	d.section(f.section, s, n, path)
+}
+
+// switchOff decodes a section that is given as one word, which must be off.
+func (d *decoder) switchOff(f *field, section reflect.Value, n *yaml.Node, value, path string) {
+	switch {
+	case value != off:
+		d.report(d.at(n), path, "must be a map of fields%s, not %s", orOff(f), describe(n))
+	case f.off == "":
+		d.report(d.at(n), path, "can not be off")
+	default:
+		set := meta{Set: true, Origin: d.origin(n)}
+		if g := f.section.gateOf(section); g != nil {
+			*g = gate{State: gateOff, meta: set}
+			return
+		}
+		zeroed := f.section.byName[f.off]
+		l := leafOf(section, zeroed).(scalarLeaf)
+		if err := l.parse("0", anyKind, zeroed); err != nil {
+			d.report(d.at(n), path, "%s", err)
+			return
+		}
+		*l.base() = set
+	}
+}
+
+// scalar decodes the scalar n into l.
+func (d *decoder) scalar(l scalarLeaf, n *yaml.Node, path string, f *field) {
+	value, k, ok := d.value(n, path)
+	if !ok {
+		return
+	}
+	if err := l.parse(value, k, f); err != nil {
+		d.report(d.at(n), path, "%s", err)
+	}
+}
+
+// value gives the text and type of a scalar, variables expanded.
+func (d *decoder) value(n *yaml.Node, path string) (string, kind, bool) {
+	n = deref(n)
+	if !d.spend(1, n) {
+		return "", 0, false
+	}
+	if n.Kind != yaml.ScalarNode {
+		d.report(d.at(n), path, "must be one value, not %s", describe(n))
+		return "", 0, false
+	}
+	k := stringKind
+	switch tag := n.ShortTag(); tag {
+	case "!!str", "!!timestamp":
+	case "!!int", "!!float":
+		k = numberKind
+	case "!!bool":
+		k = boolKind
+	case "!!null":
+		d.report(d.at(n), path, "has no value")
+		return "", 0, false
+	default:
+		d.report(d.at(n), path, "the tag %s is not allowed", tag)
+		return "", 0, false
+	}
+	text, expanded, err := expand(n.Value, d.lookup)
+	if err != nil {
+		d.report(d.at(n), path, "%s", err)
+		return "", 0, false
+	}
+	if expanded {
+		k = anyKind
+	}
+	return text, k, true
+}
+
+func (d *decoder) lookup(name string) (string, bool) {
+	value, ok := d.env(name)
+	d.lookups = append(d.lookups, lookup{name: name, value: value, ok: ok})
+	return value, ok
+}
+
+// unknown reports a field that does not exist, with what may have been meant. It
+// returns the field of this section that was meant, if any.
+func (d *decoder) unknown(p *plan, e pair, path string) (near string) {
+	message := "unknown field"
+	if near = nearest(e.name, p.names()); near != "" {
+		message += fmt.Sprintf("; did you mean %s?", near)
+	} else if elsewhere := documentPlan.pathTo(e.name); elsewhere != "" && p != gatewayPlan {
+		message += fmt.Sprintf("; did you mean %s?", elsewhere)
+	}
+	d.report(d.at(e.key), join(path, e.name), "%s", message)
+	return near
+}
+
+// describe names what a node is, for messages.
+func describe(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a map"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	if n.ShortTag() == "!!null" {
+		return "nothing"
+	}
+	value := n.Value
+	if len(value) > 40 {
+		value = value[:40] + "…"
+	}
+	return fmt.Sprintf("%q", value)
+}

@@ -1,0 +1,160 @@
+package policy
+
+import (
+	"reflect"
+	"regexp"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// entry is one document of a policy file and what came of it. It is immutable once
+// Build has returned, and later Builds take it over as long as nothing changes that
+// it depends on.
+type entry struct {
+	file string
+	chunk
+	// index of the document in its file.
+	index int
+	// lookups are the answers of the environment that doc depends on.
+	lookups []lookup
+	// doc is nil if the document has an error by itself.
+	doc *document
+	// name is the service that the document is for; empty if that is not known.
+	name string
+	// start is where the document's service field is.
+	start Position
+	// problems of the document by itself. Their positions, and all below, count
+	// from the document's own first line.
+	problems []Problem
+
+	// below is what the document was laid over for what follows.
+	below   *settings
+	service *Service // nil if there are faults
+	faults  []Problem
+	// placed is service with the positions of the file.
+	placed *Service
+}
+
+// serviceLine finds the service's name in a document that is not valid YAML.
+var serviceLine = regexp.MustCompile(`(?m)^service:[ \t]*["']?([a-z0-9-]+)["']?[ \t]*(?:#.*)?\r?$`)
+
+func newEntry(file string, c chunk, index int, env func(string) (string, bool)) *entry {
+	e := &entry{file: file, chunk: c, index: index, start: Position{File: file, Line: 1, Column: 1}}
+	d := newDecoder(file, 1, LayerService, env)
+	var doc document
+	if root, ok := d.parseYAML(c.text); ok {
+		d.section(documentPlan, reflect.ValueOf(&doc).Elem(), root, "")
+		if doc.Service.Set {
+			e.name = doc.Service.V
+		}
+		if key := keyOf(root, "service"); key != nil {
+			e.start = d.at(key)
+		}
+	} else if m := serviceLine.FindSubmatch(c.text); m != nil && isLabel(string(m[1])) {
+		e.name = string(m[1])
+	}
+	e.lookups = d.lookups
+	e.problems = d.problems
+	for i := range e.problems {
+		e.problems[i].Service = e.name
+	}
+	if len(e.problems) == 0 {
+		e.doc = &doc
+	}
+	return e
+}
+
+// keyOf returns the node of the field's name in the mapping n, or nil.
+func keyOf(n *yaml.Node, name string) *yaml.Node {
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i]
+		}
+	}
+	return nil
+}
+
+// current reports whether the environment still gives the same answers.
+func (e *entry) current(env func(string) (string, bool)) bool {
+	return !slices.ContainsFunc(e.lookups, func(l lookup) bool {
+		value, ok := env(l.name)
+		return value != l.value || ok != l.ok
+	})
+}
+
+// moved returns the entry at another place of its file.
+func (e *entry) moved(line, index int) *entry {
+	if e.line == line && e.index == index {
+		return e
+	}
+	to := *e
+	to.index = index
+	if e.line != line {
+		to.line = line
+		to.place()
+	}
+	return &to
+}
+
+func (e *entry) place() {
+	e.placed = nil
+	if e.service != nil {
+		e.placed = e.service.place(e.line - 1)
+	}
+}
+
+// resolved returns the entry with its document laid over the layers.
+func (e *entry) resolved(l *layers) *entry {
+	if e.doc == nil {
+		return e
+	}
+	below, why := l.below(e.doc.Profile.V)
+	if below != nil && below == e.below {
+		return e
+	}
+	to := *e
+	to.below, to.service, to.faults = below, nil, nil
+	if below == nil {
+		to.faults = []Problem{{
+			Severity: SeverityError, Position: e.doc.Profile.Origin.Position, Service: e.name, Path: "profile", Message: why,
+		}}
+	} else {
+		to.service, to.faults = e.doc.resolve(below, e.start)
+	}
+	to.place()
+	return &to
+}
+
+// report gives all problems of the entry with the positions of the file.
+func (e *entry) report() []Problem {
+	list := make([]Problem, 0, len(e.problems)+len(e.faults))
+	for _, p := range slices.Concat(e.problems, e.faults) {
+		if p.Position.File == e.file && p.Position.Line > 0 {
+			p.Position.Line += e.line - 1
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// explicit gives the text of a document that has the effect of this one under any
+// layers.
+func (e *entry) explicit() []byte {
+	all := *e.doc
+	all.Profile = text{}
+	merged := e.doc.merged(e.below)
+	merged.settle()
+	merged.complete(e.doc.Upstream.V)
+	all.settings = merged.explicit()
+	return marshal(documentPlan.encode(reflect.ValueOf(&all).Elem()))
+}
+
+// inFile gives a position of the document as one of the file.
+func (e *entry) inFile(p Position) Position {
+	p.Line += e.line - 1
+	return p
+}

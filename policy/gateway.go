@@ -1,0 +1,135 @@
+package policy
+
+import (
+	"fmt"
+	"net"
+	"reflect"
+	"strings"
+)
+
+// gatewayFile is what a Set keeps of gateway.yaml.
+type gatewayFile struct {
+	gateway *Gateway
+	// doc is gateway.yaml as it is in force; nil if there is none.
+	doc *specialFile
+}
+
+// environmentAddress reads GATEWAY_HOST and GATEWAY_PORT over the built-in address.
+func environmentAddress(env func(string) (string, bool), a *address, origins map[string]Origin) []Problem {
+	var problems []Problem
+	origins["address.host"] = Origin{Layer: LayerBuiltIn}
+	origins["address.port"] = Origin{Layer: LayerBuiltIn}
+	if host, _ := env("GATEWAY_HOST"); host != "" {
+		if normal, err := listenHost(host); err != nil {
+			problems = append(problems, environmentProblem("GATEWAY_HOST", err.Error()))
+		} else {
+			a.Host = normal
+			origins["address.host"] = Origin{Layer: LayerEnvironment, Variable: "GATEWAY_HOST"}
+		}
+	}
+	if port, _ := env("GATEWAY_PORT"); port != "" {
+		if number, err := parsePort(port); err != nil {
+			problems = append(problems, environmentProblem("GATEWAY_PORT", err.Error()))
+		} else {
+			a.Port = number
+			origins["address.port"] = Origin{Layer: LayerEnvironment, Variable: "GATEWAY_PORT"}
+		}
+	}
+	return problems
+}
+
+// listenHost checks an address to listen on. Envoy takes no host names there.
+func listenHost(host string) (string, error) {
+	host = strings.ToLower(host)
+	if host == "localhost" {
+		return "127.0.0.1", nil
+	}
+	if !isIP(host) {
+		return "", fmt.Errorf("%q is not an IP address to listen on; 0.0.0.0 is every address", host)
+	}
+	return host, nil
+}
+
+// buildGateway reads gateway.yaml. file is nil if there is none.
+func buildGateway(file *specialFile, env func(string) (string, bool), prev *gatewayFile) (*gatewayFile, []Problem) {
+	var doc gatewayDocument
+	v := reflect.ValueOf(&doc).Elem()
+	gatewayPlan.setDefaults(v)
+	g := &Gateway{Origins: map[string]Origin{}}
+	problems := environmentAddress(env, &doc.Address, g.Origins)
+	if file != nil {
+		faults := file.faults
+		if file.root != nil {
+			d := newDecoder(file.name, file.line, LayerService, env)
+			d.section(gatewayPlan, v, file.root, "")
+			d.gateway(&doc)
+			faults = d.problems
+			g.Position = d.at(file.root)
+		}
+		if len(faults) > 0 {
+			problems = append(problems, faults...)
+			if prev != nil && prev.doc != nil {
+				stale := *prev.gateway
+				stale.Stale = true
+				return &gatewayFile{gateway: &stale, doc: prev.doc}, problems
+			}
+			// No last good version: the built-in values and the environment's.
+			kept, _ := buildGateway(nil, env, nil)
+			kept.gateway.Stale = true
+			return kept, problems
+		}
+	}
+	g.Host, g.Port = doc.Address.Host, doc.Address.Port
+	if host, err := listenHost(g.Host); err == nil {
+		g.Host = host
+	}
+	g.ExposeAdmin = doc.ExposeAdmin.String()
+	if doc.AccessLog.V != off {
+		g.AccessLog = doc.AccessLog.V
+	}
+	if t := &doc.Tracing; t.Gate.State == gateOn {
+		g.Tracing = &Tracing{Collector: t.Collector.String(), Sampling: t.Sampling.V, ServiceName: t.ServiceName.V}
+	}
+	g.MaxHeadersKB, g.MaxHeaders = doc.Headers.MaxSizeKB.V, doc.Headers.MaxCount.V
+	gatewayPlan.each(v, func(f *field, l leaf) {
+		origin := l.base().Origin
+		switch {
+		case f.path != "address":
+			if origin.Layer == "" {
+				origin.Layer = LayerBuiltIn
+			}
+			g.Origins[f.path] = origin
+		case origin.Layer == LayerService:
+			g.Origins["address.host"], g.Origins["address.port"] = origin, origin
+		}
+	})
+	return &gatewayFile{gateway: g, doc: file}, problems
+}
+
+// gateway checks what the fields of gateway.yaml alone do not show.
+func (d *decoder) gateway(doc *gatewayDocument) {
+	fail := func(m *meta, path, format string, args ...any) {
+		d.report(m.Origin.Position, path, format, args...)
+	}
+	if a := &doc.Address; a.byUser() {
+		if _, err := listenHost(a.Host); err != nil {
+			fail(&a.meta, "address", "%s", err)
+		}
+	}
+	if l := &doc.AccessLog; l.byUser() && l.V != "stdout" && l.V != "stderr" && l.V != off && (!strings.HasPrefix(l.V, "/") || hasControl(l.V)) {
+		fail(&l.meta, "access_log", "must be stdout, stderr, off or a path that begins with /, not %q", l.V)
+	}
+	if n := &doc.Tracing.ServiceName; n.byUser() && hasControl(n.V) {
+		fail(&n.meta, "tracing.service_name", "has control characters")
+	}
+}
+
+// Address gives host:port, as net.Listen takes it.
+func (g *Gateway) Address() string { return net.JoinHostPort(g.Host, fmt.Sprint(g.Port)) }
+
+// digest hashes the effective values.
+func (g *Gateway) digest() string {
+	values := *g
+	values.Position, values.Origins, values.Stale = Position{}, nil, false
+	return digest(values)
+}

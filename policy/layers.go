@@ -1,0 +1,340 @@
+package policy
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// environmentFile stands in a Position for the process's environment.
+const environmentFile = "environment"
+
+// environmentSettings maps the variables of the environment layer to what they set.
+var environmentSettings = []struct {
+	variable, section, field string
+}{
+	{"CB_FAILURE_THRESHOLD", "breaker", "failure_threshold"},
+	{"CB_SUCCESS_THRESHOLD", "breaker", "success_threshold"},
+	{"CB_TIMEOUT", "breaker", "timeout"},
+	{"CB_WINDOW_SIZE", "breaker", "window_size"},
+	{"RETRY_MAX_RETRIES", "retry", "max_retries"},
+	{"RETRY_BASE_DELAY", "retry", "base_delay"},
+	{"RETRY_MAX_DELAY", "retry", "max_delay"},
+	{"TIMEOUT_CONNECT", "timeout", "connect"},
+	{"TIMEOUT_READ", "timeout", "request"},
+}
+
+// builtIn are the built-in values.
+var builtIn = func() settings {
+	var s settings
+	settingsPlan.setDefaults(reflect.ValueOf(&s).Elem())
+	return s
+}()
+
+// fromEnvironment reads the environment layer. A variable that is empty counts as
+// not set, and one with a bad value is reported and ignored.
+func fromEnvironment(env func(string) (string, bool)) (settings, []Problem) {
+	var s settings
+	v := reflect.ValueOf(&s).Elem()
+	var problems []Problem
+	for _, e := range environmentSettings {
+		value, _ := env(e.variable)
+		if value == "" {
+			continue
+		}
+		section := settingsPlan.byName[e.section]
+		f := section.section.byName[e.field]
+		l := leafOf(v.FieldByIndex(section.index), f).(scalarLeaf)
+		if err := l.parse(value, anyKind, f); err != nil {
+			problems = append(problems, environmentProblem(e.variable, err.Error()))
+			continue
+		}
+		*l.base() = meta{Set: true, Origin: Origin{Layer: LayerEnvironment, Variable: e.variable}}
+	}
+	merged := builtIn
+	settingsPlan.merge(reflect.ValueOf(&merged).Elem(), v)
+	for _, f := range merged.settle() {
+		for _, o := range []Origin{f.origin, f.other} {
+			problems = append(problems, environmentProblem(o.Variable, f.path+": "+f.message+"; the variable is ignored"))
+			s.ignore(o.Variable)
+		}
+	}
+	return s, problems
+}
+
+func environmentProblem(variable, message string) Problem {
+	message = strings.ToValidUTF8(message, string(utf8.RuneError))
+	return Problem{
+		Severity: SeverityError, Position: Position{File: environmentFile}, Path: variable, Message: message,
+	}
+}
+
+// ignore takes the value of a variable out of the environment layer.
+func (s *settings) ignore(variable string) {
+	for _, e := range environmentSettings {
+		if e.variable == variable {
+			section := settingsPlan.byName[e.section]
+			f := section.section.byName[e.field]
+			reflect.ValueOf(s).Elem().FieldByIndex(section.index).FieldByIndex(f.index).SetZero()
+		}
+	}
+}
+
+// profile is one shared set.
+type profile struct {
+	own settings
+	// merged is own over the base; nil if the profile has an error and no last good
+	// version.
+	merged *settings
+}
+
+// layers are what the services' documents are laid over.
+type layers struct {
+	// own are the settings that defaults.yaml itself gives.
+	own  settings
+	base *settings
+	// profiles by name. A profile with an error and no last good version is there, without merged.
+	profiles map[string]*profile
+	// raw is the text of defaults.yaml if all of it is in force, at file.
+	raw  []byte
+	file string
+	line int
+}
+
+// profileMap are the profiles of defaults.yaml.
+type profileMap struct {
+	meta
+	V map[string]settings
+	// faulty are the profiles with an error.
+	faulty map[string]bool
+}
+
+func (m *profileMap) decode(d *decoder, n *yaml.Node, path string, _ *field) {
+	m.V, m.faulty = map[string]settings{}, map[string]bool{}
+	if n.Kind != yaml.MappingNode {
+		d.report(d.at(n), path, "must be a map of names to settings, not %s", describe(n))
+		return
+	}
+	layer := d.layer
+	defer func() { d.layer, d.variable = layer, "" }()
+	for _, e := range d.entries(n, path, 0) {
+		at := join(path, e.name)
+		d.layer, d.variable = LayerProfile, e.name
+		before := len(d.problems)
+		var s settings
+		if !isLabel(e.name) {
+			d.report(d.at(e.key), at, "a profile's name has lower-case letters, digits and hyphens, at most 63")
+		}
+		d.section(settingsPlan, reflect.ValueOf(&s).Elem(), e.value, at)
+		if len(d.problems) > before {
+			m.faulty[e.name] = true
+			continue
+		}
+		m.V[e.name] = s
+	}
+}
+
+func (m *profileMap) encode() *yaml.Node {
+	n := mappingNode()
+	names := make([]string, 0, len(m.V))
+	for name := range m.V {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		s := m.V[name]
+		appendField(n, name, settingsPlan.encode(reflect.ValueOf(&s).Elem()))
+	}
+	return n
+}
+
+// buildLayers reads the layers below the services. file is nil if there is no
+// defaults.yaml.
+func buildLayers(file *specialFile, env func(string) (string, bool), prev *layers) (*layers, []Problem) {
+	if prev == nil {
+		prev = &layers{}
+	}
+	fromEnv, problems := fromEnvironment(env)
+	below := builtIn
+	settingsPlan.merge(reflect.ValueOf(&below).Elem(), reflect.ValueOf(&fromEnv).Elem())
+
+	b := layerBuilder{below: below, prev: prev, out: &layers{file: "defaults.yaml", profiles: map[string]*profile{}}}
+	if file != nil {
+		b.out.file = file.name
+		b.read(file, env)
+	} else {
+		b.settle(settings{})
+	}
+	if file != nil && len(b.problems) == 0 {
+		b.out.raw = file.data
+	}
+	return b.out, append(problems, b.problems...)
+}
+
+type layerBuilder struct {
+	below    settings
+	prev     *layers
+	out      *layers
+	problems []Problem
+}
+
+// read decodes defaults.yaml. What is at fault in it keeps its version of prev.
+func (b *layerBuilder) read(file *specialFile, env func(string) (string, bool)) {
+	var doc defaultsDocument
+	b.problems = file.faults
+	if file.root != nil {
+		d := newDecoder(file.name, file.line, LayerDefaults, env)
+		d.section(defaultsPlan, reflect.ValueOf(&doc).Elem(), file.root, "")
+		b.problems = d.problems
+	}
+	own, profilesKnown := doc.settings, true
+	for _, p := range b.problems {
+		switch {
+		case !strings.HasPrefix(p.Path, "profiles"):
+			own = b.prev.own
+		case !strings.HasPrefix(p.Path, "profiles."):
+			profilesKnown = false
+		}
+		if file.root == nil || p.Path == "" {
+			profilesKnown = false
+		}
+	}
+	b.settle(own)
+	if !profilesKnown {
+		for name, p := range b.prev.profiles {
+			if p.merged != nil {
+				b.keepProfile(name)
+			}
+		}
+		return
+	}
+	for name := range doc.Profiles.faulty {
+		b.keepProfile(name)
+	}
+	for name, own := range doc.Profiles.V {
+		b.profile(name, own)
+	}
+}
+
+// settle takes own as the defaults' layer, or else that of prev, or else none: the
+// first that does not contradict the layers below.
+func (b *layerBuilder) settle(own settings) {
+	for _, candidate := range []settings{own, b.prev.own, {}} {
+		merged, faults := over(&b.below, &candidate)
+		if len(faults) > 0 {
+			if b.out.base == nil {
+				b.report(faults, &own, &candidate)
+			}
+			continue
+		}
+		b.out.own, b.out.base = candidate, merged
+		break
+	}
+	if b.prev.base != nil && reflect.DeepEqual(b.prev.base, b.out.base) {
+		b.out.base = b.prev.base
+	}
+}
+
+// report reports faults unless they are of another candidate than the user's newest.
+func (b *layerBuilder) report(faults []fault, newest, candidate *settings) {
+	if !reflect.DeepEqual(newest, candidate) {
+		return
+	}
+	for _, f := range faults {
+		b.problems = append(b.problems, f.problem())
+	}
+}
+
+func (b *layerBuilder) profile(name string, own settings) {
+	merged, faults := over(b.out.base, &own)
+	if len(faults) > 0 {
+		for _, f := range faults {
+			b.problems = append(b.problems, f.problem())
+		}
+		b.keepProfile(name)
+		return
+	}
+	b.add(name, &profile{own: own, merged: merged})
+}
+
+// keepProfile takes the last good version of a profile.
+func (b *layerBuilder) keepProfile(name string) {
+	last := b.prev.profiles[name]
+	if last == nil || last.merged == nil {
+		b.out.profiles[name] = &profile{}
+		return
+	}
+	if merged, faults := over(b.out.base, &last.own); len(faults) == 0 {
+		b.add(name, &profile{own: last.own, merged: merged})
+		return
+	}
+	// It contradicts the new defaults: it stays as it was in effect, on its own.
+	b.out.profiles[name] = &profile{own: last.merged.explicit(), merged: last.merged}
+}
+
+func (b *layerBuilder) add(name string, p *profile) {
+	if last := b.prev.profiles[name]; last != nil && reflect.DeepEqual(last.merged, p.merged) {
+		p.merged = last.merged
+	}
+	b.out.profiles[name] = p
+}
+
+// over lays own over below. The settings are not settled, so that what is laid over
+// them in turn is clamped anew; the faults are those that settling would find.
+func over(below, own *settings) (*settings, []fault) {
+	merged := *below
+	settingsPlan.merge(reflect.ValueOf(&merged).Elem(), reflect.ValueOf(own).Elem())
+	settled := merged
+	return &merged, settled.settle()
+}
+
+// explicit gives the settled settings with every value set, as if a user had
+// written them all: laid over anything, the result is the same.
+func (v *settings) explicit() settings {
+	all := *v
+	all.settle()
+	if !all.Breaker.Errors.Set {
+		all.Breaker.Errors = statuses{meta: meta{Set: true}, V: []StatusRange{{From: 500, To: 599}}}
+	}
+	for _, t := range []*text{&all.TLS.ServerName, &all.TLS.CAFile, &all.TLS.CertFile, &all.TLS.KeyFile} {
+		t.Set = all.TLS.Gate.State == gateOn
+	}
+	if all.Fallback.Service.Set {
+		all.Fallback.Status, all.Fallback.Headers, all.Fallback.Body = count{}, headerValues{}, text{}
+	}
+	for _, g := range []*gate{
+		&all.HealthCheck.Gate, &all.Fallback.Gate, &all.Fallback.LastGood.Gate, &all.Breaker.SlowCall.Gate,
+	} {
+		if g.State == gateUnset {
+			g.State = gateOff
+		}
+	}
+	return all
+}
+
+// below gives what a document that names the profile is laid over, or says why
+// there is nothing.
+func (l *layers) below(name string) (*settings, string) {
+	if name == "" {
+		return l.base, ""
+	}
+	p := l.profiles[name]
+	switch {
+	case p != nil && p.merged != nil:
+		return p.merged, ""
+	case p != nil:
+		return nil, "profile " + name + " has an error, and there is no last good version of it"
+	}
+	names := make([]string, 0, len(l.profiles))
+	for n := range l.profiles {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	if near := nearest(name, names); near != "" {
+		return nil, "there is no profile " + name + "; did you mean " + near + "?"
+	}
+	return nil, "there is no profile " + name + " in " + l.file
+}

@@ -1,0 +1,96 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// fallbacks judges the fallbacks that name another service. A document that was
+// edited so that its fallback leads nowhere keeps its last good version; where there
+// is none, and where it was the other service that went away, the service is served
+// without its fallback.
+func (b *builder) fallbacks() {
+	reverted := map[string]bool{}
+	for {
+		wrong := b.wrongFallbacks()
+		if len(wrong) == 0 {
+			return
+		}
+		progress := false
+		for _, name := range slices.Sorted(maps.Keys(wrong)) {
+			r, last := b.next.live[name], b.prev.live[name]
+			if last == nil || reverted[name] || r.base.Stale || last.entry.hash == r.entry.hash {
+				continue
+			}
+			b.reportFallback(r.served, wrong[name])
+			reverted[name], progress = true, true
+			b.next.live[name] = b.lastGood(last)
+		}
+		if progress {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(wrong)) {
+			r := *b.next.live[name]
+			if !reverted[name] {
+				b.reportFallback(r.served, wrong[name])
+			}
+			if last := b.prev.live[name]; last != nil && last.base == r.base && last.served != last.base {
+				r.served = last.served
+			} else {
+				r.served = r.base.withoutFallback()
+			}
+			b.next.live[name] = &r
+		}
+	}
+}
+
+func (b *builder) reportFallback(s *Service, message string) {
+	b.problems = append(b.problems, Problem{
+		Severity: SeverityError, Position: s.Origins["fallback.service"].Position, Service: s.Name,
+		Path: "fallback.service", Message: message,
+	})
+}
+
+// wrongFallbacks gives, by service, what is wrong with the fallback that it names.
+func (b *builder) wrongFallbacks() map[string]string {
+	next := func(name string) string {
+		if r := b.next.live[name]; r != nil && r.served.Fallback != nil {
+			return r.served.Fallback.Service
+		}
+		return ""
+	}
+	wrong := map[string]string{}
+	// done are the services whose chain of fallbacks is known to end.
+	done := map[string]bool{}
+	for name := range b.next.live {
+		var chain []string
+		at := name
+		for ; at != "" && !done[at] && wrong[at] == "" && !slices.Contains(chain, at); at = next(at) {
+			chain = append(chain, at)
+			if target := next(at); target != "" && b.next.live[target] == nil {
+				wrong[at] = b.missingFallback(target)
+			}
+		}
+		if i := slices.Index(chain, at); i >= 0 && wrong[at] == "" {
+			for _, member := range chain[i:] {
+				wrong[member] = fmt.Sprintf("fallbacks lead in a circle: %s falls back to %s, and so back to %s", member, next(member), member)
+			}
+		}
+		for _, member := range chain {
+			done[member] = true
+		}
+	}
+	return wrong
+}
+
+func (b *builder) missingFallback(target string) string {
+	message := fmt.Sprintf("there is no service %s", target)
+	if b.claims[target] != nil {
+		return message + " without an error"
+	}
+	if near := nearest(target, slices.Sorted(maps.Keys(b.next.live))); near != "" {
+		message += fmt.Sprintf("; did you mean %s?", near)
+	}
+	return message
+}

@@ -1,0 +1,61 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// specialFile is defaults.yaml or gateway.yaml.
+type specialFile struct {
+	name string
+	data []byte
+	// line is the line that the document begins at.
+	line int
+	// root is nil if there are faults.
+	root   *yaml.Node
+	faults []Problem
+}
+
+// isSpecial reports whether name is base.yaml or base.yml.
+func isSpecial(name, base string) bool {
+	return name == base+".yaml" || name == base+".yml"
+}
+
+// isPolicyName reports whether a file of that name is read at all.
+func isPolicyName(name string) bool {
+	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
+}
+
+// readSpecial parses the one document of a special file.
+func readSpecial(f File) *specialFile {
+	s := &specialFile{name: f.Name, data: f.Data, line: 1}
+	fail := func(line int, format string, args ...any) {
+		s.faults = append(s.faults, Problem{
+			Severity: SeverityError, Position: Position{File: f.Name, Line: line, Column: 1}, Message: fmt.Sprintf(format, args...),
+		})
+	}
+	if len(f.Data) > maxFileSize {
+		fail(1, "the file has %d bytes, more than %d", len(f.Data), maxFileSize)
+		return s
+	}
+	chunks := split(f.Data)
+	switch {
+	case len(chunks) == 0:
+		fail(1, "the file is empty: delete it if nothing is to be set")
+		return s
+	case len(chunks) > 1:
+		fail(chunks[1].line, "%s has one document", f.Name)
+		return s
+	}
+	s.line = chunks[0].line
+	d := newDecoder(f.Name, s.line, LayerDefaults, nil)
+	root, ok := d.parseYAML(chunks[0].text)
+	if !ok {
+		s.faults = d.problems
+		return s
+	}
+	s.root = root
+	return s
+}

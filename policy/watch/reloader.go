@@ -1,0 +1,270 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/breakwater/breakwater/policy"
+)
+
+// LastGood keeps the files of the last good set over a restart.
+type LastGood interface {
+	// LoadPolicies returns nil if there are none. An error is logged; the start
+	// goes on without them.
+	LoadPolicies() ([]policy.File, error)
+	SavePolicies(files []policy.File) error
+}
+
+// Options of a Reloader. Source and Apply are required.
+type Options struct {
+	Source *Source
+	// Env looks up environment variables; nil means os.LookupEnv.
+	Env func(string) (string, bool)
+	// Apply publishes a set. All that can fail in it must come before anything live
+	// is changed: after an error the former set is taken to be still in force.
+	Apply func(ctx context.Context, set *policy.Set) error
+	// LastGood is where the last good files are kept; nil means nowhere.
+	LastGood LastGood
+	// Strict makes Load refuse a policy directory with any error or lint warning.
+	Strict bool
+	// Notify is called with the status after each attempt; nil means nobody is.
+	Notify func(Status)
+	// Log is where problems are said; nil means nowhere.
+	Log hclog.Logger
+	// Registerer takes the reload metrics; nil means that there are none.
+	Registerer prometheus.Registerer
+}
+
+// Reloader keeps the policies in force in step with their directory. A fault is
+// confined: what can't be read or is wrong keeps its last good version, and the
+// rest goes live.
+type Reloader struct {
+	opts    Options
+	log     hclog.Logger
+	metrics metrics
+
+	// These belong to the goroutine of Load and Run.
+	current  *policy.Set            // in force, or restored and not yet in force; nil for none
+	inForce  bool                   // Apply has taken a set
+	read     map[string]policy.File // each file as last read
+	digest   string                 // of the last snapshot
+	reported map[string]bool        // the problems of the last attempt
+
+	// mu guards status.
+	mu     sync.Mutex
+	status Status
+}
+
+// NewReloader returns a Reloader that has read nothing yet. It fails only if the
+// metrics can't be registered.
+func NewReloader(opts Options) (*Reloader, error) {
+	r := &Reloader{opts: opts, log: opts.Log, metrics: newMetrics(), read: map[string]policy.File{}}
+	if r.log == nil {
+		r.log = hclog.NewNullLogger()
+	}
+	if r.opts.Env == nil {
+		r.opts.Env = os.LookupEnv
+	}
+	if opts.Registerer != nil {
+		if err := r.metrics.register(opts.Registerer); err != nil {
+			return nil, fmt.Errorf("register the reload metrics: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// Load reads the directory and applies what is valid in it, before it returns. It
+// must come before Run. Where something is wrong the stored last good version, if
+// there is one, stands in; the faults are in the status and in the log.
+//
+// It fails if there is nothing to apply (the directory can't be read and nothing
+// is stored), if Apply fails, or, in strict mode, with a *ProblemsError if there is
+// any problem; nothing is applied then.
+func (r *Reloader) Load(ctx context.Context) error {
+	r.restore()
+	s := r.opts.Source.Read(ctx)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return r.reload(ctx, s, r.opts.Strict)
+}
+
+// Run applies each change of the directory until ctx is done; then it returns nil.
+func (r *Reloader) Run(ctx context.Context) error {
+	return r.opts.Source.Run(ctx, func(s Snapshot) {
+		if s.Digest == r.digest {
+			return
+		}
+		// The status and the log have the error; the former set stays in force.
+		_ = r.reload(ctx, s, false)
+	})
+}
+
+// restore takes the stored last good set as the one to fall back on.
+func (r *Reloader) restore() {
+	if r.opts.LastGood == nil {
+		return
+	}
+	files, err := r.opts.LastGood.LoadPolicies()
+	if err != nil {
+		r.log.Error("the last good policies are lost", "error", err)
+	}
+	if len(files) == 0 {
+		return
+	}
+	set, problems := policy.Build(files, r.opts.Env, nil)
+	for _, p := range problems {
+		r.log.Debug("a stored policy is not valid any more", "problem", p.String())
+	}
+	r.current = set
+	for _, f := range files {
+		r.read[f.Name] = f
+	}
+}
+
+// reload makes s the policies in force as far as it is valid. It returns an error
+// if nothing was applied.
+func (r *Reloader) reload(ctx context.Context, s Snapshot, strict bool) error {
+	start := time.Now()
+	r.digest = s.Digest
+	set, problems := r.build(s)
+	var err error
+	switch {
+	case strict && len(problems) > 0:
+		err = &ProblemsError{Problems: problems}
+	case set == nil:
+		err = s.Err
+	case s.Err != nil && r.inForce:
+		err = s.Err
+	default:
+		if err = r.opts.Apply(ctx, set); err != nil {
+			err = fmt.Errorf("apply the policies: %w", err)
+			problems = append(problems, r.problem(err))
+		}
+	}
+	applied := err == nil
+	if applied {
+		r.current, r.inForce = set, true
+		r.save()
+	}
+	r.conclude(start, s, applied, problems)
+	return err
+}
+
+// build makes a set of what could be read. Files that could not be keep the
+// content they had; a directory that could not be read keeps the whole set.
+func (r *Reloader) build(s Snapshot) (*policy.Set, []policy.Problem) {
+	if s.Err != nil {
+		return r.current, []policy.Problem{r.problem(s.Err)}
+	}
+	var problems []policy.Problem
+	files := slices.Clone(s.Files)
+	read := make(map[string]policy.File, len(files))
+	for _, f := range s.Faults {
+		problems = append(problems, policy.Problem{
+			Severity: policy.SeverityError,
+			Position: policy.Position{File: f.Name},
+			Message:  f.Err.Error(),
+		})
+		if old, ok := r.read[f.Name]; ok {
+			files = append(files, old)
+		}
+	}
+	slices.SortFunc(files, func(a, b policy.File) int { return strings.Compare(a.Name, b.Name) })
+	for _, f := range files {
+		read[f.Name] = f
+	}
+	r.read = read
+	set, errs := policy.Build(files, r.opts.Env, r.current)
+	problems = append(problems, errs...)
+	return set, append(problems, policy.Lint(set)...)
+}
+
+// problem is a fault of the directory as a whole.
+func (r *Reloader) problem(err error) policy.Problem {
+	return policy.Problem{
+		Severity: policy.SeverityError,
+		Position: policy.Position{File: r.opts.Source.Dir},
+		Message:  err.Error(),
+	}
+}
+
+func (r *Reloader) save() {
+	if r.opts.LastGood == nil {
+		return
+	}
+	if err := r.opts.LastGood.SavePolicies(r.current.Files()); err != nil {
+		r.log.Error("the last good policies could not be stored", "error", err)
+	}
+}
+
+// conclude records an attempt in the status, the metrics and the log, and notifies.
+func (r *Reloader) conclude(start time.Time, s Snapshot, applied bool, problems []policy.Problem) {
+	r.mu.Lock()
+	st := Status{LastAttempt: start, LastSuccess: r.status.LastSuccess, Problems: problems}
+	st.OK = applied && !slices.ContainsFunc(problems, isError)
+	if st.OK {
+		st.LastSuccess = start
+	}
+	if r.inForce {
+		st.Digest = r.current.Digest
+		st.Services = len(r.current.Services)
+		st.Stale = stale(r.current, s)
+	}
+	r.status = st
+	r.mu.Unlock()
+
+	r.metrics.set(st, applied)
+	r.report(problems)
+	level := hclog.Info
+	message := "policies applied"
+	if !applied {
+		level, message = hclog.Error, "policies not applied"
+	}
+	r.log.Log(level, message, "services", st.Services, "stale", len(st.Stale), "problems", len(problems),
+		"digest", st.Digest, "took", time.Since(start))
+	if r.opts.Notify != nil {
+		r.opts.Notify(st.clone())
+	}
+}
+
+// report logs the problems that the attempt before did not have.
+func (r *Reloader) report(problems []policy.Problem) {
+	reported := make(map[string]bool, len(problems))
+	for _, p := range problems {
+		key := string(p.Severity) + " " + p.String()
+		if !r.reported[key] && !reported[key] {
+			level, message := hclog.Error, "policy is not valid"
+			if p.Severity == policy.SeverityWarning {
+				level, message = hclog.Warn, "policy is doubtful"
+			}
+			r.log.Log(level, message, "problem", p.Message, "file", p.Position.File, "line", p.Position.Line,
+				"column", p.Position.Column, "service", p.Service, "path", p.Path)
+		}
+		reported[key] = true
+	}
+	r.reported = reported
+}
+
+// ProblemsError is the refusal of strict mode.
+type ProblemsError struct {
+	// Problems has at least one element.
+	Problems []policy.Problem
+}
+
+// Error has a line for each problem.
+func (e *ProblemsError) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}

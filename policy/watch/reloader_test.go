@@ -1,0 +1,544 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/breakwater/breakwater/policy"
+)
+
+// Policies for the tests: valid, wrong, and valid with a lint warning.
+func good(service, port string) string {
+	return "service: " + service + "\nupstream: http://127.0.0.1:" + port + "\n"
+}
+
+func bad(service string) string {
+	return good(service, "8009") + "timeout: {connect: soon}\n"
+}
+
+func doubtful(service string) string {
+	return good(service, "8008") + "retry: {methods: [GET, POST]}\n"
+}
+
+// lastGood is a LastGood in memory.
+type lastGood struct {
+	files            []policy.File
+	loadErr, saveErr error
+}
+
+func (l *lastGood) LoadPolicies() ([]policy.File, error) { return l.files, l.loadErr }
+
+func (l *lastGood) SavePolicies(files []policy.File) error {
+	if l.saveErr == nil {
+		l.files = files
+	}
+	return l.saveErr
+}
+
+// A harness is a Reloader in a synctest bubble, without file events: a change is
+// applied within the poll's second.
+type harness struct {
+	*Reloader
+	dir      string
+	notified chan Status
+
+	// mu guards applied and applyErr.
+	mu       sync.Mutex
+	applied  []*policy.Set
+	applyErr error
+
+	log      strings.Builder
+	registry *prometheus.Registry
+}
+
+func newHarness(t *testing.T, dir string, change func(*Options)) *harness {
+	t.Helper()
+	h := &harness{dir: dir, notified: make(chan Status, 100), registry: prometheus.NewRegistry()}
+	opts := Options{
+		Source: &Source{Dir: dir, newHinter: pollOnly},
+		Env:    func(string) (string, bool) { return "", false },
+		Apply: func(_ context.Context, set *policy.Set) error {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if h.applyErr == nil {
+				h.applied = append(h.applied, set)
+			}
+			return h.applyErr
+		},
+		Notify:     func(s Status) { h.notified <- s },
+		Log:        hclog.New(&hclog.LoggerOptions{Output: &h.log}),
+		Registerer: h.registry,
+	}
+	if change != nil {
+		change(&opts)
+	}
+	r, err := NewReloader(opts)
+	must(t, err)
+	h.Reloader = r
+	return h
+}
+
+// start loads, and then runs until the end of the test.
+func (h *harness) start(t *testing.T) Status {
+	t.Helper()
+	must(t, h.Load(t.Context()))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return h.next(t)
+}
+
+// next waits for the next attempt.
+func (h *harness) next(t *testing.T) Status {
+	t.Helper()
+	select {
+	case s := <-h.notified:
+		if diff := cmp.Diff(h.Status(), s); diff != "" {
+			t.Errorf("notified of another status (-Status() +notified):\n%s", diff)
+		}
+		return s
+	case <-time.After(deadline):
+		t.Fatalf("no reload; log:\n%s", h.log.String())
+		return Status{}
+	}
+}
+
+func (h *harness) failApply(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.applyErr = err
+}
+
+func (h *harness) timesApplied() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.applied)
+}
+
+// served is what the last Apply has taken, as service=port.
+func (h *harness) served() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.applied) == 0 {
+		return ""
+	}
+	var names []string
+	for _, svc := range h.applied[len(h.applied)-1].Services {
+		names = append(names, svc.Name+"="+port(svc))
+	}
+	return strings.Join(names, " ")
+}
+
+func (h *harness) metric(t *testing.T, name, label string) float64 {
+	t.Helper()
+	families, err := h.registry.Gather()
+	must(t, err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() != name || label != "" && (len(m.GetLabel()) != 1 || m.GetLabel()[0].GetValue() != label) {
+				continue
+			}
+			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s %q", name, label)
+	return 0
+}
+
+func (h *harness) wantMetrics(t *testing.T, want map[string]float64) {
+	t.Helper()
+	got := map[string]float64{}
+	for key := range want {
+		name, label, _ := strings.Cut(key, "/")
+		got[key] = h.metric(t, "breakwater_config_"+name, label)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
+	}
+}
+
+func wantServed(t *testing.T, h *harness, want string) {
+	t.Helper()
+	if got := h.served(); got != want {
+		t.Errorf("in force: %q, want %q; log:\n%s", got, want, h.log.String())
+	}
+}
+
+// bubble runs test under synctest with a directory from outside of it.
+func bubble(t *testing.T, files map[string]string, test func(t *testing.T, dir string)) {
+	t.Helper()
+	dir := tree(t, files)
+	synctest.Test(t, func(t *testing.T) { test(t, dir) })
+}
+
+func TestLoadAppliesBeforeItReturns(t *testing.T) {
+	bubble(t, map[string]string{"a.yaml": good("a", "8001"), "b.yaml": doubtful("b")}, func(t *testing.T, dir string) {
+		h := newHarness(t, dir, nil)
+		if s := h.Status(); s.OK || !s.LastAttempt.IsZero() {
+			t.Errorf("status before Load: %+v", s)
+		}
+		h.wantMetrics(t, map[string]float64{
+			"last_reload_successful": 0, "hash": 0, "reloads_total/success": 0, "problems/error": 0, "problems/warning": 0,
+		})
+		must(t, h.Load(t.Context()))
+		wantServed(t, h, "a=8001 b=8008")
+		s := h.next(t)
+		if !s.OK || s.Services != 2 || s.Digest != h.applied[0].Digest || s.Stale != nil ||
+			!s.LastSuccess.Equal(s.LastAttempt) || s.LastAttempt.IsZero() {
+			t.Errorf("status %+v", s)
+		}
+		if len(s.Problems) == 0 || s.Problems[0].Severity != policy.SeverityWarning || s.Problems[0].Service != "b" {
+			t.Errorf("problems %v, want a warning for b", s.Problems)
+		}
+		h.wantMetrics(t, map[string]float64{
+			"last_reload_successful": 1, "last_reload_success_timestamp_seconds": seconds(s.LastSuccess),
+			"hash": hashNumber(s.Digest), "reloads_total/success": 1, "reloads_total/partial": 0,
+			"problems/error": 0, "problems/warning": float64(len(s.Problems)),
+		})
+		s.Problems[0].Message = "changed by a reader"
+		if h.Status().Problems[0].Message == s.Problems[0].Message {
+			t.Error("Status shares its memory with its readers")
+		}
+	})
+}
+
+func TestRunAppliesEachChangeOnce(t *testing.T) {
+	bubble(t, map[string]string{"a.yaml": good("a", "8001")}, func(t *testing.T, dir string) {
+		h := newHarness(t, dir, nil)
+		h.start(t)
+		noAttempt(t, h, 10*time.Second)
+		write(t, filepath.Join(dir, "b.yaml"), good("b", "8002"))
+		h.next(t)
+		wantServed(t, h, "a=8001 b=8002")
+		must(t, os.Remove(filepath.Join(dir, "a.yaml")))
+		h.next(t)
+		wantServed(t, h, "b=8002")
+		noAttempt(t, h, 10*time.Second)
+		if n := h.timesApplied(); n != 3 {
+			t.Errorf("applied %d times, want 3", n)
+		}
+	})
+}
+
+func noAttempt(t *testing.T, h *harness, d time.Duration) {
+	t.Helper()
+	select {
+	case s := <-h.notified:
+		t.Fatalf("an attempt without a change: %+v", s)
+	case <-time.After(d):
+	}
+}
+
+func TestFaultIsConfined(t *testing.T) {
+	bubble(t, map[string]string{"a.yaml": good("a", "8001"), "b.yaml": good("b", "8002")}, func(t *testing.T, dir string) {
+		h := newHarness(t, dir, nil)
+		first := h.start(t)
+
+		write(t, filepath.Join(dir, "a.yaml"), bad("a"))
+		write(t, filepath.Join(dir, "b.yaml"), good("b", "8003"))
+		s := h.next(t)
+		wantServed(t, h, "a=8001 b=8003")
+		if s.OK || !slices.Equal(s.Stale, []string{"a"}) || s.Services != 2 || !s.LastSuccess.Equal(first.LastSuccess) ||
+			!s.LastAttempt.After(first.LastAttempt) {
+			t.Errorf("status %+v", s)
+		}
+		if len(s.Problems) != 1 || s.Problems[0].Position.File != "a.yaml" || s.Problems[0].Position.Line == 0 {
+			t.Errorf("problems %v, want one with its place", s.Problems)
+		}
+		h.wantMetrics(t, map[string]float64{
+			"last_reload_successful": 0, "last_reload_success_timestamp_seconds": seconds(first.LastSuccess),
+			"reloads_total/success": 1, "reloads_total/partial": 1, "problems/error": 1,
+		})
+
+		write(t, filepath.Join(dir, "b.yaml"), good("b", "8004"))
+		h.next(t)
+		wantServed(t, h, "a=8001 b=8004")
+		if n := strings.Count(h.log.String(), "[ERROR] policy is not valid"); n != 1 {
+			t.Errorf("the same problem was logged %d times:\n%s", n, h.log.String())
+		}
+		for _, want := range []string{"file=a.yaml", "line=", "column=", "service=a"} {
+			if !strings.Contains(h.log.String(), want) {
+				t.Errorf("no %q in the log:\n%s", want, h.log.String())
+			}
+		}
+
+		write(t, filepath.Join(dir, "a.yaml"), good("a", "8005"))
+		if s := h.next(t); !s.OK || s.Stale != nil || len(s.Problems) != 0 {
+			t.Errorf("status %+v", s)
+		}
+		wantServed(t, h, "a=8005 b=8004")
+
+		write(t, filepath.Join(dir, "a.yaml"), bad("a"))
+		h.next(t)
+		if n := strings.Count(h.log.String(), "[ERROR] policy is not valid"); n != 2 {
+			t.Errorf("a problem that came back was logged %d times in all, want 2", n)
+		}
+	})
+}
+
+func TestUnreadableFileKeepsItsContent(t *testing.T) {
+	bubble(t, map[string]string{"a.yaml": good("a", "8001"), "b.yaml": good("b", "8002")}, func(t *testing.T, dir string) {
+		h := newHarness(t, dir, nil)
+		h.start(t)
+		must(t, os.Remove(filepath.Join(dir, "a.yaml")))
+		must(t, os.Symlink("nowhere", filepath.Join(dir, "a.yaml")))
+		must(t, os.Symlink("nowhere", filepath.Join(dir, "c.yaml")))
+		write(t, filepath.Join(dir, "b.yaml"), good("b", "8003"))
+		s := h.next(t)
+		wantServed(t, h, "a=8001 b=8003")
+		if s.OK || !slices.Equal(s.Stale, []string{"a"}) || len(s.Problems) != 2 ||
+			s.Problems[0].Position.File != "a.yaml" || s.Problems[1].Position.File != "c.yaml" {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+func TestVanishedDirectoryDropsNothing(t *testing.T) {
+	for name, vanish := range map[string]func(dir string) error{
+		"vanished": os.RemoveAll,
+		"emptied":  func(dir string) error { return os.Remove(filepath.Join(dir, "a.yaml")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, map[string]string{"a.yaml": good("a", "8001")}, func(t *testing.T, dir string) {
+				h := newHarness(t, dir, nil)
+				h.start(t)
+				must(t, vanish(dir))
+				s := h.next(t)
+				if s.OK || s.Services != 1 || !slices.Equal(s.Stale, []string{"a"}) || len(s.Problems) != 1 ||
+					s.Problems[0].Position.File != dir || h.timesApplied() != 1 {
+					t.Errorf("applied %d times, status %+v", h.timesApplied(), s)
+				}
+				h.wantMetrics(t, map[string]float64{"reloads_total/failure": 1, "hash": hashNumber(s.Digest)})
+				must(t, os.MkdirAll(dir, 0o700))
+				write(t, filepath.Join(dir, "a.yaml"), good("a", "8002"))
+				if s := h.next(t); !s.OK || s.Stale != nil {
+					t.Errorf("status %+v", s)
+				}
+				wantServed(t, h, "a=8002")
+			})
+		})
+	}
+}
+
+func TestFailedApplyKeepsTheFormerSet(t *testing.T) {
+	bubble(t, map[string]string{"a.yaml": good("a", "8001")}, func(t *testing.T, dir string) {
+		kept := &lastGood{}
+		h := newHarness(t, dir, func(o *Options) { o.LastGood = kept })
+		first := h.start(t)
+		h.failApply(errors.New("cluster a: no such thing"))
+		write(t, filepath.Join(dir, "a.yaml"), good("a", "8002"))
+		s := h.next(t)
+		if s.OK || s.Digest != first.Digest || len(s.Problems) != 1 ||
+			!strings.Contains(s.Problems[0].Message, "cluster a: no such thing") {
+			t.Errorf("status %+v", s)
+		}
+		h.wantMetrics(t, map[string]float64{"reloads_total/failure": 1, "last_reload_successful": 0})
+		if diff := cmp.Diff(map[string]string{"a.yaml": good("a", "8001")}, contents(kept.files)); diff != "" {
+			t.Errorf("stored files (-want +got):\n%s", diff)
+		}
+		h.failApply(nil)
+		write(t, filepath.Join(dir, "a.yaml"), good("a", "8003"))
+		if s := h.next(t); !s.OK {
+			t.Errorf("status %+v", s)
+		}
+		wantServed(t, h, "a=8003")
+	})
+}
+
+func TestStrictRefusesAtStart(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"errors":   {"a.yaml": bad("a"), "b.yaml": bad("b"), "c.yaml": good("c", "8001")},
+		"warnings": {"a.yaml": doubtful("a"), "b.yaml": doubtful("b")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, files, func(t *testing.T, dir string) {
+				h := newHarness(t, dir, func(o *Options) { o.Strict = true })
+				err := h.Load(t.Context())
+				var refused *ProblemsError
+				if !errors.As(err, &refused) || len(h.applied) != 0 {
+					t.Fatalf("Load = %v, applied %d times; want a ProblemsError, nothing applied", err, len(h.applied))
+				}
+				for _, file := range []string{"a.yaml:", "b.yaml:"} {
+					if !strings.Contains(err.Error(), file) {
+						t.Errorf("no %q in %q", file, err)
+					}
+				}
+				if s := h.next(t); s.OK || s.Digest != "" || s.Services != 0 || len(s.Problems) != len(refused.Problems) {
+					t.Errorf("status %+v", s)
+				}
+			})
+		})
+	}
+}
+
+func TestStrictStartGoesOnLikeAnyOther(t *testing.T) {
+	bubble(t, map[string]string{"a.yaml": good("a", "8001"), "b.yaml": good("b", "8002")}, func(t *testing.T, dir string) {
+		h := newHarness(t, dir, func(o *Options) { o.Strict = true })
+		h.start(t)
+		write(t, filepath.Join(dir, "a.yaml"), bad("a"))
+		write(t, filepath.Join(dir, "b.yaml"), good("b", "8003"))
+		h.next(t)
+		wantServed(t, h, "a=8001 b=8003")
+	})
+}
+
+func TestStartWithFaults(t *testing.T) {
+	stored := []policy.File{{Name: "a.yaml", Data: []byte(good("a", "7001"))}}
+	tests := []struct {
+		name    string
+		files   map[string]string // nil: no directory
+		stored  lastGood
+		want    string
+		wantErr error
+		stale   []string
+		log     string
+	}{
+		{
+			name:  "wrong document, none stored: left out",
+			files: map[string]string{"a.yaml": bad("a"), "b.yaml": good("b", "8002")},
+			want:  "b=8002",
+		}, {
+			name:   "wrong document, one stored: that one",
+			files:  map[string]string{"a.yaml": bad("a"), "b.yaml": good("b", "8002")},
+			stored: lastGood{files: stored},
+			want:   "a=7001 b=8002",
+			stale:  []string{"a"},
+		}, {
+			name:   "removed while down: not brought back",
+			files:  map[string]string{"b.yaml": good("b", "8002")},
+			stored: lastGood{files: stored},
+			want:   "b=8002",
+		}, {
+			name:   "no directory, policies stored: those",
+			stored: lastGood{files: stored},
+			want:   "a=7001",
+			stale:  []string{"a"},
+		}, {
+			name:    "no directory, none stored",
+			wantErr: fs.ErrNotExist,
+		}, {
+			name:    "store can't be read, no directory",
+			stored:  lastGood{loadErr: errors.New("the state is corrupt")},
+			wantErr: fs.ErrNotExist,
+			log:     "the state is corrupt",
+		}, {
+			name:   "store can't be written",
+			files:  map[string]string{"b.yaml": good("b", "8002")},
+			stored: lastGood{saveErr: errors.New("disk full")},
+			want:   "b=8002",
+			log:    "disk full",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, tt.files, func(t *testing.T, dir string) {
+				if tt.files == nil {
+					must(t, os.Remove(dir))
+				}
+				h := newHarness(t, dir, func(o *Options) { o.LastGood = &tt.stored })
+				if err := h.Load(t.Context()); !errors.Is(err, tt.wantErr) {
+					t.Errorf("Load = %v, want %v", err, tt.wantErr)
+				}
+				wantServed(t, h, tt.want)
+				if s := h.next(t); !slices.Equal(s.Stale, tt.stale) {
+					t.Errorf("stale %v, want %v", s.Stale, tt.stale)
+				}
+				if !strings.Contains(h.log.String(), tt.log) {
+					t.Errorf("no %q in the log:\n%s", tt.log, h.log.String())
+				}
+			})
+		})
+	}
+}
+
+// What was in force before the restart is in force after it, from the store alone.
+func TestStoredFilesMakeTheSameSet(t *testing.T) {
+	bubble(t, map[string]string{"a.yaml": good("a", "8001"), "b.yaml": good("b", "8002")}, func(t *testing.T, dir string) {
+		kept := &lastGood{}
+		h := newHarness(t, dir, func(o *Options) { o.LastGood = kept })
+		h.start(t)
+		write(t, filepath.Join(dir, "a.yaml"), bad("a"))
+		write(t, filepath.Join(dir, "b.yaml"), good("b", "8003"))
+		before := h.next(t)
+
+		again := newHarness(t, filepath.Join(dir, "gone"), func(o *Options) { o.LastGood = kept })
+		must(t, again.Load(t.Context()))
+		wantServed(t, again, "a=8001 b=8003")
+		if after := again.next(t); after.Digest != before.Digest {
+			t.Errorf("digest %s, before the restart %s", after.Digest, before.Digest)
+		}
+	})
+}
+
+func TestMetricsAreRegisteredOnce(t *testing.T) {
+	h := newHarness(t, t.TempDir(), nil)
+	_, err := NewReloader(Options{Source: &Source{}, Registerer: h.registry})
+	if already := (prometheus.AlreadyRegisteredError{}); !errors.As(err, &already) {
+		t.Errorf("NewReloader = %v, want AlreadyRegisteredError", err)
+	}
+}
+
+// The reload must reach Apply with a real edit seen by file events.
+func TestEditReachesApplyByEvents(t *testing.T) {
+	dir := tree(t, map[string]string{"a.yaml": good("a", "8001")})
+	sets := make(chan map[string]string, 10)
+	r, err := NewReloader(Options{
+		Source: &Source{Dir: dir, Poll: time.Hour},
+		Apply: func(_ context.Context, set *policy.Set) error {
+			ports := map[string]string{}
+			for _, svc := range set.Services {
+				ports[svc.Name] = port(svc)
+			}
+			sets <- ports
+			return nil
+		},
+	})
+	must(t, err)
+	must(t, r.Load(t.Context()))
+	<-sets
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+
+	write(t, filepath.Join(dir, "a.yaml"), good("a", "8002"))
+	timeout := time.After(deadline)
+	for {
+		select {
+		case ports := <-sets:
+			if maps.Equal(ports, map[string]string{"a": "8002"}) {
+				return
+			}
+		case <-timeout:
+			t.Fatalf("not applied within %v", deadline)
+		}
+	}
+}
+
+func seconds(at time.Time) float64 { return float64(at.UnixNano()) / 1e9 }
+
+// port is the first host's port.
+func port(svc *policy.Service) string {
+	return strconv.Itoa(int(svc.Upstream.Hosts[0].Port))
+}
