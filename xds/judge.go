@@ -12,7 +12,8 @@ import (
 type Rejection struct {
 	// Service whose policy caused it; empty if it is the gateway's, or not known.
 	Service string
-	// Type is the short name of the resource's type, Resource its name, Version its hash.
+	// Type is the short name of the resource's type, Resource its name, Version its hash. The type
+	// "translation" has neither: the policy could not be made into resources at all.
 	Type, Resource, Version string
 	// Proxies that refused it, in ascending order.
 	Proxies []string
@@ -127,7 +128,7 @@ func (p *Publisher) reject(name string, u *unit, r *resource, kind string, v ver
 func (p *Publisher) Rejections() []Rejection {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []Rejection
+	out := slices.Clone(p.untranslated)
 	for _, r := range p.rejected {
 		out = append(out, *r)
 	}

@@ -2,8 +2,6 @@ package xds
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -74,6 +72,8 @@ type Publisher struct {
 	effective map[string]*unit
 	// accepted is the last unit that a proxy has accepted.
 	accepted map[string]*unit
+	// untranslated are the policies of the set that could not be translated.
+	untranslated []Rejection
 	// rejected are the desired units that every proxy has rejected.
 	rejected map[string]*Rejection
 	// generations of the services that were ever reset.
@@ -153,30 +153,18 @@ func (p *Publisher) Baseline(set *policy.Set) {
 	}
 }
 
-// Apply publishes a set. A service that cannot be translated keeps its version of before, and the
-// error says so; the others go on. Apply does not wait for the proxies: Run acts on
+// Apply publishes a set. A service that can not be translated keeps its version of before and is
+// one of the Rejections; the others go on. Apply does not wait for the proxies: Run acts on
 // their answers.
-func (p *Publisher) Apply(set *policy.Set) error {
+func (p *Publisher) Apply(set *policy.Set) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var errs []error
 	desired := make(map[string]*unit, len(set.Services))
+	p.untranslated = nil
 	for _, svc := range set.Services {
-		gen := translate.Generation(p.generations[svc.Name])
-		if u := p.desired[svc.Name]; u.is(svc, gen) {
-			desired[svc.Name] = u
-			continue
-		}
-		if u := p.accepted[svc.Name]; u != nil && u.policy.Digest == svc.Digest && sameGeneration(u.generation, gen) {
-			// The same values as in a stored or an earlier version, maybe at other positions.
-			v := *u
-			v.policy = svc
-			desired[svc.Name], p.accepted[svc.Name] = &v, &v
-			continue
-		}
-		u, err := newUnit(svc, gen)
+		u, err := p.unitOf(svc)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: service %s: %w", svc.Position, svc.Name, err))
+			p.refuse(svc.Name, svc.Position, err)
 			if u = p.desired[svc.Name]; u == nil {
 				continue
 			}
@@ -184,13 +172,34 @@ func (p *Publisher) Apply(set *policy.Set) error {
 		desired[svc.Name] = u
 	}
 	if err := p.gateway.want(set.Gateway); err != nil {
-		errs = append(errs, fmt.Errorf("%s: gateway: %w", set.Gateway.Position, err))
+		p.refuse("", set.Gateway.Position, err)
 	}
 	p.set, p.desired = set, desired
 	p.reconcile(time.Now())
 	p.cache.openUp()
 	p.wake()
-	return errors.Join(errs...)
+}
+
+// unitOf returns the unit of a policy, the same as before if nothing differs. The caller must hold p.mu.
+func (p *Publisher) unitOf(svc *policy.Service) (*unit, error) {
+	gen := translate.Generation(p.generations[svc.Name])
+	if u := p.desired[svc.Name]; u.is(svc, gen) {
+		return u, nil
+	}
+	if u := p.accepted[svc.Name]; u != nil && u.policy.Digest == svc.Digest && sameGeneration(u.generation, gen) {
+		// The same values as in a stored or an earlier version, maybe at other positions.
+		v := *u
+		v.policy = svc
+		p.accepted[svc.Name] = &v
+		return &v, nil
+	}
+	return newUnit(svc, gen)
+}
+
+// refuse notes that a policy can not be translated. The caller must hold p.mu.
+func (p *Publisher) refuse(service string, at policy.Position, err error) {
+	p.untranslated = append(p.untranslated, Rejection{Service: service, Type: "translation", Text: err.Error(), Since: time.Now(), Position: at})
+	p.log.Error("a policy can not be translated: its version of before stays in effect", "service", service, "at", at.String(), "error", err)
 }
 
 func (p *Publisher) wake() {
@@ -231,7 +240,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 // takeAccepted returns the set if it has just become accepted entirely. The caller must
 // hold p.mu.
 func (p *Publisher) takeAccepted() *policy.Set {
-	if p.set == nil || p.announced == p.set.Digest || len(p.rejected) > 0 || p.gateway.rejected != nil {
+	if p.set == nil || p.announced == p.set.Digest || len(p.rejected)+len(p.untranslated) > 0 || p.gateway.rejected != nil {
 		return nil
 	}
 	for name, u := range p.desired {
