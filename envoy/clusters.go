@@ -75,7 +75,11 @@ type HostState struct {
 	// Unhealthy by the active health check.
 	Unhealthy bool
 	// Requests are the attempts that ended, and Errors those of them that failed
-	// (5xx, resets, timeouts, connect failures), since the host was added.
+	// (5xx, resets, timeouts, connect failures, gRPC's server-side statuses), since the
+	// host was added. Envoy counts a request over the cluster's max_requests as one of
+	// each, though the host never saw it: the cluster's counter
+	// upstream_rq_active_overflow says how many. One over max_pending_requests is in
+	// neither.
 	Requests, Errors uint64
 }
 
