@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -101,8 +101,13 @@ func startGateway(t *testing.T, gw *policy.Gateway, services ...*policy.Service)
 		}
 		for _, l := range listeners.GetListenerStatuses() {
 			a := l.GetLocalAddress().GetSocketAddress()
-			g.url = fmt.Sprintf("http://%s:%d", a.GetAddress(), a.GetPortValue())
-			return nil
+			address := net.JoinHostPort(a.GetAddress(), strconv.Itoa(int(a.GetPortValue())))
+			g.url = "http://" + address
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				return err
+			}
+			return conn.Close()
 		}
 		return fmt.Errorf("none yet; envoy says:\n%s", log.String())
 	})
@@ -257,8 +262,13 @@ func (g *gateway) ask(path string) ([]byte, error) {
 // clusterStat reads one counter or gauge of a cluster's.
 func (g *gateway) clusterStat(cluster, name string) string {
 	g.t.Helper()
-	full := "cluster." + cluster + "." + name
-	body, err := g.ask("/stats?filter=^" + strings.ReplaceAll(full, ".", `\.`) + "$")
+	return g.stat("cluster." + cluster + "." + name)
+}
+
+// stat reads one counter or gauge.
+func (g *gateway) stat(name string) string {
+	g.t.Helper()
+	body, err := g.ask("/stats?filter=^" + strings.ReplaceAll(name, ".", `\.`) + "$")
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -321,7 +331,7 @@ func (g *gateway) trySend(method, path string, headers ...string) (answer, error
 	return answer{resp.StatusCode, resp.Header, string(body)}, err
 }
 
-// errorOf decodes the JSON that the gateway answers itself.
+// fields decodes the JSON that the gateway answers itself.
 func (a answer) fields(t *testing.T) map[string]any {
 	t.Helper()
 	if got := a.header.Get("Content-Type"); got != "application/json" {
@@ -395,5 +405,3 @@ func (s *syncBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
-
-var errNotYet = errors.New("not yet")

@@ -2,6 +2,8 @@ package translate
 
 import (
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -43,8 +45,11 @@ func fallbackRoute(s *policy.Service, r policy.Route) *routev3.Route {
 		route.Action = &routev3.Route_Route{Route: clusterAction(s, r, f.Service)}
 		return route
 	}
-	for _, h := range fallbackHeaders(f) {
+	for _, h := range f.Headers {
 		route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd, setHeader(h.Name, literal(h.Value)))
+	}
+	if _, given := header(f, contentType); !given {
+		route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd, setHeader(contentType, fallbackType(f)))
 	}
 	route.Action = &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
 		Status: f.Status,
@@ -53,19 +58,43 @@ func fallbackRoute(s *policy.Service, r policy.Route) *routev3.Route {
 	return route
 }
 
-// fallbackHeaders are the headers of a static fallback, with a content type for a body
-// that is JSON where the policy gives none.
-func fallbackHeaders(f *policy.Fallback) []policy.Header {
-	headers := f.Headers
-	for _, h := range headers {
+// openFallback gives the static fallback to a route to the service itself, for when
+// Envoy finds no host in rotation, before anybody has turned the runtime key: status,
+// type and body as metadata for the listener's local reply, and the headers under a
+// condition, for a local reply cannot take their names from metadata.
+func openFallback(route *routev3.Route, metadata map[string]string, f *policy.Fallback) {
+	metadata[metadataFallbackStatus] = strconv.FormatUint(uint64(f.Status), 10)
+	metadata[metadataFallbackType] = fallbackType(f)
+	metadata[metadataFallbackBody] = f.Body
+	for _, h := range f.Headers {
 		if strings.EqualFold(h.Name, contentType) {
-			return headers
+			continue // the local reply sets it
+		}
+		// An empty value adds no header: the service's own replies stay as they are.
+		value := "%CEL(" + isOpen + " ? " + celString(h.Value) + ` : "")%`
+		route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd, setHeader(h.Name, value))
+	}
+}
+
+// fallbackType is the content type of a static fallback.
+func fallbackType(f *policy.Fallback) string {
+	if v, given := header(f, contentType); given {
+		return v
+	}
+	if json.Valid([]byte(f.Body)) {
+		return "application/json"
+	}
+	return "text/plain"
+}
+
+// header returns the value of one of the fallback's headers.
+func header(f *policy.Fallback, name string) (value string, given bool) {
+	for _, h := range f.Headers {
+		if strings.EqualFold(h.Name, name) {
+			return h.Value, true
 		}
 	}
-	if f.Body != "" && json.Valid([]byte(f.Body)) {
-		headers = append(headers[:len(headers):len(headers)], policy.Header{Name: contentType, Value: "application/json"})
-	}
-	return headers
+	return "", false
 }
 
 // setHeader replaces a header, or adds it. The value is a format of Envoy's.
@@ -78,3 +107,20 @@ func setHeader(name, value string) *corev3.HeaderValueOption {
 
 // literal quotes text for where Envoy expects a format.
 func literal(s string) string { return strings.ReplaceAll(s, "%", "%%") }
+
+// celString is a CEL string literal for use inside a format of Envoy's, whose parser
+// knows nothing of CEL: all that could end the command or the string is escaped.
+func celString(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r >= '0' && r <= '9', r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', strings.ContainsRune(" -.,:;=/_", r):
+			b.WriteRune(r)
+		default:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}

@@ -39,11 +39,28 @@ type reply struct {
 	headers []*corev3.HeaderValueOption
 }
 
+// Conditions in CEL on what Envoy says of a request.
 const (
-	isDirect      = `response.code_details == "direct_response"`
-	isMaintenance = `response.code_details == "maintenance_mode"`
-	isOpen        = `response.code_details == "maintenance_mode" || response.code_details == "no_healthy_upstream"`
+	// isOpen holds if no host is in rotation or the breaker is forced open. The other
+	// reply with the flag UO has the details of an overflow.
+	isOpen = `response.code_details in ["no_healthy_upstream", "maintenance_mode"]`
+	// isDirect holds for a static fallback's route, whose body is the policy's.
+	isDirect = `response.code_details == "direct_response"`
+	// isRedirect holds where a path with escaped slashes is sent to its plain form.
+	isRedirect = `(response.code >= 300 && response.code < 400)`
+
+	fallbackStatus = `xds.route_metadata.filter_metadata["` + envoy.MetadataKey + `"]["` + metadataFallbackStatus + `"]`
 )
+
+// fallbackStatuses are those that a static fallback can have while Envoy finds no host
+// in rotation. A mapper's status is fixed, and the listener must not depend on
+// policies. With another status a fallback is answered with Envoy's 503 and the
+// policy's body, until its runtime key is turned.
+var fallbackStatuses = []uint32{
+	200, 201, 202, 203, 204, 206,
+	400, 401, 403, 404, 409, 410, 422, 423, 424, 425, 429,
+	500, 501, 502, 504,
+}
 
 // localReplies is what the gateway answers itself: JSON that says which and why. It
 // names no service (the route's metadata does), so that it never changes with a policy.
@@ -88,21 +105,80 @@ func localReplies() (*hcmv3.LocalReplyConfig, error) {
 			kind:    ReplyNoRoute,
 			message: "No service is known for this host and path.",
 		},
-		{
-			cel:     "!(" + isDirect + ")",
-			kind:    ReplyGateway,
-			message: "The gateway could not serve this request.",
-		},
 	}
-	config := &hcmv3.LocalReplyConfig{}
+	asIs, err := asIsMapper()
+	if err != nil {
+		return nil, err
+	}
+	mappers := []*hcmv3.ResponseMapper{asIs}
+	fallbacks, err := fallbackMappers()
+	if err != nil {
+		return nil, err
+	}
+	mappers = append(mappers, fallbacks...)
 	for _, r := range replies {
 		m, err := r.mapper()
 		if err != nil {
 			return nil, fmt.Errorf("local reply %s: %w", r.kind, err)
 		}
-		config.Mappers = append(config.Mappers, m)
+		mappers = append(mappers, m)
 	}
-	return config, nil
+	rest := reply{kind: ReplyGateway, message: "The gateway could not serve this request."}
+	return &hcmv3.LocalReplyConfig{Mappers: mappers, BodyFormat: rest.body()}, nil
+}
+
+// asIsMapper leaves alone what is no error of the gateway's.
+func asIsMapper() (*hcmv3.ResponseMapper, error) {
+	filter, err := replyFilter(nil, isDirect+" || "+isRedirect)
+	if err != nil {
+		return nil, fmt.Errorf("local reply: %w", err)
+	}
+	return &hcmv3.ResponseMapper{Filter: filter, BodyFormatOverride: textFormat("%LOCAL_REPLY_BODY%")}, nil
+}
+
+// fallbackMappers answer with the static fallback of the route, if it has one.
+func fallbackMappers() ([]*hcmv3.ResponseMapper, error) {
+	var mappers []*hcmv3.ResponseMapper
+	for _, status := range fallbackStatuses {
+		m, err := fallbackMapper(fmt.Sprintf(`%s == "%d"`, fallbackStatus, status))
+		if err != nil {
+			return nil, err
+		}
+		m.StatusCode = u32(status)
+		mappers = append(mappers, m)
+	}
+	// The condition is false, not true, on a route without the field.
+	anyOther, err := fallbackMapper(fallbackStatus + ` != ""`)
+	if err != nil {
+		return nil, err
+	}
+	return append(mappers, anyOther), nil
+}
+
+func fallbackMapper(condition string) (*hcmv3.ResponseMapper, error) {
+	filter, err := replyFilter([]string{"UH", "UO"}, isOpen+" && "+condition)
+	if err != nil {
+		return nil, fmt.Errorf("local reply %s: %w", valueFallback, err)
+	}
+	return &hcmv3.ResponseMapper{
+		Filter: filter,
+		HeadersToAdd: []*corev3.HeaderValueOption{
+			setHeader(headerBreaker, valueFallback),
+			setHeader(contentType, routeField(metadataFallbackType)),
+		},
+		BodyFormatOverride: textFormat(routeField(metadataFallbackBody)),
+	}, nil
+}
+
+func textFormat(format string) *corev3.SubstitutionFormatString {
+	return &corev3.SubstitutionFormatString{
+		OmitEmptyValues: true, // an empty body is not "-"
+		Format: &corev3.SubstitutionFormatString_TextFormatSource{
+			TextFormatSource: &corev3.DataSource{
+				Specifier: &corev3.DataSource_InlineString{InlineString: format},
+			},
+		},
+	}
 }
 
 func (r reply) mapper() (*hcmv3.ResponseMapper, error) {

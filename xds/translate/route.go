@@ -19,13 +19,18 @@ import (
 	"github.com/breakwater/breakwater/policy"
 )
 
-// Fields of a route's metadata, in the namespace envoy.MetadataKey. Local replies and
-// the access log read them.
+// Fields of a route's metadata, in the namespace envoy.MetadataKey, all of them text.
+// Local replies and the access log read them.
 const (
 	metadataService    = "service"
 	metadataRetryAfter = "retry_after"
 	// metadataKind is absent from a route to the service itself.
 	metadataKind = "kind"
+
+	// The static fallback of a route to the service itself.
+	metadataFallbackStatus = "fallback_status"
+	metadataFallbackType   = "fallback_type"
+	metadataFallbackBody   = "fallback_body"
 
 	kindFallback = "fallback"
 	kindAdmin    = "admin"
@@ -127,11 +132,16 @@ func routeParts(s *policy.Service, r policy.Route) ([]*routev3.Route, error) {
 func serviceRoute(s *policy.Service, r policy.Route, methods []string, retry *routev3.RetryPolicy) *routev3.Route {
 	action := clusterAction(s, r, s.Name)
 	action.RetryPolicy = retry
-	return &routev3.Route{
-		Match:    match(r, methods),
-		Metadata: routeMetadata(serviceMetadata(s)),
-		Action:   &routev3.Route_Route{Route: action},
+	route := &routev3.Route{
+		Match:  match(r, methods),
+		Action: &routev3.Route_Route{Route: action},
 	}
+	metadata := serviceMetadata(s)
+	if f := s.Fallback; f != nil && f.Service == "" {
+		openFallback(route, metadata, f)
+	}
+	route.Metadata = routeMetadata(metadata)
+	return route
 }
 
 // clusterAction is the part of a route action that does not depend on the method.
