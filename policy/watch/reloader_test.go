@@ -209,7 +209,7 @@ func TestLoadAppliesBeforeItReturns(t *testing.T) {
 			t.Errorf("status %+v", s)
 		}
 		if len(s.Problems) == 0 || s.Problems[0].Severity != policy.SeverityWarning || s.Problems[0].Service != "b" {
-			t.Errorf("problems %v, want a warning for b", s.Problems)
+			t.Fatalf("problems %v, want a warning for b", s.Problems)
 		}
 		h.wantMetrics(t, map[string]float64{
 			"last_reload_successful": 1, "last_reload_success_timestamp_seconds": seconds(s.LastSuccess),
