@@ -6,6 +6,7 @@ import "github.com/breakwater/breakwater/policy"
 const (
 	generationsName = "generations"
 	policiesName    = "policies"
+	acceptedName    = "accepted"
 )
 
 // Generation counts the resets of one service. A change of a number makes Envoy
@@ -43,9 +44,11 @@ type policyFile struct {
 
 // LoadPolicies returns the last good policy files, or nil if none were saved or the
 // document is corrupt; the error says which.
-func (d *Dir) LoadPolicies() ([]policy.File, error) {
+func (d *Dir) LoadPolicies() ([]policy.File, error) { return d.loadFiles(policiesName) }
+
+func (d *Dir) loadFiles(name string) ([]policy.File, error) {
 	var stored []policyFile
-	found, err := d.Load(policiesName, &stored)
+	found, err := d.Load(name, &stored)
 	if !found {
 		return nil, err
 	}
@@ -57,10 +60,18 @@ func (d *Dir) LoadPolicies() ([]policy.File, error) {
 }
 
 // SavePolicies replaces the last good policy files.
-func (d *Dir) SavePolicies(files []policy.File) error {
+func (d *Dir) SavePolicies(files []policy.File) error { return d.saveFiles(policiesName, files) }
+
+func (d *Dir) saveFiles(name string, files []policy.File) error {
 	stored := make([]policyFile, len(files))
 	for i, f := range files {
 		stored[i] = policyFile(f)
 	}
-	return d.Save(policiesName, stored)
+	return d.Save(name, stored)
 }
+
+// LoadAccepted returns the policy files that proxies have accepted last, as LoadPolicies.
+func (d *Dir) LoadAccepted() ([]policy.File, error) { return d.loadFiles(acceptedName) }
+
+// SaveAccepted replaces the policy files that proxies have accepted last.
+func (d *Dir) SaveAccepted(files []policy.File) error { return d.saveFiles(acceptedName, files) }

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/breakwater/breakwater/envoy"
+)
+
+func newBootstrapCmd() *cobra.Command {
+	var c envoy.BootstrapConfig
+	var output string
+	cmd := &cobra.Command{
+		Use:   "bootstrap",
+		Short: "Print the bootstrap with which one Envoy joins",
+		Long: `Print the bootstrap with which one Envoy joins:
+
+  breakwater bootstrap --xds 127.0.0.1:18000 > envoy.yaml
+  envoy -c envoy.yaml`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b, err := c.Build()
+			if err != nil {
+				return usageError{err}
+			}
+			var out []byte
+			switch output {
+			case "yaml":
+				out, err = envoy.MarshalYAML(b)
+			case "json":
+				out, err = envoy.MarshalJSON(b)
+			default:
+				return usageError{fmt.Errorf("--output %q: must be yaml or json", output)}
+			}
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(out)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&c.NodeID, "node-id", hostname(), "id of the proxy; each needs its own")
+	cmd.Flags().StringVar(&c.NodeCluster, "node-cluster", envoy.DefaultNodeCluster, "group of proxies that it belongs to")
+	cmd.Flags().StringVar(&c.XDSAddr, "xds", "127.0.0.1:18000", "address of Breakwater's xDS server")
+	cmd.Flags().StringVar(&c.AdminAddr, "admin", "127.0.0.1:9901", "address of the proxy's admin API, as ip:port")
+	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "yaml or json")
+	bindEnv(cmd)
+	return cmd
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/breakwater/breakwater/admin"
+)
+
+// subsystems are the loggers whose levels can be set one by one.
+var subsystems = []string{"admin", "breaker", "config", "demo", "envoy", "store", "xds"}
+
+// loggers are the root logger and one for each subsystem.
+type loggers struct {
+	root hclog.Logger
+	sub  map[string]hclog.Logger
+}
+
+func newLoggers(w io.Writer, level, format string) (*loggers, error) {
+	l := hclog.LevelFromString(level)
+	if l == hclog.NoLevel {
+		return nil, usageError{fmt.Errorf("--log-level %q: must be trace, debug, info, warn, error or off", level)}
+	}
+	if format != "text" && format != "json" {
+		return nil, usageError{fmt.Errorf("--log-format %q: must be text or json", format)}
+	}
+	root := hclog.New(&hclog.LoggerOptions{
+		Name:              "breakwater",
+		Level:             l,
+		Output:            w,
+		JSONFormat:        format == "json",
+		IndependentLevels: true,
+	})
+	out := &loggers{root: root, sub: map[string]hclog.Logger{}}
+	for _, name := range subsystems {
+		out.sub[name] = root.Named(name)
+	}
+	return out, nil
+}
+
+func (l *loggers) named(name string) hclog.Logger { return l.sub[name] }
+
+func (l *loggers) levels() []admin.LogLevel {
+	out := []admin.LogLevel{{Level: l.root.GetLevel()}}
+	for _, name := range slices.Sorted(maps.Keys(l.sub)) {
+		out = append(out, admin.LogLevel{Subsystem: name, Level: l.sub[name].GetLevel()})
+	}
+	return out
+}
+
+func (l *loggers) set(level hclog.Level, subsystem string) error {
+	if subsystem == "" {
+		l.root.SetLevel(level)
+		for _, s := range l.sub {
+			s.SetLevel(level)
+		}
+		return nil
+	}
+	s, ok := l.sub[subsystem]
+	if !ok {
+		return fmt.Errorf("%w: %q: there are %v", admin.ErrUnknownSubsystem, subsystem, subsystems)
+	}
+	s.SetLevel(level)
+	return nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/breakwater/breakwater/admin"
+	"github.com/breakwater/breakwater/breaker"
+)
+
+// model is what the admin API serves, put together from the parts that know it.
+type model struct{ plane *plane }
+
+var _ admin.Model = (*model)(nil)
+
+func (m *model) Breakers(ctx context.Context) ([]breaker.Breaker, error) {
+	return m.plane.board.Breakers(ctx), nil
+}
+
+func (m *model) Breaker(ctx context.Context, service string) (breaker.Breaker, error) {
+	return m.plane.board.Breaker(ctx, service)
+}
+
+func (m *model) Watch(ctx context.Context) (<-chan []breaker.Breaker, error) {
+	return m.plane.board.Watch(ctx), nil
+}
+
+func (m *model) Reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error) {
+	return m.plane.board.Reset(ctx, req)
+}
+
+func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
+	health := m.plane.board.Health()
+	var out []admin.Proxy
+	for _, p := range m.plane.publisher.Ledger().Proxies() {
+		q := admin.Proxy{
+			ID: p.ID, NodeCluster: p.Cluster, Version: p.Version, Address: p.Address, AdminAddress: p.AdminAddress,
+			ConnectedSince: p.Since, AdminReachable: health[p.ID].Reachable, AdminError: health[p.ID].Error,
+		}
+		for _, r := range p.Resources {
+			s := admin.ProxyResources{TypeURL: r.TypeURL, Acknowledged: r.Version}
+			if r.LastNACK != nil {
+				s.LastNACK = &admin.NACK{Version: r.LastNACK.Version, Message: r.LastNACK.Text, Time: r.LastNACK.Time}
+			}
+			q.Resources = append(q.Resources, s)
+		}
+		slices.SortFunc(q.Resources, func(a, b admin.ProxyResources) int { return cmp.Compare(a.TypeURL, b.TypeURL) })
+		out = append(out, q)
+	}
+	return out, nil
+}
+
+func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
+	s := m.plane.reloader.Status()
+	out := admin.ConfigStatus{
+		OK: s.OK, Digest: s.Digest, LastSuccess: s.LastSuccess, LastAttempt: s.LastAttempt,
+		Services: s.Services, Problems: s.Problems, StaleServices: s.Stale,
+	}
+	for _, r := range m.plane.publisher.Rejections() {
+		out.Rejections = append(out.Rejections, admin.Rejection{
+			Service: r.Service, TypeURL: r.TypeURL, Resource: r.Resource, Proxies: r.Proxies,
+			Message: r.Text, Partial: r.Partial, Position: r.Position,
+		})
+	}
+	out.OK = out.OK && len(out.Rejections) == 0
+	return out, nil
+}
+
+func (m *model) LogLevels(context.Context) ([]admin.LogLevel, error) {
+	return m.plane.log.levels(), nil
+}
+
+func (m *model) SetLogLevel(_ context.Context, level hclog.Level, subsystem string) error {
+	return m.plane.log.set(level, subsystem)
+}

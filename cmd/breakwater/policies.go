@@ -1,0 +1,137 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/policy/watch"
+)
+
+func newValidateCmd() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "validate DIR|FILE",
+		Short: "Check policies: every error at once, as file:line:column",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set, problems, err := readPolicies(args[0])
+			if err != nil {
+				return err
+			}
+			if err := printProblems(cmd.OutOrStdout(), output, problems, set); err != nil {
+				return err
+			}
+			return failIf(len(problems), "error")
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", outputTable, "table, json or yaml")
+	bindEnv(cmd)
+	return cmd
+}
+
+func newLintCmd() *cobra.Command {
+	var output string
+	var strict bool
+	cmd := &cobra.Command{
+		Use:   "lint DIR|FILE",
+		Short: "Check policies for errors and for what is valid but doubtful",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			set, problems, err := readPolicies(args[0])
+			if err != nil {
+				return err
+			}
+			failures := len(problems)
+			warnings := policy.Lint(set)
+			if strict {
+				failures += len(warnings)
+			}
+			if err := printProblems(cmd.OutOrStdout(), output, append(problems, warnings...), set); err != nil {
+				return err
+			}
+			return failIf(failures, "problem")
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", outputTable, "table, json or yaml")
+	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors")
+	bindEnv(cmd)
+	return cmd
+}
+
+// readPolicies builds what a file or a directory says by itself: there is no earlier version to
+// fall back on.
+func readPolicies(path string) (*policy.Set, []policy.Problem, error) {
+	files, err := watch.Read(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(files) == 0 {
+		return nil, nil, fmt.Errorf("%s: there is no policy file (*.yaml, *.yml)", path)
+	}
+	set, problems := policy.Build(files, os.LookupEnv, nil)
+	return set, problems, nil
+}
+
+func failIf(n int, what string) error {
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("1 " + what)
+	}
+	return fmt.Errorf("%d %ss", n, what)
+}
+
+// problemJSON is a problem in the shape of the admin API.
+type problemJSON struct {
+	Severity policy.Severity `json:"severity"`
+	File     string          `json:"file"`
+	Line     int             `json:"line"`
+	Column   int             `json:"column"`
+	Service  string          `json:"service"`
+	Path     string          `json:"path"`
+	Message  string          `json:"message"`
+	Rule     string          `json:"rule"`
+}
+
+func printProblems(w io.Writer, output string, problems []policy.Problem, set *policy.Set) error {
+	if err := checkOutput(output); err != nil {
+		return err
+	}
+	if output != outputTable {
+		out := struct {
+			Services int           `json:"services"`
+			Problems []problemJSON `json:"problems"`
+		}{len(set.Services), []problemJSON{}}
+		for _, p := range problems {
+			out.Problems = append(out.Problems, problemJSON{
+				p.Severity, p.Position.File, p.Position.Line, p.Position.Column, p.Service, p.Path, p.Message, p.Rule,
+			})
+		}
+		data, err := json.Marshal(out)
+		if err != nil {
+			return err
+		}
+		return printJSON(w, output, data)
+	}
+	for _, p := range problems {
+		line := p.String()
+		if p.Severity == policy.SeverityWarning {
+			line += " [" + p.Rule + "]"
+		}
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	if len(problems) == 0 {
+		_, err := fmt.Fprintf(w, "%d services, no problem\n", len(set.Services))
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/oklog/run"
+	"github.com/spf13/cobra"
+)
+
+func newServeCmd() *cobra.Command {
+	var f planeFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the control plane: xDS for Envoy, and the admin API",
+		Long: `Serve the control plane. Each Envoy is started from a bootstrap that
+` + "`breakwater bootstrap`" + ` prints, and goes on without Breakwater with what it has.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), cmd.ErrOrStderr(), f)
+		},
+	}
+	f.register(cmd.Flags())
+	bindEnv(cmd)
+	return cmd
+}
+
+func serve(ctx context.Context, stderr io.Writer, f planeFlags) (err error) {
+	log, err := newLoggers(stderr, f.logLevel, f.logFormat)
+	if err != nil {
+		return err
+	}
+	p, err := newPlane(f, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := p.load(ctx); err != nil {
+		return err
+	}
+	var g run.Group
+	p.actors(ctx, &g)
+	addActor(ctx, &g, "signal", untilDone)
+	log.root.Info("serving", "version", buildVersion(), "xds", p.xds.Addr().String(),
+		"http", p.http.Addr().String(), "grpc", p.grpc.Addr().String(), "policies", f.policies, "state", f.state)
+	return g.Run()
+}
+
+// untilDone ends a group of actors with its context.
+func untilDone(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
