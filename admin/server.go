@@ -156,12 +156,11 @@ func (s *Server) ServeHTTP(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.http,
 		ReadHeaderTimeout: 5 * time.Second,
-		// Reading and writing begin together, and both end a call that is still at work.
-		ReadTimeout:    callTimeout + 10*time.Second,
-		WriteTimeout:   callTimeout + 10*time.Second,
-		IdleTimeout:    2 * time.Minute,
-		MaxHeaderBytes: 32 << 10,
-		ErrorLog:       s.opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      callTimeout + 10*time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          s.opts.Log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()

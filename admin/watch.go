@@ -83,11 +83,6 @@ func (s *service) serveWatch(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")
-	// The server's read timeout would end the stream too: it watches for the client's end.
-	if err := out.ctl.SetReadDeadline(time.Time{}); err != nil {
-		writeError(w, status.Error(codes.Internal, err.Error()))
-		return
-	}
 	err := s.watch(r.Context(), r.URL.Query()["services"], func(m *adminpb.WatchBreakersResponse) error {
 		data, err := marshalJSON(m)
 		if err != nil {

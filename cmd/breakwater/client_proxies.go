@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/breakwater/breakwater/admin/adminpb"
+)
+
+// newProxiesCmd lists the connected Envoys.
+func newProxiesCmd() *cobra.Command {
+	var c client
+	cmd := &cobra.Command{
+		Use:   "proxies",
+		Short: "List the connected Envoys",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
+				resp, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
+				if err != nil {
+					return err
+				}
+				if c.output != outputTable {
+					return printMessage(cmd.OutOrStdout(), c.output, resp)
+				}
+				return printProxies(cmd.OutOrStdout(), resp.GetProxies())
+			})
+		},
+	}
+	c.addFlags(cmd, readTimeout)
+	bindEnv(cmd)
+	return cmd
+}
+
+func printProxies(w io.Writer, proxies []*adminpb.Proxy) error {
+	if len(proxies) == 0 {
+		_, err := fmt.Fprintln(w, "no proxy is connected")
+		return err
+	}
+	g := grid{headers: []string{"PROXY", "CLUSTER", "VERSION", "ADDRESS", "CONNECTED SINCE", "ADMIN API"}}
+	for _, p := range proxies {
+		adminAPI := p.GetAdminAddress()
+		if !p.GetAdminReachable() {
+			adminAPI = orDash(adminAPI) + ": " + p.GetAdminError()
+		}
+		g.row(p.GetId(), orDash(p.GetNodeCluster()), orDash(p.GetVersion()), p.GetAddress(), formatTime(p.GetConnectedSince()), adminAPI)
+	}
+	if err := g.print(w); err != nil {
+		return err
+	}
+	for _, p := range proxies {
+		for _, r := range p.GetResources() {
+			n := r.GetLastNack()
+			if n == nil {
+				continue
+			}
+			line := fmt.Sprintf("%s last refused %s %s at %s: %s", p.GetId(), shortType(r.GetTypeUrl()), n.GetVersion(), formatTime(n.GetTime()), n.GetMessage())
+			if _, err := fmt.Fprintln(w, oneLine(line)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

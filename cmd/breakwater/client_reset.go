@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/user"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/breakwater/breakwater/admin/adminpb"
+)
+
+// newResetCmd resets a breaker on all proxies and shows each proxy's proof. It fails
+// if one did not prove it.
+func newResetCmd() *cobra.Command {
+	var c client
+	req := &adminpb.ResetBreakerRequest{}
+	cmd := &cobra.Command{
+		Use:   "reset SERVICE",
+		Short: "Reset a circuit breaker on all proxies, proved by each",
+		Long: `Reset the circuit breaker of a service on all proxies: every ejected host comes
+back into rotation. Each proxy's own admin API is read before the answer. The exit
+code is 1 if a proxy could not prove the reset.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req.Service = args[0]
+			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
+				resp, err := api.ResetBreaker(ctx, req)
+				if err != nil {
+					return err
+				}
+				if c.output == outputTable {
+					err = printReset(cmd.OutOrStdout(), resp)
+				} else {
+					err = printMessage(cmd.OutOrStdout(), c.output, resp)
+				}
+				if err != nil {
+					return err
+				}
+				return provedBy(resp)
+			})
+		},
+	}
+	cmd.ValidArgsFunction = c.completeServices
+	f := cmd.Flags()
+	f.StringVar(&req.Host, "host", "", "reset this host alone, as ip:port")
+	f.StringVar(&req.Reason, "reason", "", "why, for the log")
+	f.StringVar(&req.Actor, "actor", currentUser(), "who, for the log")
+	c.addFlags(cmd, resetTimeout)
+	bindEnv(cmd)
+	return cmd
+}
+
+// currentUser is empty if it is not known: the server then takes the address.
+func currentUser() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return u.Username
+}
+
+func printReset(w io.Writer, resp *adminpb.ResetBreakerResponse) error {
+	what := resp.GetService()
+	if resp.GetHost() != "" {
+		what += ", host " + resp.GetHost()
+	}
+	done := "reset"
+	switch {
+	case !resp.GetOk():
+		done = "not proved to be reset"
+	case !resp.GetPushed():
+		done = "nothing to reset"
+	}
+	if _, err := fmt.Fprintf(w, "%s: %s\n", what, done); err != nil {
+		return err
+	}
+	if len(resp.GetProxies()) == 0 {
+		_, err := fmt.Fprintln(w, "no proxy is connected")
+		return err
+	}
+	g := grid{headers: []string{"PROXY", "RESULT", "EJECTED BEFORE", "EJECTED AFTER", "NOTE"}}
+	for _, p := range resp.GetProxies() {
+		result, note := "proved", p.GetNote()
+		if p.GetError() != "" {
+			result, note = "failed", p.GetError()
+		}
+		g.row(p.GetProxy(), result, orDash(strings.Join(p.GetEjectedBefore(), " ")), orDash(strings.Join(p.GetEjectedAfter(), " ")), note)
+	}
+	return g.print(w)
+}
+
+// provedBy is an error that counts the proxies that did not prove the reset.
+func provedBy(resp *adminpb.ResetBreakerResponse) error {
+	if resp.GetOk() {
+		return nil
+	}
+	failed := 0
+	for _, p := range resp.GetProxies() {
+		if p.GetError() != "" {
+			failed++
+		}
+	}
+	return fmt.Errorf("%s was not proved to be reset on %d of %d proxies", resp.GetService(), failed, len(resp.GetProxies()))
+}
