@@ -97,6 +97,20 @@ func TestBootstrapErrors(t *testing.T) {
 	}
 }
 
+// A node id that looks like another YAML type is still a string to Envoy.
+func TestNodeIDsThatLookLikeAnotherType(t *testing.T) {
+	for _, id := range []string{"on", "Y", "NO", "null", "~", "0x10", "010", "1e3", ".5", "12s", "a: b", "- a", "#a", "'a", `a\"`, "ü", "a "} {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			b, err := envoy.BootstrapConfig{NodeID: id, NodeCluster: id, XDSAddr: "127.0.0.1:18000", AdminAddr: "127.0.0.1:9901"}.Build()
+			if err != nil {
+				t.Fatal(err)
+			}
+			envoytest.Validate(t, b)
+		})
+	}
+}
+
 func TestMarshalJSONReadsBack(t *testing.T) {
 	want, err := bootstraps["address"].Build()
 	if err != nil {

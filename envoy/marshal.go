@@ -3,6 +3,9 @@ package envoy
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -48,10 +51,23 @@ func MarshalYAML(m proto.Message) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// clearStyle takes JSON's braces and quotes off, where YAML does not need them. Not
-// off empty lists and maps, which have no other form.
+// plain are strings that no reader of YAML takes for anything else: names, paths,
+// durations and addresses. All others keep their quotes.
+var plain = regexp.MustCompile(`^([A-Za-z/][A-Za-z0-9_./@?-]*|[0-9.]+s|\d+(\.\d+){3})$`)
+
+// words are strings that plain matches and that Envoy's YAML reader takes for a
+// boolean or nothing.
+var words = []string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+
+// clearStyle takes JSON's braces and quotes off where YAML needs none. An empty list
+// or map has no other form.
 func clearStyle(n *yaml.Node) {
-	if n.Kind == yaml.ScalarNode || len(n.Content) > 0 {
+	switch {
+	case n.Kind != yaml.ScalarNode:
+		if len(n.Content) > 0 {
+			n.Style = 0
+		}
+	case plain.MatchString(n.Value) && !slices.Contains(words, strings.ToLower(n.Value)):
 		n.Style = 0
 	}
 	for _, c := range n.Content {
