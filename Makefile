@@ -1,0 +1,126 @@
+# Everything that is downloaded or built on the way goes into .cache/ and bin/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+
+# ENVOY is the Envoy of your own, an absolute path; without it the pinned one is got.
+# ARGS is given to `breakwater run`, TESTFLAGS to `go test`.
+ARGS ?=
+TESTFLAGS ?=
+PKGS ?= ./...
+BENCHTIME ?= 1s
+FUZZTIME ?= 30s
+
+GOLANGCI := .cache/bin/golangci-lint
+export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci
+
+##@ Use
+.PHONY: help
+help: ## Say what the targets are
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: need-go ## Build bin/breakwater
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/breakwater ./cmd/breakwater
+
+.PHONY: run
+run: build ## Run the shop example behind a real Envoy; Ctrl-C ends it
+	@envoy="$${ENVOY:-$$(command -v envoy || tools/get-envoy)}"; \
+		ENVOY="$$envoy" exec bin/breakwater run $(ARGS)
+
+.PHONY: envoy
+envoy: ## Get the pinned Envoy into .cache and print its path
+	@tools/get-envoy
+
+##@ Develop
+.PHONY: test
+test: need-go need-cc ## Run all tests with the race detector, against a real Envoy
+	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; \
+		echo "ENVOY=$$envoy go test -race $(TESTFLAGS) $(PKGS)"; \
+		ENVOY="$$envoy" go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
+
+.PHONY: check
+check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts ## Check all that is not a test
+
+.PHONY: bench
+bench: need-go ## Run the benchmarks and print their figures
+	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; \
+		ENVOY="$$envoy" go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m $(PKGS)
+
+.PHONY: fuzz
+fuzz: need-go ## Run each fuzz test for FUZZTIME (30s)
+	@for package in $$(go list $(PKGS)); do \
+		for name in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "$$package $$name"; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+.PHONY: generate
+generate: need-go ## Generate code anew
+	go tool -modfile=tools/buf.mod buf generate
+	go generate ./...
+
+.PHONY: format
+format: $(GOLANGCI) ## Format the Go code
+	$(GOLANGCI) fmt
+
+.PHONY: tidy
+tidy: need-go ## Tidy all module files
+	@tools/check-tidy --write
+
+.PHONY: clean
+clean: ## Remove what was built and run; .cache stays
+	rm -rf bin .run
+
+# The parts of check, each of which can be run alone.
+
+.PHONY: check-format
+check-format: $(GOLANGCI)
+	$(GOLANGCI) fmt --diff
+
+.PHONY: check-vet
+check-vet: need-go
+	go vet ./...
+
+.PHONY: check-lint
+check-lint: $(GOLANGCI)
+	$(GOLANGCI) run
+
+.PHONY: check-tidy
+check-tidy: need-go
+	@echo tools/check-tidy
+	@tools/check-tidy
+
+.PHONY: check-generated
+check-generated: need-go
+	@tools/check-generated
+
+.PHONY: check-rules
+check-rules:
+	@echo tools/check-rules
+	@tools/check-rules
+
+.PHONY: check-scripts
+check-scripts:
+	@echo tools/check-scripts
+	@tools/check-scripts
+
+$(GOLANGCI): tools/golangci.mod tools/golangci.sum
+	@echo "building golangci-lint into .cache (a minute or two, once)"
+	@mkdir -p $(@D)
+	go build -modfile=tools/golangci.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $@
+
+.PHONY: need-go
+need-go:
+	@command -v go >/dev/null || { echo "error: Go is needed: at least the version in go.mod" >&2; exit 1; }
+
+.PHONY: need-cc
+need-cc:
+	@cc="$$(go env CC)"; command -v "$${cc%% *}" >/dev/null || { echo "error: the race detector needs a C compiler ($$cc); on Debian and Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }
