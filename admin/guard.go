@@ -19,15 +19,9 @@ import (
 func (s *Server) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
-					panic(p)
-				}
-				s.opts.Log.Error("panic in an HTTP call", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-				writeStatus(w, http.StatusInternalServerError, codes.Internal, "internal error")
-			}
-		}()
+		answer := &answerWriter{ResponseWriter: w}
+		defer s.survive(answer, r)
+		w = answer
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -49,6 +43,39 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// survive ends a call that panicked: with an error, or, if its answer has begun, by
+// cutting the connection, so that no client takes half an answer for a whole one.
+func (s *Server) survive(w *answerWriter, r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.opts.Log.Error("panic in an HTTP call", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	if w.begun {
+		panic(http.ErrAbortHandler)
+	}
+	writeStatus(w, http.StatusInternalServerError, codes.Internal, "internal error")
+}
+
+// answerWriter knows whether the answer has begun.
+type answerWriter struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (w *answerWriter) WriteHeader(code int) {
+	w.begun = true
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *answerWriter) Write(data []byte) (int, error) {
+	w.begun = true
+	return w.ResponseWriter.Write(data)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // onLoopback reports whether the request arrived on a loopback address, where only this
 // host's programs, its browsers among them, can have sent it.

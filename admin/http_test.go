@@ -111,7 +111,7 @@ func TestHTTP(t *testing.T) {
 			}
 		})
 	}
-	for _, path := range []string{"/api/v1/breakers", "/api/v1/circuit-breakers", "/healthz"} {
+	for _, path := range []string{"/api/v1/breakers", "/api/v1/breakers:watch", "/api/v1/circuit-breakers", "/healthz"} {
 		if got := do(t, http.MethodHead, url+path, "", nil); got.status != 200 || got.body != "" {
 			t.Errorf("HEAD %s gives %d %q", path, got.status, got.body)
 		}

@@ -83,6 +83,9 @@ func (s *service) serveWatch(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodHead {
+		return
+	}
 	err := s.watch(r.Context(), r.URL.Query()["services"], func(m *adminpb.WatchBreakersResponse) error {
 		data, err := marshalJSON(m)
 		if err != nil {
