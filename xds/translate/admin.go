@@ -75,6 +75,7 @@ func adminRoute(r policy.Route, method string) *routev3.Route {
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: adminCluster},
 			Timeout:          durationpb.New(adminTimeout),
+			RetryPolicy:      &routev3.RetryPolicy{}, // none, not the virtual host's
 		}},
 	}
 }

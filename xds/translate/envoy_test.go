@@ -73,7 +73,7 @@ func startGateway(t *testing.T, gw *policy.Gateway, services ...*policy.Service)
 	}
 	var log syncBuffer
 	cmd := exec.Command(binary, "-c", bootstrap, "--disable-hot-restart", "--concurrency", "1",
-		"--admin-address-path", adminPath, "--log-level", "warning", "--drain-time-s", "1")
+		"--admin-address-path", adminPath, "--log-level", "warning", "--file-flush-interval-msec", "20")
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -313,12 +313,22 @@ func (g *gateway) send(method, path string, headers ...string) answer {
 	return a
 }
 
+// sendTo makes one request with a Host header.
+func (g *gateway) sendTo(host, path string) answer {
+	g.t.Helper()
+	return g.send("GET", path, "Host", host)
+}
+
 func (g *gateway) trySend(method, path string, headers ...string) (answer, error) {
 	req, err := http.NewRequest(method, g.url+path, nil)
 	if err != nil {
 		return answer{}, err
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			req.Host = headers[i+1]
+			continue
+		}
 		req.Header.Add(headers[i], headers[i+1])
 	}
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

@@ -27,7 +27,7 @@ const (
 func FallbackKey(service string) string { return "breakwater.fallback." + service }
 
 // fallbackRoute answers in the service's place while its runtime key says so.
-func fallbackRoute(s *policy.Service, r policy.Route) *routev3.Route {
+func fallbackRoute(s *policy.Service, r policy.Route) (*routev3.Route, error) {
 	m := match(r, r.Methods)
 	m.RuntimeFraction = &corev3.RuntimeFractionalPercent{
 		DefaultValue: &typev3.FractionalPercent{Numerator: 0, Denominator: typev3.FractionalPercent_HUNDRED},
@@ -42,8 +42,13 @@ func fallbackRoute(s *policy.Service, r policy.Route) *routev3.Route {
 	}
 	f := s.Fallback
 	if f.Service != "" {
-		route.Action = &routev3.Route_Route{Route: clusterAction(s, r, f.Service)}
-		return route
+		action := clusterAction(s, r, f.Service)
+		var err error
+		if action.RetryPolicy, err = safeRetry(s); err != nil {
+			return nil, err
+		}
+		route.Action = &routev3.Route_Route{Route: action}
+		return route, nil
 	}
 	for _, h := range f.Headers {
 		route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd, setHeader(h.Name, literal(h.Value)))
@@ -55,7 +60,7 @@ func fallbackRoute(s *policy.Service, r policy.Route) *routev3.Route {
 		Status: f.Status,
 		Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: f.Body}},
 	}}
-	return route
+	return route, nil
 }
 
 // openFallback gives the static fallback to a route to the service itself, for when

@@ -8,6 +8,8 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/breakwater/breakwater/policy"
@@ -59,41 +61,84 @@ func safeRetry(s *policy.Service) (*routev3.RetryPolicy, error) {
 	return retry(s, neverReached, nil)
 }
 
-// retry is nil if nothing is retried.
+// retry is never nil: without a policy of its own a route would take the virtual host's.
 func retry(s *policy.Service, on string, statuses []uint32) (*routev3.RetryPolicy, error) {
+	p := &routev3.RetryPolicy{}
+	if s.Timeout.PerTry.Set { // which needs no retry
+		p.PerTryTimeout = durationpb.New(s.Timeout.PerTry.D)
+	}
 	if s.Retry.MaxRetries == 0 {
-		// The timeout of one attempt is a retry policy's, but needs no retry.
-		if !s.Timeout.PerTry.Set {
-			return nil, nil
-		}
-		return &routev3.RetryPolicy{
-			NumRetries:    u32(0),
-			PerTryTimeout: durationpb.New(s.Timeout.PerTry.D),
-		}, nil
+		return p, nil
 	}
 	previous, err := pack(&previoushostsv3.PreviousHostsPredicate{})
 	if err != nil {
 		return nil, err
 	}
 	base := max(s.Retry.BaseDelay, time.Millisecond) // Envoy's least
-	p := &routev3.RetryPolicy{
-		RetryOn:              on,
-		NumRetries:           u32(s.Retry.MaxRetries),
-		RetriableStatusCodes: statuses,
-		RetryBackOff: &routev3.RetryPolicy_RetryBackOff{
-			BaseInterval: durationpb.New(base),
-			MaxInterval:  durationpb.New(max(s.Retry.MaxDelay, base)),
-		},
-		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
-			Name:       "envoy.retry_host_predicates.previous_hosts",
-			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: previous},
-		}},
-		HostSelectionRetryMaxAttempts: otherHostAttempts,
+	p.RetryOn = on
+	p.NumRetries = u32(s.Retry.MaxRetries)
+	p.RetriableStatusCodes = statuses
+	p.RetryBackOff = &routev3.RetryPolicy_RetryBackOff{
+		BaseInterval: durationpb.New(base),
+		MaxInterval:  durationpb.New(max(s.Retry.MaxDelay, base)),
 	}
-	if s.Timeout.PerTry.Set {
-		p.PerTryTimeout = durationpb.New(s.Timeout.PerTry.D)
-	}
+	p.RetryHostPredicate = []*routev3.RetryPolicy_RetryHostPredicate{{
+		// Envoy finds the extension by the type of its message.
+		Name:       "previous_hosts",
+		ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: previous},
+	}}
+	p.HostSelectionRetryMaxAttempts = otherHostAttempts
 	return p, nil
+}
+
+// withoutRetry gives the hash of a route's retry policy and the route without it,
+// which shares all the rest.
+func withoutRetry(r *routev3.Route) (string, *routev3.Route) {
+	a := r.GetRoute()
+	if a == nil {
+		return "", nil
+	}
+	action := shallowCopy(a)
+	action.RetryPolicy = nil
+	bare := shallowCopy(r)
+	bare.Action = &routev3.Route_Route{Route: action}
+	return Hash(a.GetRetryPolicy()), bare
+}
+
+// shallowCopy gives a new message with the same fields: what they point to is shared.
+func shallowCopy[M proto.Message](m M) M {
+	from := m.ProtoReflect()
+	to := from.New()
+	from.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		to.Set(f, v)
+		return true
+	})
+	return to.Interface().(M)
+}
+
+// commonRetry is the retry policy that most of the routes have, and its hash; nil if
+// no two have the same. A policy is most of a route's bytes, and of the time that Envoy
+// takes to load it.
+func commonRetry(routes []Route) (string, *routev3.RetryPolicy) {
+	count := map[string]int{}
+	var common *Route
+	for i := range routes {
+		r := &routes[i]
+		if r.bare == nil {
+			continue
+		}
+		count[r.retry]++
+		n := count[r.retry]
+		// Of two that are as frequent the lower hash, so that the order of routes does
+		// not matter.
+		if n > 1 && (common == nil || n > count[common.retry] || n == count[common.retry] && r.retry < common.retry) {
+			common = r
+		}
+	}
+	if common == nil {
+		return "", nil
+	}
+	return common.retry, common.Route.GetRoute().GetRetryPolicy()
 }
 
 // retryConditions divides retry.on into Envoy's conditions and status codes, which

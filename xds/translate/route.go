@@ -43,6 +43,11 @@ type Route struct {
 	Route *routev3.Route
 
 	rank rank
+	// retry is a hash of the route's retry policy, and bare the same route without it,
+	// for a virtual host whose policy is the same. Empty and nil if the route sends
+	// nothing to a cluster.
+	retry string
+	bare  *routev3.Route
 }
 
 // rank orders the routes of a virtual host, for Envoy takes the first that matches.
@@ -99,7 +104,8 @@ func routes(s *policy.Service) ([]Route, error) {
 			}
 			k := rankOf(s, i)
 			k.part = part
-			all = append(all, Route{Hosts: r.Hosts, Route: route, rank: k})
+			hash, bare := withoutRetry(route)
+			all = append(all, Route{Hosts: r.Hosts, Route: route, rank: k, retry: hash, bare: bare})
 		}
 	}
 	return all, nil
@@ -108,7 +114,11 @@ func routes(s *policy.Service) ([]Route, error) {
 func routeParts(s *policy.Service, r policy.Route) ([]*routev3.Route, error) {
 	var parts []*routev3.Route
 	if s.Fallback != nil {
-		parts = append(parts, fallbackRoute(s, r))
+		fallback, err := fallbackRoute(s, r)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, fallback)
 	}
 	retried, others := splitMethods(s.Retry, r.Methods)
 	if retried.any {

@@ -50,8 +50,14 @@ func RouteTable(units []*Unit, gw *policy.Gateway) *routev3.RouteConfiguration {
 		}
 		routes := byHost[host]
 		slices.SortFunc(routes, func(a, b Route) int { return a.rank.compare(b.rank) })
+		shared, policy := commonRetry(routes)
+		vh.RetryPolicy = policy
 		for _, r := range routes {
-			vh.Routes = append(vh.Routes, r.Route)
+			if policy != nil && r.retry == shared {
+				vh.Routes = append(vh.Routes, r.bare)
+			} else {
+				vh.Routes = append(vh.Routes, r.Route)
+			}
 		}
 		table.VirtualHosts = append(table.VirtualHosts, vh)
 	}
