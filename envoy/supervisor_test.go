@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/test/envoytest"
 )
@@ -101,7 +103,8 @@ func TestSupervisorStartsAndStops(t *testing.T) {
 
 func TestSupervisorRestartsAKilledEnvoy(t *testing.T) {
 	t.Parallel()
-	s, admin, _ := supervise(t, nil)
+	var log bytes.Buffer
+	s, admin, stop := supervise(t, func(s *envoy.Supervisor) { s.Log = hclog.New(&hclog.LoggerOptions{Output: &log}) })
 	waitReady(t, admin)
 	first := s.Pid()
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
@@ -114,6 +117,35 @@ func TestSupervisorRestartsAKilledEnvoy(t *testing.T) {
 		return nil
 	})
 	waitReady(t, admin)
+	if err := stop(); err != nil {
+		t.Fatalf("Run: %v", err)
+	}
+	if want := `envoy ended: exit="signal: killed"`; !strings.Contains(log.String(), want) {
+		t.Errorf("the log has no %s:\n%s", want, log.String())
+	}
+}
+
+func TestSupervisorGoesOnWhileEnvoyCrashes(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := newSupervisor(t, envoy.BootstrapConfig{NodeID: nodeID, XDSAddr: "127.0.0.1:1", AdminAddr: "127.0.0.1:0"})
+	s.Binary.Path = filepath.Join(t.TempDir(), "envoy")
+	if err := os.WriteFile(s.Binary.Path, []byte("#!/bin/sh\necho crash >&2\nkill -SEGV $$\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	starts := 0
+	s.OnStart = func(int) {
+		if starts++; starts == 5 {
+			cancel()
+		}
+	}
+	if err := s.Run(ctx); err != nil {
+		t.Errorf("Run = %v, want nil once its context has ended", err)
+	}
+	if starts != 5 {
+		t.Errorf("%d starts, want 5", starts)
+	}
 }
 
 func TestSupervisorKillsAnEnvoyThatDoesNotEnd(t *testing.T) {

@@ -101,12 +101,12 @@ func (s *Server) Addr(name string) string {
 // Run serves until ctx ends, and then returns nil; Listen must have succeeded. No
 // port and no connection is left open when it returns.
 func (s *Server) Run(ctx context.Context) error {
-	control := newServer(http.HandlerFunc(s.serveControl))
-	served := make(chan error, 1)
-	go func() { served <- control.Serve(s.ctlListener) }()
 	for _, svc := range s.services {
 		svc.start()
 	}
+	control := newServer(http.HandlerFunc(s.serveControl))
+	served := make(chan error, 1)
+	go func() { served <- control.Serve(s.ctlListener) }()
 	var err error
 	select {
 	case <-ctx.Done():
