@@ -151,7 +151,12 @@ func (g *gateway) serveXDS() net.Addr {
 // set publishes the services in place of those before.
 func (g *gateway) set(services ...*policy.Service) {
 	g.t.Helper()
-	units := unitsOf(g.t, services...)
+	g.publish(unitsOf(g.t, services...))
+}
+
+// publish sends the units in place of those before.
+func (g *gateway) publish(units []*translate.Unit) {
+	g.t.Helper()
 	clusters, endpoints := map[string]types.Resource{}, map[string]types.Resource{}
 	for _, u := range units {
 		clusters[u.Cluster.GetName()] = u.Cluster
