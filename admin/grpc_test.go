@@ -58,16 +58,22 @@ func TestRPCs(t *testing.T) {
 		code codes.Code
 		says string
 	}{
-		{name: "list", do: call(c.ListBreakers, &adminpb.ListBreakersRequest{}),
-			want: &adminpb.ListBreakersResponse{Breakers: []*adminpb.Breaker{fraudProto(), searchProto()}}},
-		{name: "get", do: call(c.GetBreaker, &adminpb.GetBreakerRequest{Service: "search-service"}),
-			want: &adminpb.GetBreakerResponse{Breaker: searchProto()}},
+		{
+			name: "list", do: call(c.ListBreakers, &adminpb.ListBreakersRequest{}),
+			want: &adminpb.ListBreakersResponse{Breakers: []*adminpb.Breaker{fraudProto(), searchProto()}},
+		},
+		{
+			name: "get", do: call(c.GetBreaker, &adminpb.GetBreakerRequest{Service: "search-service"}),
+			want: &adminpb.GetBreakerResponse{Breaker: searchProto()},
+		},
 		{name: "get unknown", do: call(c.GetBreaker, &adminpb.GetBreakerRequest{Service: "nope"}), code: codes.NotFound, says: `unknown service "nope"`},
 		{name: "get nothing", do: call(c.GetBreaker, &adminpb.GetBreakerRequest{}), code: codes.InvalidArgument, says: "service is empty"},
-		{name: "reset", do: call(c.ResetBreaker, &adminpb.ResetBreakerRequest{Service: "fraud-service", Host: "10.0.0.1:8005"}),
+		{
+			name: "reset", do: call(c.ResetBreaker, &adminpb.ResetBreakerRequest{Service: "fraud-service", Host: "10.0.0.1:8005"}),
 			want: &adminpb.ResetBreakerResponse{Service: "fraud-service", Host: "10.0.0.1:8005", Ok: true, Pushed: true, Generation: 7, Proxies: []*adminpb.ProxyReset{
 				{Proxy: "edge-1", Acknowledged: true, EjectedBefore: []string{"10.0.0.1:8005"}, Note: "0 of 2 hosts ejected"},
-			}}},
+			}},
+		},
 		{name: "reset unknown", do: call(c.ResetBreaker, &adminpb.ResetBreakerRequest{Service: "nope"}), code: codes.NotFound, says: `unknown service "nope"`},
 		{name: "reset nothing", do: call(c.ResetBreaker, &adminpb.ResetBreakerRequest{}), code: codes.InvalidArgument, says: "service is empty"},
 		{name: "reset unknown host", do: call(c.ResetBreaker, &adminpb.ResetBreakerRequest{Service: "fraud-service", Host: "10.9.9.9:1"}), code: codes.NotFound, says: `unknown host "10.9.9.9:1"`},
@@ -100,8 +106,10 @@ func TestRPCs(t *testing.T) {
 			StaleServices: []string{"fraud-service"},
 		}},
 		{name: "levels", do: call(c.GetLogLevel, &adminpb.GetLogLevelRequest{}), want: &adminpb.GetLogLevelResponse{Levels: levels}},
-		{name: "set level", do: call(c.SetLogLevel, &adminpb.SetLogLevelRequest{Level: "trace", Subsystem: "xds"}),
-			want: &adminpb.SetLogLevelResponse{Levels: []*adminpb.LogLevel{{Level: "info"}, {Subsystem: "xds", Level: "trace"}}}},
+		{
+			name: "set level", do: call(c.SetLogLevel, &adminpb.SetLogLevelRequest{Level: "trace", Subsystem: "xds"}),
+			want: &adminpb.SetLogLevelResponse{Levels: []*adminpb.LogLevel{{Level: "info"}, {Subsystem: "xds", Level: "trace"}}},
+		},
 		{name: "set unknown level", do: call(c.SetLogLevel, &adminpb.SetLogLevelRequest{Level: "loud"}), code: codes.InvalidArgument, says: `"loud" is none of trace, debug`},
 		{name: "set unknown subsystem", do: call(c.SetLogLevel, &adminpb.SetLogLevelRequest{Level: "info", Subsystem: "nope"}), code: codes.NotFound, says: `unknown subsystem "nope"`},
 	} {

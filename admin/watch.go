@@ -29,7 +29,7 @@ const (
 func (s *service) watch(ctx context.Context, services []string, send func(*adminpb.WatchBreakersResponse) error, keepAlive func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.stopping, cancel)()
+	defer context.AfterFunc(s.stopping, cancel)() //nolint:contextcheck // the server's own end ends the call
 
 	changes, err := s.model.Watch(ctx)
 	if err != nil {

@@ -32,14 +32,14 @@ func newLogLevelCmd() *cobra.Command {
 				return usagef("level %q is none of %s", args[0], strings.Join(logLevels, ", "))
 			}
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
-				resp, levels, err := logLevel(ctx, api, args, subsystem)
+				resp, err := logLevel(ctx, api, args, subsystem)
 				if err != nil {
 					return err
 				}
 				if c.output != outputTable {
 					return printMessage(cmd.OutOrStdout(), c.output, resp)
 				}
-				return printLogLevels(cmd.OutOrStdout(), levels)
+				return printLogLevels(cmd.OutOrStdout(), resp.GetLevels())
 			})
 		},
 	}
@@ -49,14 +49,18 @@ func newLogLevelCmd() *cobra.Command {
 	return cmd
 }
 
+// levelsAnswer is what both calls answer.
+type levelsAnswer interface {
+	proto.Message
+	GetLevels() []*adminpb.LogLevel
+}
+
 // logLevel sets the level if args has one, and gives the levels in force.
-func logLevel(ctx context.Context, api adminpb.AdminServiceClient, args []string, subsystem string) (proto.Message, []*adminpb.LogLevel, error) {
+func logLevel(ctx context.Context, api adminpb.AdminServiceClient, args []string, subsystem string) (levelsAnswer, error) {
 	if len(args) == 0 {
-		resp, err := api.GetLogLevel(ctx, &adminpb.GetLogLevelRequest{})
-		return resp, resp.GetLevels(), err
+		return api.GetLogLevel(ctx, &adminpb.GetLogLevelRequest{})
 	}
-	resp, err := api.SetLogLevel(ctx, &adminpb.SetLogLevelRequest{Level: args[0], Subsystem: subsystem})
-	return resp, resp.GetLevels(), err
+	return api.SetLogLevel(ctx, &adminpb.SetLogLevelRequest{Level: args[0], Subsystem: subsystem})
 }
 
 func printLogLevels(w io.Writer, levels []*adminpb.LogLevel) error {

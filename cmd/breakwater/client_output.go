@@ -106,7 +106,8 @@ var states = map[string]lipgloss.Style{
 }
 
 // print writes the table in columns two spaces apart. Styles appear only on a
-// terminal, colours only without NO_COLOR.
+// terminal, and colours only where the environment does not turn them off
+// (no-color.org).
 func (g *grid) print(w io.Writer) error {
 	t := table.New().
 		BorderTop(false).BorderBottom(false).BorderLeft(false).BorderRight(false).
@@ -116,13 +117,10 @@ func (g *grid) print(w io.Writer) error {
 		Rows(g.rows...).
 		StyleFunc(func(row, col int) lipgloss.Style {
 			style := lipgloss.NewStyle()
-			switch {
-			case row == table.HeaderRow:
+			if row == table.HeaderRow {
 				style = style.Bold(true)
-			default:
-				if s, ok := states[g.rows[row][col]]; ok {
-					style = s
-				}
+			} else if s, ok := states[g.rows[row][col]]; ok {
+				style = s
 			}
 			if col < len(g.headers)-1 {
 				style = style.PaddingRight(2)

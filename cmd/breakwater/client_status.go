@@ -95,11 +95,11 @@ func (s serverStatus) printRaw(w io.Writer, output string) error {
 }
 
 func (s serverStatus) printTable(w io.Writer, detailed bool) error {
-	print := printBreakers
+	printAll := printBreakers
 	if detailed {
-		print = printProxyBreakers
+		printAll = printProxyBreakers
 	}
-	if err := print(w, s.breakers); err != nil {
+	if err := printAll(w, s.breakers); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(w); err != nil {

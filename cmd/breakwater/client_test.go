@@ -176,10 +176,10 @@ func TestClientColours(t *testing.T) {
 		{"", "\x1b[31mopen\x1b[m", ""},
 		{"1", "open", "\x1b[3"},
 	} {
-		t.Setenv("NO_COLOR", tt.noColor)
+		t.Setenv("NO_COLOR", tt.noColor) //nolint:misspell // the name is a standard
 		got, err := runClient(t, newStatusCmd(), "--server", server)
 		if err != nil || !strings.Contains(got, tt.want) || tt.not != "" && strings.Contains(got, tt.not) {
-			t.Errorf("NO_COLOR=%q: %q, %v", tt.noColor, got, err)
+			t.Errorf("colours turned off by %q: %q, %v", tt.noColor, got, err)
 		}
 	}
 }
@@ -198,7 +198,8 @@ func TestClientRequests(t *testing.T) {
 	}{
 		{newResetCmd(), []string{"fraud-service"}, &adminpb.ResetBreakerRequest{Service: "fraud-service", Actor: me.Username}},
 		{
-			newResetCmd(), []string{"fraud-service", "--host=10.0.0.1:8005", "--reason=fixed", "--actor=ann"},
+			newResetCmd(),
+			[]string{"fraud-service", "--host=10.0.0.1:8005", "--reason=fixed", "--actor=ann"},
 			&adminpb.ResetBreakerRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Reason: "fixed", Actor: "ann"},
 		},
 		{newLogLevelCmd(), []string{"debug", "--subsystem=xds"}, &adminpb.SetLogLevelRequest{Level: "debug", Subsystem: "xds"}},
@@ -251,12 +252,16 @@ func TestClientErrors(t *testing.T) {
 		want string
 	}{
 		{
-			"refused", newStatusCmd(), []string{"--server", nobody}, exitFailed,
+			"refused", newStatusCmd(),
+			[]string{"--server", nobody},
+			exitFailed,
 			"no server at " + nobody + " (connection refused): start one with `breakwater serve` or `breakwater run`, or name another with --server or BREAKWATER_SERVER",
 		},
 		{"too slow", newProxiesCmd(), []string{"--server", hanging, "--timeout=50ms"}, exitFailed, "no answer from " + hanging + " within 50ms"},
 		{
-			"another server", newProxiesCmd(), []string{"--server", older}, exitFailed,
+			"another server", newProxiesCmd(),
+			[]string{"--server", older},
+			exitFailed,
 			"the server at " + older + " does not know this call: it may be of another version (unknown service breakwater.admin.v1.AdminService)",
 		},
 		{"unknown service", newResetCmd(), []string{"nope", "--server", server}, exitFailed, `unknown service "nope"`},
