@@ -36,7 +36,7 @@ type watcher struct {
 
 	// looking is held during a look, so that one is enough for all who ask at once.
 	looking sync.Mutex
-	// looked is when the last look of what was due ended; guarded by looking.
+	// looked is when the last look at what was due began; guarded by looking.
 	looked time.Time
 	// cursor is where the next chunk starts; guarded by looking.
 	cursor int
@@ -88,24 +88,23 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// fresh is how old a look may be to answer a question that names no service.
-const fresh = 50 * time.Millisecond
-
 // look asks the proxy for the named services or, without one, for those that are due.
 func (w *watcher) look(ctx context.Context, services ...string) {
 	if w.admin == nil {
 		return
 	}
+	asked := time.Now()
 	w.looking.Lock()
 	defer w.looking.Unlock()
+	began := time.Now()
 	set := w.board.opts.Control.Set()
 	if set == nil || len(set.Services) == 0 {
 		return
 	}
 	due := services
 	if len(due) == 0 {
-		if time.Since(w.looked) < fresh {
-			return
+		if w.looked.After(asked) {
+			return // one look answers all who asked before it began
 		}
 		var err error
 		if due, err = w.due(ctx, set); err != nil {
@@ -119,7 +118,7 @@ func (w *watcher) look(ctx context.Context, services ...string) {
 		return
 	}
 	if len(services) == 0 {
-		w.looked = time.Now()
+		w.looked = began
 	}
 	w.record(set, due, status, time.Now())
 }
@@ -207,7 +206,7 @@ func (w *watcher) record(set *policy.Set, due []string, status *adminv3.Clusters
 		before := s.breaker
 		s.breaker = conclude(w.proxy.ID, svc, clusters[name], before, now)
 		s.breaker.RecentErrors = s.history.add(s.breaker.Requests, s.breaker.Errors, uint64(svc.Breaker.WindowSize))
-		if before.State != s.breaker.State {
+		if before.State != s.breaker.State && (before.State == Open || s.breaker.State == Open) {
 			b.log.Info("breaker changed", "service", name, "proxy", w.proxy.ID, "from", before.State, "to", s.breaker.State, "cause", s.breaker.Cause)
 		}
 		if recovered || !same(before, s.breaker) {
