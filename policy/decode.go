@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"reflect"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -40,43 +39,6 @@ type lookup struct {
 
 func newDecoder(file string, line int, layer Layer, env func(string) (string, bool)) *decoder {
 	return &decoder{file: file, shift: line - 1, layer: layer, env: env, budget: nodeBudget}
-}
-
-// parseYAML reads the one document of a chunk. Its error carries a position.
-func (d *decoder) parseYAML(chunk []byte) (root *yaml.Node, ok bool) {
-	var doc yaml.Node
-	err := unmarshal(chunk, &doc)
-	if err != nil {
-		line, message := syntaxError(err)
-		line = max(1, min(line, strings.Count(string(chunk), "\n")))
-		d.report(Position{File: d.file, Line: line + d.shift, Column: 1}, "", "not valid YAML: %s", message)
-		return nil, false
-	}
-	if len(doc.Content) != 1 {
-		d.report(Position{File: d.file, Line: 1 + d.shift, Column: 1}, "", "not valid YAML: no document")
-		return nil, false
-	}
-	return deref(doc.Content[0]), true
-}
-
-// unmarshal is yaml.Unmarshal for input from anywhere: a defect of the parser
-// that ends in a panic must cost one document, not the process.
-func unmarshal(data []byte, doc *yaml.Node) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("yaml: the parser failed: %v", r)
-		}
-	}()
-	return yaml.Unmarshal(data, doc)
-}
-
-// syntaxError takes the line, 0 if there is none, out of an error of the YAML parser.
-func syntaxError(err error) (line int, message string) {
-	message = strings.TrimPrefix(err.Error(), "yaml: ")
-	if _, e := fmt.Sscanf(message, "line %d:", &line); e == nil {
-		_, message, _ = strings.Cut(message, ": ")
-	}
-	return line, message
 }
 
 func (d *decoder) report(pos Position, path, format string, args ...any) {

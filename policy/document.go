@@ -67,7 +67,7 @@ type breakerSection struct {
 	Backoff          factor          `json:"backoff,omitempty" default:"1" min:"1" max:"100" jsonschema_description:"Factor of timeout for each consecutive re-opening."`
 	MaxTimeout       span            `json:"max_timeout,omitempty" min:"100ms" max:"240h" jsonschema_description:"Bound of timeout times backoff. Default: 10 times timeout."`
 	Errors           statuses        `json:"errors,omitempty" jsonschema_description:"Response statuses that count as failures: 5xx, 429, 500-503. Connection errors and timeouts always count. Default: 5xx."`
-	Shadow           flag            `json:"shadow,omitempty" default:"false" jsonschema_description:"Observe and report, and never act."`
+	Shadow           toggle          `json:"shadow,omitempty" default:"false" jsonschema_description:"Observe and report, and never act."`
 }
 
 type slowCallSection struct {
@@ -88,13 +88,13 @@ type limitsSection struct {
 }
 
 type healthCheckSection struct {
-	Gate               gate  `json:"-"`
-	Path               text  `json:"path,omitempty" jsonschema_description:"Path of the HTTP check; not for gRPC, where the gRPC health service is asked."`
-	Interval           span  `json:"interval,omitempty" default:"10s" min:"100ms" max:"1h" jsonschema_description:"Time between checks."`
-	Timeout            span  `json:"timeout,omitempty" default:"2s" min:"1ms" max:"1h" jsonschema_description:"Bound of one check."`
-	HealthyThreshold   count `json:"healthy_threshold,omitempty" default:"2" min:"1" max:"1000" jsonschema_description:"Passes that make a host healthy."`
-	UnhealthyThreshold count `json:"unhealthy_threshold,omitempty" default:"3" min:"1" max:"1000" jsonschema_description:"Failures that make a host unhealthy."`
-	Uneject            flag  `json:"uneject,omitempty" default:"false" jsonschema_description:"Let a passing check end an ejection early."`
+	Gate               gate   `json:"-"`
+	Path               text   `json:"path,omitempty" jsonschema_description:"Path of the HTTP check; not for gRPC, where the gRPC health service is asked."`
+	Interval           span   `json:"interval,omitempty" default:"10s" min:"100ms" max:"1h" jsonschema_description:"Time between checks."`
+	Timeout            span   `json:"timeout,omitempty" default:"2s" min:"1ms" max:"1h" jsonschema_description:"Bound of one check."`
+	HealthyThreshold   count  `json:"healthy_threshold,omitempty" default:"2" min:"1" max:"1000" jsonschema_description:"Passes that make a host healthy."`
+	UnhealthyThreshold count  `json:"unhealthy_threshold,omitempty" default:"3" min:"1" max:"1000" jsonschema_description:"Failures that make a host unhealthy."`
+	Uneject            toggle `json:"uneject,omitempty" default:"false" jsonschema_description:"Let a passing check end an ejection early."`
 }
 
 type fallbackSection struct {
@@ -124,12 +124,12 @@ type routeDocument struct {
 
 // headerDocument is one condition on a request header as a user writes it.
 type headerDocument struct {
-	Name    text `json:"name" jsonschema_description:"Name of the header."`
-	Exact   text `json:"exact,omitempty" jsonschema_description:"The whole value."`
-	Prefix  text `json:"prefix,omitempty" jsonschema_description:"How the value begins."`
-	Regex   text `json:"regex,omitempty" jsonschema_description:"An RE2 expression of the whole value."`
-	Present flag `json:"present,omitempty" jsonschema_description:"Any value."`
-	Invert  flag `json:"invert,omitempty" jsonschema_description:"The condition must not hold."`
+	Name    text   `json:"name" jsonschema_description:"Name of the header."`
+	Exact   text   `json:"exact,omitempty" jsonschema_description:"The whole value."`
+	Prefix  text   `json:"prefix,omitempty" jsonschema_description:"How the value begins."`
+	Regex   text   `json:"regex,omitempty" jsonschema_description:"An RE2 expression of the whole value."`
+	Present toggle `json:"present,omitempty" jsonschema_description:"Any value."`
+	Invert  toggle `json:"invert,omitempty" jsonschema_description:"The condition must not hold."`
 }
 
 // defaultsDocument is defaults.yaml.

@@ -252,7 +252,9 @@ func (b *layerBuilder) profile(name string, own settings) {
 	merged, faults := over(b.out.base, &own)
 	if len(faults) > 0 {
 		for _, f := range faults {
-			b.problems = append(b.problems, f.problem())
+			p := f.problem()
+			p.Path = "profiles." + name + "." + p.Path
+			b.problems = append(b.problems, p)
 		}
 		b.keepProfile(name)
 		return

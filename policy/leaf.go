@@ -108,13 +108,13 @@ func (l *label) parse(s string, _ kind, _ *field) error {
 
 func (l *label) encode() *yaml.Node { return stringNode(l.V) }
 
-// flag is true or false.
-type flag struct {
+// toggle is true or false.
+type toggle struct {
 	meta
 	V bool
 }
 
-func (b *flag) parse(s string, k kind, _ *field) error {
+func (b *toggle) parse(s string, k kind, _ *field) error {
 	if (s != "true" && s != "false") || (k != anyKind && k != boolKind) {
 		return fmt.Errorf("must be true or false, not %q", s)
 	}
@@ -122,7 +122,7 @@ func (b *flag) parse(s string, k kind, _ *field) error {
 	return nil
 }
 
-func (b *flag) encode() *yaml.Node { return scalarNode(strconv.FormatBool(b.V)) }
+func (b *toggle) encode() *yaml.Node { return scalarNode(strconv.FormatBool(b.V)) }
 
 // count is a whole number.
 type count struct {

@@ -1,4 +1,267 @@
 package policy
 
-// Lint returns warnings about a valid Set.
-func Lint(set *Set) []Problem { return nil }
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The lint rules, as they appear in Problem.Rule.
+const (
+	// RuleNeverTrips: no criterion is left that could open the breaker.
+	RuleNeverTrips = "breaker-never-trips"
+	// RuleRetriesExceedTimeout: the attempts do not fit into timeout.request.
+	RuleRetriesExceedTimeout = "retries-exceed-timeout"
+	// RuleNonIdempotentRetry: retry.methods names a method that is not idempotent.
+	RuleNonIdempotentRetry = "non-idempotent-retry"
+	// RuleAmplification: more than 5 attempts for a request, or retries that may more
+	// than double the load on a failing service.
+	RuleAmplification = "amplification"
+	// RuleOverlappingRoutes: two services have the same route.
+	RuleOverlappingRoutes = "overlapping-routes"
+	// RuleFailureCountLow: ordinary error rates reach the failure count: 1 % of 100
+	// requests a second does so at least once an hour.
+	RuleFailureCountLow = "failure-count-low"
+	// RuleHealthCheckUnejects: a passing health check ends an ejection early.
+	RuleHealthCheckUnejects = "health-check-unejects"
+	// RuleConnectExceedsRequest: timeout.connect is over timeout.request.
+	RuleConnectExceedsRequest = "connect-exceeds-request"
+	// RuleNotActiveYet: the value is checked, but nothing acts on it yet.
+	RuleNotActiveYet = "not-active-yet"
+)
+
+// Lint returns warnings about what is valid and yet probably not meant. Built-in
+// values alone never raise one. A warning about a value that several services share
+// is given once, where it is set.
+func Lint(set *Set) []Problem {
+	l := linter{seen: map[Problem]bool{}}
+	for _, s := range set.Services {
+		l.service(s)
+	}
+	l.overlaps(set.Services)
+	if o, ok := set.Gateway.Origins["tracing.collector"]; ok && set.Gateway.Tracing != nil {
+		l.warn("", o, RuleNotActiveYet, "tracing", "is not active yet")
+	}
+	slices.SortStableFunc(l.problems, compareProblems)
+	return l.problems
+}
+
+type linter struct {
+	problems []Problem
+	// seen are the warnings about shared layers, without their messages.
+	seen map[Problem]bool
+}
+
+func (l *linter) warn(service string, at Origin, rule, path, format string, args ...any) {
+	p := Problem{Severity: SeverityWarning, Position: at.Position, Service: service, Path: path, Rule: rule}
+	if at.Layer == LayerEnvironment {
+		p.Position = Position{File: environmentFile}
+	}
+	if at.Layer != LayerService {
+		p.Service = ""
+		if l.seen[p] {
+			return
+		}
+		l.seen[p] = true
+	}
+	p.Message = fmt.Sprintf(format, args...)
+	l.problems = append(l.problems, p)
+}
+
+// check warns at the value of the highest layer among those that the rule is about.
+// If users set none of them, it does not warn.
+func (l *linter) check(s *Service, rule string, paths []string, format string, args ...any) {
+	var at string
+	for _, path := range paths {
+		o := s.Origins[path]
+		if o.Clamped || slices.Index(layerOrder, o.Layer) <= 0 {
+			continue
+		}
+		if at == "" || slices.Index(layerOrder, o.Layer) > slices.Index(layerOrder, s.Origins[at].Layer) {
+			at = path
+		}
+	}
+	if at != "" {
+		l.warn(s.Name, s.Origins[at], rule, at, format, args...)
+	}
+}
+
+func (l *linter) service(s *Service) {
+	l.retries(s)
+	b := &s.Breaker
+	if !b.FailureThreshold.Set && !b.FailureRate.Set && b.SlowCall == nil {
+		l.check(s, RuleNeverTrips, []string{"breaker.failure_threshold", "breaker.failure_rate", "breaker.slow_call"},
+			"the breaker can never trip: failure_threshold, failure_rate and slow_call are all off, and only Envoy's ejection of single hosts after 5 failures in a row is left")
+	}
+	if every := tripInterval(b); every <= time.Hour {
+		l.check(s, RuleFailureCountLow, []string{"breaker.failure_threshold", "breaker.window_size"},
+			"%d failures among %d attempts is what ordinary errors reach: at 1%% errors and 100 requests a second about every %s; consider failure_rate with failure_threshold: off",
+			b.FailureThreshold.N, b.WindowSize, roughly(every))
+	}
+	if s.HealthCheck != nil && s.HealthCheck.Uneject {
+		l.check(s, RuleHealthCheckUnejects, []string{"health_check.uneject"},
+			"a passing health check ends an ejection before breaker.timeout, so that an open breaker closes early")
+	}
+	if t := &s.Timeout; t.Request.Set && t.Connect > t.Request.D {
+		l.check(s, RuleConnectExceedsRequest, []string{"timeout.connect", "timeout.request"},
+			"timeout.connect %s is over timeout.request %s and can never be reached", t.Connect, t.Request.D)
+	}
+	l.inactive(s)
+}
+
+func (l *linter) retries(s *Service) {
+	r := &s.Retry
+	if r.MaxRetries == 0 {
+		return
+	}
+	attempts := r.MaxRetries + 1
+	if t := &s.Timeout; t.PerTry.Set && t.Request.Set && t.PerTry.D*time.Duration(attempts) > t.Request.D {
+		l.check(s, RuleRetriesExceedTimeout, []string{"timeout.per_try", "retry.max_retries", "timeout.request"},
+			"%d attempts of %s do not fit into timeout.request %s: the last ones never happen", attempts, t.PerTry.D, t.Request.D)
+	}
+	var unsafe []string
+	for _, m := range []string{"POST", "PATCH", "LOCK"} {
+		if slices.Contains(r.Methods, m) {
+			unsafe = append(unsafe, m)
+		}
+	}
+	if len(unsafe) > 0 {
+		l.check(s, RuleNonIdempotentRetry, []string{"retry.methods"},
+			"%s is not idempotent: a retry may do the same thing twice", strings.Join(unsafe, ", "))
+	}
+	if load := amplification(r); attempts > 5 || load > 2 {
+		l.check(s, RuleAmplification, []string{"retry.max_retries", "retry.budget"},
+			"a failing service may get %d attempts for one request and %.1f times its load in all: more than 5 attempts or twice the load makes an outage worse",
+			attempts, load)
+	}
+}
+
+// amplification is the greatest factor by which retries raise the load: a budget b
+// of all active requests allows 1/(1-b) times the callers' requests.
+func amplification(r *Retry) float64 {
+	attempts := float64(r.MaxRetries) + 1
+	if r.Budget >= 1 {
+		return attempts
+	}
+	return min(attempts, 1/(1-r.Budget))
+}
+
+const (
+	ordinaryErrorRate = 0.01
+	ordinaryRequests  = 100 // a second
+)
+
+// tripInterval is the time between trips that the failure count alone causes at
+// ordinary errors, taking each window by itself.
+func tripInterval(b *Breaker) time.Duration {
+	if !b.FailureThreshold.Set {
+		return math.MaxInt64
+	}
+	n, k := float64(b.WindowSize), float64(b.FailureThreshold.N)
+	// The probability of at least k failures among n.
+	tail := 0.0
+	for i := k; i <= n && i < k+100; i++ {
+		lgN, _ := math.Lgamma(n + 1)
+		lgI, _ := math.Lgamma(i + 1)
+		lgRest, _ := math.Lgamma(n - i + 1)
+		tail += math.Exp(lgN - lgI - lgRest + i*math.Log(ordinaryErrorRate) + (n-i)*math.Log1p(-ordinaryErrorRate))
+	}
+	if k < n*ordinaryErrorRate {
+		tail = 1
+	}
+	seconds := n / ordinaryRequests / tail
+	if seconds > time.Duration(math.MaxInt64).Seconds()/2 {
+		return math.MaxInt64
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// roughly rounds to one unit.
+func roughly(d time.Duration) string {
+	switch {
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%.0f minutes", d.Minutes())
+	case d >= 2*time.Second:
+		return fmt.Sprintf("%.0f seconds", d.Seconds())
+	}
+	return "second"
+}
+
+// inactive warns of what is parsed and checked, but acted on by nothing yet. Values
+// that are equal to the built-in ones ask for nothing.
+func (l *linter) inactive(s *Service) {
+	b, standard := &s.Breaker, builtIn.breaker()
+	for _, f := range []struct {
+		path string
+		asks bool
+	}{
+		{"breaker.success_threshold", b.SuccessThreshold != standard.SuccessThreshold},
+		{"breaker.window_size", b.WindowSize != standard.WindowSize},
+		{"breaker.failure_rate", b.FailureRate.Set},
+		{"breaker.min_requests", b.MinRequests != standard.MinRequests},
+		{"breaker.slow_call.duration", b.SlowCall != nil},
+		{"breaker.half_open.max_requests", b.HalfOpenMaxRequests != standard.HalfOpenMaxRequests},
+		{"breaker.backoff", b.Backoff != standard.Backoff},
+		{"breaker.max_timeout", true},
+		{"breaker.shadow", b.Shadow},
+		{"fallback.service", s.Fallback != nil && s.Fallback.Service != ""},
+		{"fallback.last_good.max_age", s.Fallback != nil && s.Fallback.LastGoodMaxAge > 0},
+	} {
+		if f.asks {
+			l.check(s, RuleNotActiveYet, []string{f.path}, "is not active yet: it is checked, and nothing acts on it")
+		}
+	}
+}
+
+// overlaps warns of routes that two services have in common.
+func (l *linter) overlaps(services []*Service) {
+	type owner struct {
+		service string
+		route   *Route
+	}
+	owners := map[string][]owner{}
+	for _, s := range services {
+		for i := range s.Routes {
+			r := &s.Routes[i]
+			hosts := r.Hosts
+			if len(hosts) == 0 {
+				hosts = []string{"*"}
+			}
+			warned := map[string]bool{}
+			for _, host := range hosts {
+				key := fmt.Sprintf("%s\x00%s\x00%s\x00%#v", host, r.Match, r.Value, r.Headers)
+				for _, o := range owners[key] {
+					if o.service == s.Name || warned[o.service] || !methodsOverlap(o.route.Methods, r.Methods) {
+						continue
+					}
+					warned[o.service] = true
+					l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes,
+						cmp.Or(originPath(s, i), "routes"), "service %s has the same route at %s: only one of them gets the requests",
+						o.service, o.route.Position)
+				}
+				owners[key] = append(owners[key], owner{service: s.Name, route: r})
+			}
+		}
+	}
+}
+
+// originPath is the path of a route in its document, or "" for the route that a
+// service has by default.
+func originPath(s *Service, i int) string {
+	if s.Origins["routes"].Layer != LayerService {
+		return ""
+	}
+	return fmt.Sprintf("routes[%d]", i)
+}
+
+// methodsOverlap reports whether some request has a method of both. A route that
+// names methods goes before one that does not, so those two are told apart.
+func methodsOverlap(a, b []string) bool {
+	if len(a) == 0 || len(b) == 0 {
+		return len(a) == len(b)
+	}
+	return slices.ContainsFunc(a, func(m string) bool { return slices.Contains(b, m) })
+}

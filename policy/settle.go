@@ -159,11 +159,11 @@ func (s *settler) healthCheck(h *healthCheckSection, u Upstream) {
 	}
 	switch {
 	case u.Scheme.GRPC() && h.Path.Set && h.Path.Origin.Layer == LayerService:
-		s.fail(&h.Path.meta, "health_check.path", "a %s upstream has no path to check: its gRPC health service is asked", u.Scheme)
+		s.fail(&h.Path.meta, "health_check.path", "the upstream speaks %s: its gRPC health service is asked, which has no path", u.Scheme)
 	case u.Scheme.GRPC():
 		h.Path = text{}
 	case !h.Path.Set:
-		s.fail(&h.Gate.meta, "health_check.path", "is required for a %s upstream", u.Scheme)
+		s.fail(&h.Gate.meta, "health_check.path", "is required: the upstream speaks %s", u.Scheme)
 	case !strings.HasPrefix(h.Path.V, "/"), strings.ContainsFunc(h.Path.V, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '#' }):
 		s.fail(&h.Path.meta, "health_check.path", "%q is not a path: it begins with / and has no spaces", h.Path.V)
 	}

@@ -78,6 +78,10 @@ func parseUpstream(s string) (Scheme, Host, error) {
 		full = "http://" + s
 	}
 	u, err := url.Parse(full)
+	if err != nil && strings.Contains(s, "@") {
+		// It may hold a password, which is not to be shown.
+		return fail("is not a URL or host:port; an upstream can not carry a user or password")
+	}
 	if err != nil {
 		return fail("%q is not a URL or host:port", s)
 	}
