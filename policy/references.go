@@ -23,7 +23,7 @@ func (b *builder) fallbacks() {
 			if last == nil || reverted[name] || r.base.Stale || last.entry.hash == r.entry.hash {
 				continue
 			}
-			b.reportFallback(r.served, wrong[name])
+			b.reportFallback(r, wrong[name])
 			reverted[name], progress = true, true
 			b.next.live[name] = b.lastGood(last)
 		}
@@ -33,7 +33,7 @@ func (b *builder) fallbacks() {
 		for _, name := range slices.Sorted(maps.Keys(wrong)) {
 			r := *b.next.live[name]
 			if !reverted[name] {
-				b.reportFallback(r.served, wrong[name])
+				b.reportFallback(&r, wrong[name])
 			}
 			if last := b.prev.live[name]; last != nil && last.base == r.base && last.served != last.base {
 				r.served = last.served
@@ -45,10 +45,20 @@ func (b *builder) fallbacks() {
 	}
 }
 
-func (b *builder) reportFallback(s *Service, message string) {
+// reportFallback reports where a service names its fallback. The last good version
+// of a document has no place in the files as they are.
+func (b *builder) reportFallback(r *record, message string) {
+	s := r.served
+	at := s.Origins["fallback.service"].Position
+	if s.Stale {
+		at = Position{File: r.entry.file}
+		if claims := b.claims[s.Name]; claims != nil {
+			at = claims[0].inFile(claims[0].start)
+		}
+		message += " (the last good version of this service)"
+	}
 	b.problems = append(b.problems, Problem{
-		Severity: SeverityError, Position: s.Origins["fallback.service"].Position, Service: s.Name,
-		Path: "fallback.service", Message: message,
+		Severity: SeverityError, Position: at, Service: s.Name, Path: "fallback.service", Message: message,
 	})
 }
 
@@ -74,6 +84,10 @@ func (b *builder) wrongFallbacks() map[string]string {
 		}
 		if i := slices.Index(chain, at); i >= 0 && wrong[at] == "" {
 			for _, member := range chain[i:] {
+				if next(member) == member {
+					wrong[member] = "a service can not be its own fallback"
+					continue
+				}
 				wrong[member] = fmt.Sprintf("fallbacks lead in a circle: %s falls back to %s, and so back to %s", member, next(member), member)
 			}
 		}
