@@ -71,7 +71,7 @@ func (g *gatewayState) publish(p *Publisher, now time.Time, next *deadline) {
 		g.accepted = g.listener
 	case g.rejected == nil && p.condemned(v, now, next):
 		g.rejected = &Rejection{
-			Type: "listener", Resource: g.listener.name, Version: g.listener.version,
+			Type: typeName(typeListener), TypeURL: typeListener, Resource: g.listener.name, Version: g.listener.version,
 			Proxies: v.by, Text: v.text, Since: v.first, Position: g.policy.Position,
 		}
 		p.log.Error("every proxy rejects the gateway's listener: its last accepted version stays in effect",

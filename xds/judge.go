@@ -12,9 +12,9 @@ import (
 type Rejection struct {
 	// Service whose policy caused it; empty if it is the gateway's, or not known.
 	Service string
-	// Type is the short name of the resource's type, Resource its name, Version its hash. The type
+	// Type is the short name of the resource's type, TypeURL the full one, Resource its name, Version its hash. The type
 	// "translation" has neither: the policy could not be made into resources at all.
-	Type, Resource, Version string
+	Type, TypeURL, Resource, Version string
 	// Proxies that refused it, in ascending order.
 	Proxies []string
 	// Text is what Envoy said.
@@ -40,7 +40,7 @@ func (p *Publisher) judge(now time.Time, next *deadline) {
 		v := p.ledger.verdict(typeCluster, name, u.cluster.version)
 		if p.condemned(v, now, next) {
 			at, _ := u.quoted(v.text)
-			p.reject(name, u, u.cluster, "cluster", v, at)
+			p.reject(name, u, u.cluster, typeCluster, v, at)
 		}
 	}
 	p.judgeTable(now, next)
@@ -83,7 +83,7 @@ func (p *Publisher) judgeTable(now time.Time, next *deadline) {
 	}
 	for _, u := range suspects {
 		at, _ := u.quoted(v.text)
-		p.reject(u.policy.Name, u, p.table, "route", v, at)
+		p.reject(u.policy.Name, u, p.table, typeRoute, v, at)
 	}
 }
 
@@ -98,6 +98,9 @@ func (p *Publisher) suspects() []*unit {
 			continue
 		}
 		if _, ok := p.rejected[name]; ok {
+			if _, ok := u.quoted(v.text); ok {
+				return nil // it is in the table for want of another version: nobody else is to blame
+			}
 			continue
 		}
 		changed = append(changed, u)
@@ -111,17 +114,17 @@ func (p *Publisher) suspects() []*unit {
 	return changed
 }
 
-func (p *Publisher) reject(name string, u *unit, r *resource, kind string, v verdict, at policy.Position) {
+func (p *Publisher) reject(name string, u *unit, r *resource, typeURL string, v verdict, at policy.Position) {
 	if _, ok := p.rejected[name]; ok {
 		return
 	}
 	p.rejected[name] = &Rejection{
-		Service: name, Type: kind, Resource: r.name, Version: r.version,
+		Service: name, Type: typeName(typeURL), TypeURL: typeURL, Resource: r.name, Version: r.version,
 		Proxies: v.by, Text: v.text, Since: v.first, Position: at,
 		digest: u.policy.Digest,
 	}
 	p.log.Error("every proxy rejects a policy: its last accepted version stays in effect",
-		"service", name, "type", kind, "at", at.String(), "proxies", v.by, "error", v.text)
+		"service", name, "type", typeName(typeURL), "at", at.String(), "proxies", v.by, "error", v.text)
 }
 
 // Rejections returns what is refused now, in order of service, type and resource.
@@ -174,7 +177,7 @@ func (p *Publisher) partial(r Rejection) (Rejection, bool) {
 				r.Service, r.Position = name, at
 			}
 		}
-		return r, true
+		return r, p.rejected[r.Service] == nil
 	case "listener":
 		return r, p.gateway.listener != nil && p.gateway.listener.version == r.Version && p.gateway.rejected == nil
 	}

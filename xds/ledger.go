@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -22,21 +21,31 @@ type Proxy struct {
 	Since time.Time
 	// Delta is true for incremental xDS, false for the state of the world.
 	Delta bool
-	// Resources says what was accepted, by short name of the type.
-	Resources map[string]ProxyResources
+	// Resources says what was accepted, in ascending order of type.
+	Resources []ProxyResources
 }
 
 // ProxyResources is one proxy's state of one type.
 type ProxyResources struct {
+	// Type is the short name and TypeURL the full one.
+	Type, TypeURL string
 	// Accepted is the number of resources that the proxy has accepted, and Version the
 	// hash over their versions.
 	Accepted int
 	Version  string
 	// Pending is true while an answer is awaited.
 	Pending bool
-	// LastNACK is the text of the last rejection, empty if there was none since the
-	// proxy connected or if all it rejected has been replaced.
-	LastNACK string
+	// LastNACK is the last rejection; nil if there was none since the proxy connected, or
+	// if all that it rejected has been replaced.
+	LastNACK *NACK
+}
+
+// NACK is a proxy's rejection of one version of a resource.
+type NACK struct {
+	Resource, Version string
+	// Text is what Envoy said.
+	Text string
+	Time time.Time
 }
 
 // Ledger keeps what every connected proxy was sent, has accepted and has rejected.
@@ -67,6 +76,8 @@ type typeState struct {
 	pending map[string]batch
 	// accepted are the versions that the proxy has, by resource name.
 	accepted map[string]string
+	// inherited are the names of what the proxy had when it connected.
+	inherited map[string]bool
 	// rejected are the versions that the proxy refused, with its reason. An entry
 	// lives until another version of that name is accepted.
 	rejected map[string]rejection
@@ -139,7 +150,7 @@ func (l *Ledger) disconnect(key streamKey) string {
 func (p *proxyState) ofType(typeURL string) *typeState {
 	t, ok := p.types[typeURL]
 	if !ok {
-		t = &typeState{pending: map[string]batch{}, accepted: map[string]string{}, rejected: map[string]rejection{}}
+		t = &typeState{pending: map[string]batch{}, accepted: map[string]string{}, inherited: map[string]bool{}, rejected: map[string]rejection{}}
 		p.types[typeURL] = t
 	}
 	return t
@@ -166,7 +177,9 @@ func (l *Ledger) subscribed(key streamKey, id, typeURL string, has map[string]st
 	}
 	_, known := p.types[typeURL]
 	t := p.ofType(typeURL)
-	maps.Copy(t.accepted, has)
+	for name, version := range has {
+		t.accepted[name], t.inherited[name] = version, true
+	}
 	if !known || len(has) > 0 {
 		l.notify()
 	}
@@ -237,6 +250,7 @@ func (l *Ledger) answered(key streamKey, id, typeURL, nonce, text string) bool {
 	}
 	for _, name := range b.removed {
 		delete(t.accepted, name)
+		delete(t.inherited, name)
 		delete(t.rejected, name)
 	}
 	l.notify()
@@ -345,15 +359,14 @@ func (l *Ledger) verdict(typeURL, name, version string) verdict {
 	return v
 }
 
-// holds reports whether any connected proxy has a resource of this name.
-func (l *Ledger) holds(typeURL, name string) bool {
+// inherited reports whether any connected proxy had a resource of this name when it
+// connected, and has it still.
+func (l *Ledger) inherited(typeURL, name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.proxies {
-		if t := p.types[typeURL]; t != nil {
-			if _, ok := t.accepted[name]; ok {
-				return true
-			}
+		if t := p.types[typeURL]; t != nil && t.inherited[name] {
+			return true
 		}
 	}
 	return false
@@ -366,21 +379,22 @@ func (l *Ledger) Proxies() []Proxy {
 	out := make([]Proxy, 0, len(l.proxies))
 	for _, p := range l.proxies {
 		q := p.proxy
-		q.Resources = make(map[string]ProxyResources, len(p.types))
 		for typeURL, t := range p.types {
 			r := ProxyResources{
+				Type:     typeName(typeURL),
+				TypeURL:  typeURL,
 				Accepted: len(t.accepted),
 				Version:  hashVersions(t.accepted),
 				Pending:  len(t.pending) > 0,
 			}
-			var last time.Time
-			for _, rej := range t.rejected {
-				if rej.at.After(last) {
-					last, r.LastNACK = rej.at, rej.text
+			for name, rej := range t.rejected {
+				if r.LastNACK == nil || rej.at.After(r.LastNACK.Time) {
+					r.LastNACK = &NACK{Resource: name, Version: rej.version, Text: rej.text, Time: rej.at}
 				}
 			}
-			q.Resources[typeName(typeURL)] = r
+			q.Resources = append(q.Resources, r)
 		}
+		slices.SortFunc(q.Resources, func(a, b ProxyResources) int { return strings.Compare(a.Type, b.Type) })
 		out = append(out, q)
 	}
 	slices.SortFunc(out, func(a, b Proxy) int { return strings.Compare(a.ID, b.ID) })
@@ -417,7 +431,7 @@ func (l *Ledger) refusals() []Rejection {
 			for name, r := range t.rejected {
 				k := key{typeURL, name, r.version}
 				if by[k] == nil {
-					by[k] = &Rejection{Type: typeName(typeURL), Resource: name, Version: r.version, Text: r.text, Since: r.at}
+					by[k] = &Rejection{Type: typeName(typeURL), TypeURL: typeURL, Resource: name, Version: r.version, Text: r.text, Since: r.at}
 				}
 				by[k].Proxies = append(by[k].Proxies, id)
 			}

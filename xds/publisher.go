@@ -316,7 +316,7 @@ func (p *Publisher) instead(name string, rejected *unit) *unit {
 	switch last := p.accepted[name]; {
 	case last != nil:
 		return p.regenerated(last)
-	case p.ledger.holds(typeCluster, name):
+	case p.ledger.inherited(typeCluster, name):
 		// There is nothing to go back to, but a proxy has the service from an earlier
 		// time: what it refused is not sent to it again, and nothing is taken away.
 		return rejected

@@ -1,0 +1,34 @@
+package xds
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/breakwater/breakwater/envoy"
+)
+
+func TestRejectedRoutesOfANewServiceAreLeftOut(t *testing.T) {
+	p := NewPublisher(PublisherOptions{})
+	proxy := dial(t, serve(t, p), "p1", nil, refusesRegex)
+	apply(t, p, service("a"))
+	eventually(t, "a is accepted", func() string { return acceptedAll(p, "a") })
+	// Its cluster is accepted; that alone is no reason to keep its routes.
+	apply(t, p, service("a"), service("new", withRegex(badRegex)))
+	rejected := func() string {
+		if r := p.Rejections(); len(r) != 1 || r[0].Service != "new" || r[0].Type != "route" || r[0].Partial {
+			return fmt.Sprintf("%+v", r)
+		}
+		return ""
+	}
+	eventually(t, "the rejection is known", rejected)
+	eventually(t, "a alone is there", func() string { return names(proxy, typeCluster, "a") })
+	sent := proxy.sent(typeRoute, envoy.GatewayName)
+	apply(t, p, service("a", withRegex("/a.*")), service("new", withRegex(badRegex)))
+	eventually(t, "an edit of a is accepted", func() string { return acceptedAll(p, "a") })
+	if n := proxy.sent(typeRoute, envoy.GatewayName); n != sent+1 {
+		t.Errorf("the route table was sent %d times for one edit", n-sent)
+	}
+	if problem := rejected(); problem != "" {
+		t.Errorf("rejections: %s", problem)
+	}
+}
