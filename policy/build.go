@@ -139,7 +139,7 @@ func (b *builder) read(f File) {
 	b.names = append(b.names, f.Name)
 	last := b.prev.files[f.Name]
 	if last != nil && bytes.Equal(last.data, f.Data) &&
-		!slices.ContainsFunc(last.entries, func(e *entry) bool { return !e.current(b.env) }) && len(last.entries) > 0 && !last.fault {
+		!slices.ContainsFunc(last.entries, func(e *entry) bool { return !e.current(b.env) }) && len(last.entries) > 0 {
 		b.next.files[f.Name] = &fileState{data: f.Data, entries: slices.Clone(last.entries)}
 		return
 	}
@@ -163,11 +163,11 @@ func (b *builder) read(f File) {
 		}
 	}
 	for i, c := range chunks {
-		if e := known[c.hash]; e != nil && e.current(b.env) {
-			state.entries = append(state.entries, e.moved(c.line, i))
-			continue
+		e := known[c.hash]
+		if e == nil || !e.current(b.env) {
+			e = newEntry(f.Name, c, i, b.env)
 		}
-		state.entries = append(state.entries, newEntry(f.Name, c, i, b.env))
+		state.entries = append(state.entries, e.moved(c.line, i))
 	}
 }
 
@@ -226,6 +226,7 @@ func pick(claims []*entry, last *record) *entry {
 			return claims[i]
 		}
 		for _, match := range []func(e *entry) bool{
+			func(e *entry) bool { return e.hash == last.entry.hash && e.index == last.entry.index },
 			func(e *entry) bool { return e.hash == last.entry.hash },
 			func(e *entry) bool { return e.index == last.entry.index },
 			func(*entry) bool { return true },

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 
@@ -18,8 +19,8 @@ const (
 // decoder fills raw documents from YAML nodes and collects every violation.
 type decoder struct {
 	file string
-	// shift is added to each node's line.
-	shift int
+	// shift is added to each node's line, which is at most lines.
+	shift, lines int
 	// layer and variable go into the origin of each value.
 	layer    Layer
 	variable string
@@ -37,8 +38,18 @@ type lookup struct {
 	ok          bool
 }
 
-func newDecoder(file string, line int, layer Layer, env func(string) (string, bool)) *decoder {
-	return &decoder{file: file, shift: line - 1, layer: layer, env: env, budget: nodeBudget}
+// newDecoder decodes the document text, which begins at the given line of the file.
+func newDecoder(file string, line int, text []byte, layer Layer, env func(string) (string, bool)) *decoder {
+	return &decoder{file: file, shift: line - 1, lines: countLines(text), layer: layer, env: env, budget: nodeBudget}
+}
+
+// countLines counts the lines of a document that ends with a line feed, as YAML does.
+func countLines(text []byte) int {
+	n := bytes.Count(text, []byte("\r")) - bytes.Count(text, []byte("\r\n"))
+	for _, br := range []string{"\n", "\u0085", "\u2028", "\u2029"} {
+		n += bytes.Count(text, []byte(br))
+	}
+	return n
 }
 
 func (d *decoder) report(pos Position, path, format string, args ...any) {
@@ -47,7 +58,11 @@ func (d *decoder) report(pos Position, path, format string, args ...any) {
 	})
 }
 
+// at gives the position of a node. The parser puts one without text behind the end.
 func (d *decoder) at(n *yaml.Node) Position {
+	if n.Line > d.lines {
+		return Position{File: d.file, Line: d.lines + d.shift, Column: 1}
+	}
 	return Position{File: d.file, Line: n.Line + d.shift, Column: n.Column}
 }
 

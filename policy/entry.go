@@ -41,7 +41,7 @@ var serviceLine = regexp.MustCompile(`(?m)^service:[ \t]*["']?([a-z0-9-]+)["']?[
 
 func newEntry(file string, c chunk, index int, env func(string) (string, bool)) *entry {
 	e := &entry{file: file, chunk: c, index: index, start: Position{File: file, Line: 1, Column: 1}}
-	d := newDecoder(file, 1, LayerService, env)
+	d := newDecoder(file, 1, c.text, LayerService, env)
 	var doc document
 	if root, ok := d.parseYAML(c.text); ok {
 		d.section(documentPlan, reflect.ValueOf(&doc).Elem(), root, "")

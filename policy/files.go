@@ -34,7 +34,7 @@ func (s *Set) Files() []File {
 		byFile[r.entry.file] = append(byFile[r.entry.file], r)
 	}
 	for _, name := range slices.Sorted(maps.Keys(byFile)) {
-		files = append(files, File{Name: name, Data: assemble(byFile[name], s.state.files[name])})
+		files = append(files, File{Name: name, Data: s.state.assemble(byFile[name], s.state.files[name])})
 	}
 	slices.SortFunc(files, func(a, b File) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
 	return files
@@ -48,7 +48,7 @@ func (l *layers) document() (File, bool) {
 	doc := defaultsDocument{settings: l.own}
 	doc.Profiles.V = map[string]settings{}
 	for name, p := range l.profiles {
-		if p.merged != nil {
+		if p.merged != nil && !p.frozen {
 			doc.Profiles.V[name] = p.own
 			doc.Profiles.Set = true
 		}
@@ -60,13 +60,18 @@ func (l *layers) document() (File, bool) {
 	return File{Name: l.file, Data: marshal(n)}, true
 }
 
+// asWritten reports whether the record's own document gives the service again.
+func (s *state) asWritten(r *record) bool {
+	return !r.frozen && !s.layers.frozen(r.entry.doc.Profile.V)
+}
+
 // assemble writes the documents of one file that are in force.
-func assemble(records []*record, file *fileState) []byte {
+func (s *state) assemble(records []*record, file *fileState) []byte {
 	slices.SortStableFunc(records, func(a, b *record) int { return a.entry.line - b.entry.line })
 	if file != nil && len(file.entries) == len(records) && !file.fault {
 		whole := true
 		for i, r := range records {
-			whole = whole && !r.frozen && r.entry.hash == file.entries[i].hash && r.entry.line == file.entries[i].line
+			whole = whole && s.asWritten(r) && r.entry.hash == file.entries[i].hash && r.entry.line == file.entries[i].line
 		}
 		if whole {
 			return file.data
@@ -80,7 +85,7 @@ func assemble(records []*record, file *fileState) []byte {
 	}
 	for _, r := range records {
 		text := r.entry.text
-		if r.frozen {
+		if !s.asWritten(r) {
 			text = r.entry.explicit()
 		}
 		marked := bytes.HasPrefix(text, []byte("---"))

@@ -60,7 +60,7 @@ func buildGateway(file *specialFile, env func(string) (string, bool), prev *gate
 	if file != nil {
 		faults := file.faults
 		if file.root != nil {
-			d := newDecoder(file.name, file.line, LayerService, env)
+			d := newDecoder(file.name, file.line, file.text, LayerService, env)
 			d.section(gatewayPlan, v, file.root, "")
 			d.gateway(&doc)
 			faults = d.problems

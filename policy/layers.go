@@ -89,6 +89,9 @@ type profile struct {
 	// merged is own over the base; nil if the profile has an error and no last good
 	// version.
 	merged *settings
+	// frozen is true if own contradicts the base, so that merged stays as it was
+	// once.
+	frozen bool
 }
 
 // layers are what the services' documents are laid over.
@@ -186,7 +189,7 @@ func (b *layerBuilder) read(file *specialFile, env func(string) (string, bool)) 
 	var doc defaultsDocument
 	b.problems = file.faults
 	if file.root != nil {
-		d := newDecoder(file.name, file.line, LayerDefaults, env)
+		d := newDecoder(file.name, file.line, file.text, LayerDefaults, env)
 		d.section(defaultsPlan, reflect.ValueOf(&doc).Elem(), file.root, "")
 		b.problems = d.problems
 	}
@@ -273,8 +276,7 @@ func (b *layerBuilder) keepProfile(name string) {
 		b.add(name, &profile{own: last.own, merged: merged})
 		return
 	}
-	// It contradicts the new defaults: it stays as it was in effect, on its own.
-	b.out.profiles[name] = &profile{own: last.merged.explicit(), merged: last.merged}
+	b.out.profiles[name] = &profile{own: last.own, merged: last.merged, frozen: true}
 }
 
 func (b *layerBuilder) add(name string, p *profile) {
@@ -315,6 +317,13 @@ func (v *settings) explicit() settings {
 		}
 	}
 	return all
+}
+
+// frozen reports whether the profile of that name can not be written down over the
+// present defaults.
+func (l *layers) frozen(name string) bool {
+	p := l.profiles[name]
+	return p != nil && p.frozen
 }
 
 // below gives what a document that names the profile is laid over, or says why

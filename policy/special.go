@@ -11,7 +11,8 @@ import (
 type specialFile struct {
 	name string
 	data []byte
-	// line is the line that the document begins at.
+	// text is the document, which begins at line.
+	text []byte
 	line int
 	// root is nil if there are faults.
 	root   *yaml.Node
@@ -49,9 +50,9 @@ func readSpecial(f File) *specialFile {
 		fail(chunks[1].line, "%s has one document", f.Name)
 		return s
 	}
-	s.line = chunks[0].line
-	d := newDecoder(f.Name, s.line, LayerDefaults, nil)
-	root, ok := d.parseYAML(chunks[0].text)
+	s.text, s.line = chunks[0].text, chunks[0].line
+	d := newDecoder(f.Name, s.line, s.text, LayerDefaults, nil)
+	root, ok := d.parseYAML(s.text)
 	if !ok {
 		s.faults = d.problems
 		return s
