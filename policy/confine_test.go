@@ -196,111 +196,6 @@ func TestFileTooLargeKeepsItsServices(t *testing.T) {
 	wantServices(t, set, "a*", "b*")
 }
 
-func TestDefaultsFaultKeepsDefaults(t *testing.T) {
-	first := directory{"defaults.yaml": "retry: {max_retries: 1}\n", "a.yaml": doc("a")}.good(t, nil)
-	for name, content := range map[string]string{
-		"value": "retry: {max_retries: many}\n", "syntax": "retry: [\n", "conflict": "retry: {base_delay: 2s, max_delay: 1s}\n",
-		"emptied": "", "two documents": "retry: off\n---\nretry: off\n", "not a map": "5\n",
-	} {
-		t.Run(name, func(t *testing.T) {
-			set, problems := directory{"defaults.yaml": content, "a.yaml": doc("a", "breaker: {timeout: 5s}")}.build(t, first)
-			if len(problems) != 1 {
-				t.Fatalf("problems:\n%s", joinProblems(problems))
-			}
-			wantServices(t, set, "a")
-			a := set.Lookup("a")
-			if a.Retry.MaxRetries != 1 || a.Breaker.Timeout.Seconds() != 5 {
-				t.Errorf("max_retries %d, timeout %s", a.Retry.MaxRetries, a.Breaker.Timeout)
-			}
-			start, _ := directory{"defaults.yaml": content, "a.yaml": doc("a")}.build(t, nil)
-			if start.Lookup("a").Retry.MaxRetries != 3 {
-				t.Error("without a last good version some of a faulty defaults.yaml is in force")
-			}
-		})
-	}
-}
-
-func TestProfileFaultKeepsProfile(t *testing.T) {
-	services := doc("a", "profile: one") + "---\n" + doc("b", "profile: two") + "---\n" + doc("c")
-	first := directory{
-		"defaults.yaml": "retry: {max_retries: 1}\nprofiles:\n  one: {retry: {max_retries: 2}}\n  two: {retry: {max_retries: 3}}\n",
-		"all.yaml":      services,
-	}.good(t, nil)
-	set, problems := directory{
-		"defaults.yaml": "retry: {max_retries: 5}\nprofiles:\n  one: {retry: {max_retries: -2}}\n  two: {retry: {max_retries: 6}}\n",
-		"all.yaml":      services,
-	}.build(t, first)
-	wantProblems(t, problems, "defaults.yaml:3:30: profiles.one.retry.max_retries")
-	wantServices(t, set, "a", "b", "c")
-	for name, want := range map[string]uint32{"a": 2, "b": 6, "c": 5} {
-		if got := set.Lookup(name).Retry.MaxRetries; got != want {
-			t.Errorf("%s: max_retries %d, want %d", name, got, want)
-		}
-	}
-	// At a start there is no last good version, so its services are left out.
-	set, _ = directory{
-		"defaults.yaml": "profiles:\n  one: {retry: {max_retries: -2}}\n", "all.yaml": doc("a", "profile: one") + "---\n" + doc("c"),
-	}.build(t, nil)
-	wantServices(t, set, "c")
-	// A profile that is gone while a service names it.
-	set, problems = directory{"defaults.yaml": "retry: off\n", "all.yaml": services}.build(t, first)
-	wantProblems(t, problems, "there is no profile one", "there is no profile two")
-	wantServices(t, set, "a*", "b*", "c")
-	if set.Lookup("a").Retry.MaxRetries != 2 {
-		t.Error("a is not its last good version")
-	}
-}
-
-func TestProfileThatContradictsNewDefaultsStays(t *testing.T) {
-	services := doc("a", "profile: slow") + "---\n" + doc("b")
-	first := directory{
-		"defaults.yaml": "profiles:\n  slow: {retry: {base_delay: 2s}}\n", "all.yaml": services,
-	}.good(t, nil)
-	set, problems := directory{
-		"defaults.yaml": "retry: {max_delay: 1s}\nprofiles:\n  slow: {retry: {base_delay: 2s}}\n", "all.yaml": services,
-	}.build(t, first)
-	wantProblems(t, problems, "profiles.slow.retry.base_delay: 2s must not be over retry.max_delay, which is 1s (set at defaults.yaml:1:20)")
-	wantServices(t, set, "a", "b")
-	if a, b := set.Lookup("a"), set.Lookup("b"); a.Retry.MaxDelay.Seconds() != 10 || b.Retry.MaxDelay.Seconds() != 1 {
-		t.Errorf("max_delay of a %s, of b %s", a.Retry.MaxDelay, b.Retry.MaxDelay)
-	}
-}
-
-func TestDefaultsThatSomeServicesContradict(t *testing.T) {
-	services := doc("a", "breaker: {failure_threshold: 20}", "fallback: {service: b}") + "---\n" + doc("b")
-	first := directory{"all.yaml": services}.good(t, nil)
-	set, problems := directory{
-		"defaults.yaml": "breaker: {window_size: 10}\nhealth_check: {path: /}\nfallback: {body: x}\n", "all.yaml": services,
-	}.build(t, first)
-	wantProblems(t, problems, "all.yaml:3:30: breaker.failure_threshold: 20 must not be over breaker.window_size, which is 10 (set at defaults.yaml:1:24)")
-	wantServices(t, set, "a*", "b")
-	a, b := set.Lookup("a"), set.Lookup("b")
-	if a.Digest != first.Lookup("a").Digest || b.Breaker.WindowSize != 10 || b.HealthCheck == nil {
-		t.Errorf("a %+v, b %+v", a.Breaker, b.Breaker)
-	}
-	// The document, edited and still in conflict, changes nothing.
-	again, _ := directory{
-		"defaults.yaml": "breaker: {window_size: 10}\nhealth_check: {path: /}\nfallback: {body: x}\n",
-		"all.yaml":      strings.Replace(services, "20", "30", 1),
-	}.build(t, set)
-	if again.Lookup("a").Digest != a.Digest {
-		t.Error("a is no longer its last good version")
-	}
-	mended := directory{"defaults.yaml": "breaker: {window_size: 50}\n", "all.yaml": services}.good(t, again)
-	if a := mended.Lookup("a"); a.Stale || a.Breaker.WindowSize != 50 {
-		t.Errorf("mended: stale %t, %+v", a.Stale, a.Breaker)
-	}
-}
-
-func TestStaleServiceFollowsDefaults(t *testing.T) {
-	first := directory{"a.yaml": doc("a")}.good(t, nil)
-	set, _ := directory{"defaults.yaml": "retry: off\n", "a.yaml": doc("a", "oops: 1")}.build(t, first)
-	wantServices(t, set, "a*")
-	if set.Lookup("a").Retry.MaxRetries != 0 {
-		t.Error("the last good document is not laid over the new defaults")
-	}
-}
-
 func TestOfTwoDocumentsTheLiveOneStays(t *testing.T) {
 	first := directory{"m.yaml": doc("a", "retry: {max_retries: 1}")}.good(t, nil)
 	both := directory{"b.yaml": doc("a", "retry: {max_retries: 2}"), "m.yaml": doc("a", "retry: {max_retries: 3}"), "z.yaml": doc("a")}
@@ -379,18 +274,30 @@ func TestEditToFallbackThatLeadsNowhere(t *testing.T) {
 	}
 }
 
-func TestGatewayFaultKeepsGateway(t *testing.T) {
-	first := directory{"gateway.yaml": "address: 0.0.0.0:80\n", "a.yaml": doc("a")}.good(t, nil)
-	set, problems := directory{"gateway.yaml": "address: 0.0.0.0\n", "a.yaml": doc("a", "retry: off")}.build(t, first)
-	wantProblems(t, problems, "gateway.yaml:1:10: address: must be host:port")
-	if g := set.Gateway; g.Host != "0.0.0.0" || g.Port != 80 || !g.Stale {
-		t.Errorf("gateway %+v", g)
+// TestFrozenProfileLeavesItsServicesFree: a profile that is kept as it was clamps
+// built-in values as before, and is no other at a second look.
+// TestSameDocumentTwice: of two equal documents the same one is in force at each look.
+func TestSameDocumentTwice(t *testing.T) {
+	d := directory{"a.yaml": doc("a") + "---\n" + doc("a") + "---\nbroken: 1\n"}
+	first, problems := d.build(t, nil)
+	again, repeated := d.build(t, first)
+	if joinProblems(problems) != joinProblems(repeated) || again.Lookup("a") != first.Lookup("a") {
+		t.Errorf("first:\n%sthen:\n%s", joinProblems(problems), joinProblems(repeated))
 	}
-	if set.Lookup("a").Retry.MaxRetries != 0 {
-		t.Error("a good edit of the same save is not live")
+}
+
+// TestLineEndings: a byte order mark and carriage returns change neither values nor
+// positions.
+func TestLineEndings(t *testing.T) {
+	text := doc("a", "fallback:", "  body: |", "    one", "    two") + "---\n" + doc("b", "retry: off")
+	plain := directory{"a.yaml": text}.good(t, nil)
+	dos := directory{"a.yaml": "\ufeff" + strings.ReplaceAll(text, "\n", "\r\n")}.good(t, nil)
+	if plain.Digest != dos.Digest {
+		t.Error("other values")
 	}
-	start, _ := directory{"gateway.yaml": "address: 0.0.0.0\naccess_log: off\n", "a.yaml": doc("a")}.build(t, nil)
-	if g := start.Gateway; g.Address() != "127.0.0.1:8080" || g.AccessLog != "stdout" || !g.Stale {
-		t.Errorf("gateway %+v", g)
+	for i, s := range plain.Services {
+		if got := dos.Services[i].Position; got != s.Position {
+			t.Errorf("%s is at %s, want %s", s.Name, got, s.Position)
+		}
 	}
 }

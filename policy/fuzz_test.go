@@ -37,6 +37,7 @@ func FuzzBuild(f *testing.F) {
 			f.Add(parts["services.yaml"], parts["defaults.yaml"], parts["gateway.yaml"])
 		}
 	}
+	f.Add([]byte("\r---"), []byte("retry: off\n\n---\n"), []byte("\ufeffaddress:\r\n"))
 	base := directory{
 		"defaults.yaml": "profiles:\n  p: {retry: {base_delay: 1s}}\n",
 		"services.yaml": doc("a", "fallback: {service: b}") + "---\n" + doc("b", "breaker: {window_size: 10}") + "---\n" + doc("c", "profile: p", "fallback: {body: |+\n  x\n\n\n}"),

@@ -73,12 +73,12 @@ func environmentProblem(variable, message string) Problem {
 }
 
 // ignore takes the value of a variable out of the environment layer.
-func (s *settings) ignore(variable string) {
+func (v *settings) ignore(variable string) {
 	for _, e := range environmentSettings {
 		if e.variable == variable {
 			section := settingsPlan.byName[e.section]
 			f := section.section.byName[e.field]
-			reflect.ValueOf(s).Elem().FieldByIndex(section.index).FieldByIndex(f.index).SetZero()
+			reflect.ValueOf(v).Elem().FieldByIndex(section.index).FieldByIndex(f.index).SetZero()
 		}
 	}
 }
@@ -104,7 +104,6 @@ type layers struct {
 	// raw is the text of defaults.yaml if all of it is in force, at file.
 	raw  []byte
 	file string
-	line int
 }
 
 // profileMap are the profiles of defaults.yaml.

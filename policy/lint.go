@@ -37,7 +37,7 @@ const (
 // values alone never raise one. A warning about a value that several services share
 // is given once, where it is set.
 func Lint(set *Set) []Problem {
-	l := linter{seen: map[Problem]bool{}}
+	l := linter{seen: map[Problem]bool{}, intervals: map[[2]uint32]time.Duration{}}
 	for _, s := range set.Services {
 		l.service(s)
 	}
@@ -53,6 +53,8 @@ type linter struct {
 	problems []Problem
 	// seen are the warnings about shared layers, without their messages.
 	seen map[Problem]bool
+	// intervals are the results of tripInterval by failure count and window.
+	intervals map[[2]uint32]time.Duration
 }
 
 func (l *linter) warn(service string, at Origin, rule, path, format string, args ...any) {
@@ -96,7 +98,7 @@ func (l *linter) service(s *Service) {
 		l.check(s, RuleNeverTrips, []string{"breaker.failure_threshold", "breaker.failure_rate", "breaker.slow_call"},
 			"the breaker can never trip: failure_threshold, failure_rate and slow_call are all off, and only Envoy's ejection of single hosts after 5 failures in a row is left")
 	}
-	if every := tripInterval(b); every <= time.Hour {
+	if every := l.tripInterval(b); every <= time.Hour {
 		l.check(s, RuleFailureCountLow, []string{"breaker.failure_threshold", "breaker.window_size"},
 			"%d failures among %d attempts is what ordinary errors reach: at 1%% errors and 100 requests a second about every %s; consider failure_rate with failure_threshold: off",
 			b.FailureThreshold.N, b.WindowSize, roughly(every))
@@ -154,13 +156,23 @@ const (
 	ordinaryRequests  = 100 // a second
 )
 
-// tripInterval is the time between trips that the failure count alone causes at
-// ordinary errors, taking each window by itself.
-func tripInterval(b *Breaker) time.Duration {
+func (l *linter) tripInterval(b *Breaker) time.Duration {
 	if !b.FailureThreshold.Set {
 		return math.MaxInt64
 	}
-	n, k := float64(b.WindowSize), float64(b.FailureThreshold.N)
+	key := [2]uint32{b.FailureThreshold.N, b.WindowSize}
+	every, ok := l.intervals[key]
+	if !ok {
+		every = tripInterval(key[0], key[1])
+		l.intervals[key] = every
+	}
+	return every
+}
+
+// tripInterval is the time between trips that a failure count alone causes at
+// ordinary errors, taking each window by itself.
+func tripInterval(failures, window uint32) time.Duration {
+	n, k := float64(window), float64(failures)
 	// The probability of at least k failures among n.
 	tail := 0.0
 	for i := k; i <= n && i < k+100; i++ {
@@ -232,7 +244,10 @@ func (l *linter) overlaps(services []*Service) {
 			}
 			warned := map[string]bool{}
 			for _, host := range hosts {
-				key := fmt.Sprintf("%s\x00%s\x00%s\x00%#v", host, r.Match, r.Value, r.Headers)
+				key := host + "\x00" + string(r.Match) + "\x00" + r.Value
+				if len(r.Headers) > 0 {
+					key += fmt.Sprintf("\x00%#v", r.Headers)
+				}
 				for _, o := range owners[key] {
 					if o.service == s.Name || warned[o.service] || !methodsOverlap(o.route.Methods, r.Methods) {
 						continue

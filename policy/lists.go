@@ -59,6 +59,18 @@ func (d *decoder) sequence(n *yaml.Node, path string, f *field) ([]*yaml.Node, b
 	return list, true
 }
 
+// parseWords reads a list that is written in one word, with commas.
+func parseWords(s string, k kind, parse func(string, kind) (string, error)) ([]string, error) {
+	words := strings.Split(s, ",")
+	for i, w := range words {
+		var err error
+		if words[i], err = parse(w, k); err != nil {
+			return nil, err
+		}
+	}
+	return words, nil
+}
+
 func encodeList(values []string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Style: yaml.FlowStyle}
 	for _, v := range values {
@@ -97,9 +109,9 @@ func parseCondition(s string, _ kind) (string, error) {
 	return "", fmt.Errorf("unknown condition %q: a status, or one of %s", s, strings.Join(knownConditions, ", "))
 }
 
-func (c *conditions) parse(s string, _ kind, _ *field) error {
-	c.V = strings.Split(s, ",")
-	return nil
+func (c *conditions) parse(s string, k kind, _ *field) (err error) {
+	c.V, err = parseWords(s, k, parseCondition)
+	return err
 }
 
 func (c *conditions) decode(d *decoder, n *yaml.Node, path string, f *field) {
@@ -124,19 +136,18 @@ type methods struct {
 }
 
 func parseMethod(s string, _ kind) (string, error) {
-	s = strings.ToUpper(s)
 	if slices.Contains(knownMethods, s) {
 		return s, nil
 	}
-	if near := nearest(s, knownMethods); near != "" {
+	if near := nearest(strings.ToUpper(s), knownMethods); near != "" {
 		return "", fmt.Errorf("unknown method %q; did you mean %s?", s, near)
 	}
 	return "", fmt.Errorf("unknown method %q", s)
 }
 
-func (m *methods) parse(s string, _ kind, _ *field) error {
-	m.V = strings.Split(s, ",")
-	return nil
+func (m *methods) parse(s string, k kind, _ *field) (err error) {
+	m.V, err = parseWords(s, k, parseMethod)
+	return err
 }
 
 func (m *methods) decode(d *decoder, n *yaml.Node, path string, f *field) {

@@ -355,8 +355,13 @@ type Gateway struct {
 	MaxHeaders uint32
 	// Position of gateway.yaml; zero if there is none.
 	Position Position
-	Origins  map[string]Origin
-	Stale    bool
+	// Origins has an entry for each effective value, by its dotted path in gateway.yaml,
+	// where address is two: address.host and address.port. A value of that file has
+	// LayerService.
+	Origins map[string]Origin
+	// Stale is true if gateway.yaml has an error, so that this is the last good
+	// version of it, or what holds without one.
+	Stale bool
 }
 
 // Tracing is OpenTelemetry export from Envoy.
@@ -366,43 +371,4 @@ type Tracing struct {
 	// Sampling is the share of requests traced, in [0, 1].
 	Sampling    float64
 	ServiceName string
-}
-
-// Severity of a problem.
-type Severity string
-
-// The severities.
-const (
-	SeverityError   Severity = "error"
-	SeverityWarning Severity = "warning"
-)
-
-// Problem is one violation or lint finding.
-type Problem struct {
-	Severity Severity
-	Position Position
-	// Service is the service it concerns; empty if it concerns a whole file.
-	Service string
-	// Path is the dotted path of the field, such as "retry.max_delay"; may be empty.
-	Path string
-	// Message says what is wrong and what is allowed, with a suggestion for a
-	// misspelt name.
-	Message string
-	// Rule names a lint rule; empty for an error.
-	Rule string
-}
-
-// String gives file:line:column: path: message.
-func (p Problem) String() string {
-	s := p.Position.String() + ": "
-	if p.Path != "" {
-		s += p.Path + ": "
-	}
-	return s + p.Message
-}
-
-// File is one policy file's name, relative to its directory, and its bytes.
-type File struct {
-	Name string
-	Data []byte
 }

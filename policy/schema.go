@@ -99,7 +99,8 @@ func leafSchema(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[address]():
 		return orReference(&jsonschema.Schema{Type: "string", Pattern: `^.+:[0-9]+$`})
 	case reflect.TypeFor[conditions]():
-		return listOf(anyOf(enum(knownConditions), &jsonschema.Schema{Type: "integer", Minimum: "400", Maximum: "599"}, reference()))
+		return listOf(anyOf(enum(knownConditions), &jsonschema.Schema{Type: "integer", Minimum: "400", Maximum: "599"},
+			&jsonschema.Schema{Type: "string", Pattern: `^[45][0-9][0-9]$`}, reference()))
 	case reflect.TypeFor[methods]():
 		return listOf(orReference(enum(knownMethods)))
 	case reflect.TypeFor[hostNames]():

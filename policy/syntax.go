@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -65,7 +66,7 @@ func syntaxError(chunk []byte, err error) (line, column int, message string) {
 		end := len(chunk)
 		for line = len(lines); line > 1; line-- {
 			end -= len(lines[line-1])
-			if err := unmarshal(chunk[:end], new(yaml.Node)); err == nil || err == io.EOF {
+			if err := unmarshal(chunk[:end], new(yaml.Node)); err == nil || errors.Is(err, io.EOF) {
 				break
 			}
 		}

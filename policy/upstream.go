@@ -45,7 +45,7 @@ func (u *upstreamValue) decode(d *decoder, n *yaml.Node, path string, f *field) 
 		case u.V.Scheme != "" && u.V.Scheme != scheme:
 			d.report(d.at(item), at, "all hosts of a service need the same scheme: %s is not %s", scheme, u.V.Scheme)
 		case slices.Contains(u.V.Hosts, host):
-			d.report(d.at(item), at, "%s is given twice", host)
+			d.report(d.at(item), at, "%s is given twice", host.Address())
 		default:
 			u.V.Scheme = scheme
 			u.V.Hosts = append(u.V.Hosts, host)
@@ -56,16 +56,13 @@ func (u *upstreamValue) decode(d *decoder, n *yaml.Node, path string, f *field) 
 func (u *upstreamValue) encode() *yaml.Node {
 	values := make([]string, len(u.V.Hosts))
 	for i, h := range u.V.Hosts {
-		values[i] = string(u.V.Scheme) + "://" + h.String()
+		values[i] = string(u.V.Scheme) + "://" + h.Address()
 	}
 	if len(values) == 1 {
 		return stringNode(values[0])
 	}
 	return encodeList(values)
 }
-
-// String gives host:port, an IPv6 address in brackets.
-func (h Host) String() string { return net.JoinHostPort(h.Name, strconv.Itoa(int(h.Port))) }
 
 // parseUpstream reads a URL, or host:port for clear-text HTTP/1.1. The default
 // ports are 80 and, over TLS, 443.
