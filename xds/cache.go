@@ -48,6 +48,10 @@ type cache struct {
 	// built is told what a state-of-the-world response consists of, because such a
 	// response carries neither names nor versions of its resources.
 	built func(proxy, typeURL string, versions map[string]string)
+	// inherits reports whether a proxy still has a resource in the version that it had when
+	// it connected, and accepts whether it has accepted a version. Like held.
+	inherits func(proxy, typeURL, name string) bool
+	accepts  func(proxy, typeURL, name, version string) bool
 
 	mu sync.Mutex
 	// types and all below it are guarded by mu.
@@ -55,6 +59,8 @@ type cache struct {
 	// open is false until the first publication is complete: until then a proxy
 	// is kept waiting rather than told that there is nothing.
 	open bool
+	// waiting are the watches, by proxy, of which a change is held back for a while.
+	waiting map[string]map[*deltaWatch]*wait
 }
 
 type typeCache struct {
@@ -78,7 +84,7 @@ type sotwWatch struct {
 var _ cachev3.Cache = (*cache)(nil)
 
 func newCache() *cache {
-	return &cache{types: map[string]*typeCache{}}
+	return &cache{types: map[string]*typeCache{}, waiting: map[string]map[*deltaWatch]*wait{}}
 }
 
 // ofType returns the cache of one type. The caller must hold c.mu.
@@ -177,10 +183,16 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 			if c.held(proxy, typeURL, name, r.version) {
 				return
 			}
+			if c.early(typeURL, w, name, r) {
+				return
+			}
 			touch()
 			next[name] = r.version
 			resp.Resources = append(resp.Resources, &discoveryv3.Resource{Name: name, Version: r.version, Resource: r.body})
 		case knows:
+			if c.early(typeURL, w, name, nil) {
+				return
+			}
 			touch()
 			delete(next, name)
 			resp.RemovedResources = append(resp.RemovedResources, name)
@@ -218,6 +230,7 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 	slices.SortFunc(resp.Resources, func(a, b *discoveryv3.Resource) int { return strings.Compare(a.Name, b.Name) })
 	slices.Sort(resp.RemovedResources)
 	delete(t.deltas, w)
+	c.waitNoMore(w)
 	w.out <- &cachev3.DeltaPassthroughResponse{
 		DeltaRequest:           w.req,
 		NextVersionMap:         next,
@@ -282,11 +295,15 @@ func (c *cache) CreateDeltaWatch(req *cachev3.DeltaRequest, sub cachev3.Subscrip
 	t.deltas[w] = struct{}{}
 	if c.open {
 		c.answerDelta(req.GetTypeUrl(), t, w, nil)
+		if _, ok := t.deltas[w]; ok {
+			c.recheck(req.GetNode().GetId())
+		}
 	}
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(t.deltas, w)
+		c.waitNoMore(w)
 	}, nil
 }
 

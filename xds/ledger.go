@@ -76,8 +76,8 @@ type typeState struct {
 	pending map[string]batch
 	// accepted are the versions that the proxy has, by resource name.
 	accepted map[string]string
-	// inherited are the names of what the proxy had when it connected.
-	inherited map[string]bool
+	// inherited are the versions of what the proxy had when it connected.
+	inherited map[string]string
 	// rejected are the versions that the proxy refused, with its reason. An entry
 	// lives until another version of that name is accepted.
 	rejected map[string]rejection
@@ -150,7 +150,7 @@ func (l *Ledger) disconnect(key streamKey) string {
 func (p *proxyState) ofType(typeURL string) *typeState {
 	t, ok := p.types[typeURL]
 	if !ok {
-		t = &typeState{pending: map[string]batch{}, accepted: map[string]string{}, inherited: map[string]bool{}, rejected: map[string]rejection{}}
+		t = &typeState{pending: map[string]batch{}, accepted: map[string]string{}, inherited: map[string]string{}, rejected: map[string]rejection{}}
 		p.types[typeURL] = t
 	}
 	return t
@@ -178,7 +178,7 @@ func (l *Ledger) subscribed(key streamKey, id, typeURL string, has map[string]st
 	_, known := p.types[typeURL]
 	t := p.ofType(typeURL)
 	for name, version := range has {
-		t.accepted[name], t.inherited[name] = version, true
+		t.accepted[name], t.inherited[name] = version, version
 	}
 	if !known || len(has) > 0 {
 		l.notify()
@@ -365,11 +365,32 @@ func (l *Ledger) inherited(typeURL, name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.proxies {
-		if t := p.types[typeURL]; t != nil && t.inherited[name] {
+		if t := p.types[typeURL]; t != nil && t.inherited[name] != "" {
 			return true
 		}
 	}
 	return false
+}
+
+// inherits reports whether a proxy has a resource of which it has accepted no other version
+// than the one it had when it connected.
+func (l *Ledger) inherits(id, typeURL, name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.proxies[id]
+	if !ok || p.types[typeURL] == nil {
+		return false
+	}
+	t := p.types[typeURL]
+	return t.inherited[name] != "" && t.accepted[name] == t.inherited[name]
+}
+
+// accepts reports whether a proxy has accepted a version and no other since.
+func (l *Ledger) accepts(id, typeURL, name, version string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.proxies[id]
+	return ok && p.types[typeURL] != nil && p.types[typeURL].accepted[name] == version
 }
 
 // Proxies returns the connected proxies in ascending order of id.

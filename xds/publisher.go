@@ -114,6 +114,8 @@ func NewPublisher(opts PublisherOptions) *Publisher {
 	}
 	p.cache.held = p.ledger.held
 	p.cache.built = p.ledger.built
+	p.cache.inherits = p.ledger.inherits
+	p.cache.accepts = p.ledger.accepts
 	if p.log == nil {
 		p.log = hclog.NewNullLogger()
 	}

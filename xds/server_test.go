@@ -180,7 +180,10 @@ func TestAddBeforeUseRemoveAfter(t *testing.T) {
 	p := NewPublisher(PublisherOptions{})
 	proxy := connect(t, serve(t, p), "p1")
 	apply(t, p, service("a"))
-	eventually(t, "all of a", func() string { return names(proxy, typeListener, envoy.GatewayName) })
+	eventually(t, "all of a", func() string {
+		return names(proxy, typeListener, envoy.GatewayName) + acceptedAll(p, "a") +
+			names(proxy, typeRuntime, envoy.LimitsLayer, envoy.BreakerLayer("p1"), envoy.OperatorLayer("p1"))
+	})
 	from := proxy.count()
 	apply(t, p, service("b"))
 	eventually(t, "b instead of a", func() string { return names(proxy, typeCluster, "b") })

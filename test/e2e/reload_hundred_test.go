@@ -224,6 +224,7 @@ func (r *reloads) broken(round int) {
 // TestHundredReloadsUnderLoad edits everything that can be edited while requests go on, and
 // loses none of them. What an edit does not concern, it does not touch.
 func TestHundredReloadsUnderLoad(t *testing.T) {
+	t.Parallel()
 	r := newReloads(t)
 	r.load = r.newLoad("/alpha", "/beta", "/local", "/moving", "/witness")
 	edits := []func(round int){r.routesOnly, r.limits, r.connect, r.hosts, r.comeAndGo, r.move, r.rename, r.broken}

@@ -28,6 +28,9 @@ import (
 // startTimeout bounds the start of a process with the race detector on a busy machine.
 const startTimeout = 30 * time.Second
 
+// noRaceSleep takes back the second that the race detector's runtime waits at the end of a process.
+const noRaceSleep = "GORACE=atexit_sleep_ms=0"
+
 // stack is one Breakwater and one Envoy on free ports.
 type stack struct {
 	t   *testing.T
@@ -87,7 +90,7 @@ func (s *stack) start() {
 		"serve", "--policies", s.dir, "--state", s.stateDir,
 		"--xds", s.xds, "--http", s.http, "--grpc", s.grpc, "--gateway", s.gateway,
 	}, s.args...)...)
-	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=0")
+	cmd.Env = append(os.Environ(), noRaceSleep)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	p, err := child.Start(cmd)
 	if err != nil {
@@ -240,7 +243,7 @@ func (s *stack) run(args ...string) string {
 func (s *stack) command(args ...string) (stdout, stderr string, code int) {
 	s.t.Helper()
 	cmd := exec.CommandContext(s.t.Context(), breakwater, args...)
-	cmd.Env = append(os.Environ(), "BREAKWATER_SERVER="+s.grpc)
+	cmd.Env = append(os.Environ(), "BREAKWATER_SERVER="+s.grpc, noRaceSleep)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err := cmd.Run()
