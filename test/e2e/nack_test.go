@@ -69,14 +69,13 @@ func (s *stack) untilRefused(r refusable) {
 	s.t.Helper()
 	var got []rejection
 	s.until("the rejection is shown", func() error {
-		if got = s.config().Rejections; len(got) == 0 || got[0].Partial {
+		if got = s.config().Rejections; len(got) == 0 || got[0].Partial || !strings.Contains(got[0].Message, r.text) {
 			return fmt.Errorf("%+v", got)
 		}
 		return nil
 	})
 	place := fmt.Sprintf("picky.yaml:%d:", r.line)
-	if len(got) != 1 || got[0].Service != "picky" || !strings.HasPrefix(got[0].Position.String(), place) ||
-		!strings.Contains(got[0].Message, r.text) || len(got[0].Proxies) == 0 {
+	if len(got) != 1 || got[0].Service != "picky" || !strings.HasPrefix(got[0].Position.String(), place) || len(got[0].Proxies) == 0 {
 		s.t.Errorf("the rejections are %+v, want one of picky at %s with %q", got, place, r.text)
 	}
 	out := s.run("status")
