@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/xds/translate"
 )
 
 // Rejection is a configuration that proxies refused.
@@ -125,6 +126,36 @@ func (p *Publisher) reject(name string, u *unit, r *resource, typeURL string, v 
 	}
 	p.log.Error("every proxy rejects a policy: its last accepted version stays in effect",
 		"service", name, "type", typeName(typeURL), "at", at.String(), "proxies", v.by, "error", v.text)
+}
+
+// instead returns what is in effect instead of a rejected unit; nil for nothing. The
+// caller must hold p.mu.
+func (p *Publisher) instead(name string, rejected *unit) *unit {
+	switch last := p.accepted[name]; {
+	case last != nil:
+		return p.regenerated(last)
+	case p.ledger.inherited(typeCluster, name):
+		// There is nothing to go back to, but a proxy has the service from an earlier
+		// time: what it refused is not sent to it again, and nothing is taken away.
+		return rejected
+	default:
+		return nil
+	}
+}
+
+// regenerated returns an accepted unit in the service's present generation.
+func (p *Publisher) regenerated(u *unit) *unit {
+	gen := translate.Generation(p.generations[u.policy.Name])
+	if sameGeneration(u.generation, gen) {
+		return u
+	}
+	v, err := newUnit(u.policy, gen)
+	if err != nil {
+		p.log.Error("a reset cannot be translated", "service", u.policy.Name, "error", err)
+		return u
+	}
+	p.accepted[u.policy.Name] = v
+	return v
 }
 
 // Rejections returns what is refused now, in order of service, type and resource.

@@ -312,36 +312,6 @@ func (p *Publisher) choose() (changed bool) {
 	return changed
 }
 
-// instead returns what is in effect instead of a rejected unit; nil for nothing. The
-// caller must hold p.mu.
-func (p *Publisher) instead(name string, rejected *unit) *unit {
-	switch last := p.accepted[name]; {
-	case last != nil:
-		return p.regenerated(last)
-	case p.ledger.inherited(typeCluster, name):
-		// There is nothing to go back to, but a proxy has the service from an earlier
-		// time: what it refused is not sent to it again, and nothing is taken away.
-		return rejected
-	default:
-		return nil
-	}
-}
-
-// regenerated returns an accepted unit in the service's present generation.
-func (p *Publisher) regenerated(u *unit) *unit {
-	gen := translate.Generation(p.generations[u.policy.Name])
-	if sameGeneration(u.generation, gen) {
-		return u
-	}
-	v, err := newUnit(u.policy, gen)
-	if err != nil {
-		p.log.Error("a reset cannot be translated", "service", u.policy.Name, "error", err)
-		return u
-	}
-	p.accepted[u.policy.Name] = v
-	return v
-}
-
 // publishClusters publishes limits, endpoints and clusters, in that order: each is in place before
 // what refers to it. The caller must hold p.mu.
 func (p *Publisher) publishClusters(now time.Time) {
