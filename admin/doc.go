@@ -18,7 +18,8 @@
 //	GET  /healthz                                    200 while the process serves
 //	GET  /readyz                                     200 once Options.Ready agrees, else 503
 //
-// Every error is JSON: {"code": 5, "message": "…"}, with the number of the gRPC code.
+// Every error is JSON: {"code": 5, "message": "…"}, with the number of the gRPC code:
+// 404 for NOT_FOUND, 400 for INVALID_ARGUMENT, 409 for FAILED_PRECONDITION.
 //
 // # Who may call
 //

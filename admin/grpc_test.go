@@ -158,6 +158,7 @@ func TestModelErrorsGetACode(t *testing.T) {
 		http int
 	}{
 		{errors.New("disk on fire"), codes.Internal, 500},
+		{breaker.ErrNoProxy, codes.FailedPrecondition, 409},
 		{errors.New("not \xff UTF-8"), codes.Internal, 500},
 		{context.DeadlineExceeded, codes.DeadlineExceeded, 504},
 		{context.Canceled, codes.Canceled, 499},

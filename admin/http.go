@@ -131,7 +131,12 @@ func (s *Server) serveReady(w http.ResponseWriter, r *http.Request) {
 // writeError answers with a gRPC status, or with Unknown for any other error.
 func writeError(w http.ResponseWriter, err error) {
 	st := status.Convert(err)
-	writeStatus(w, runtime.HTTPStatusFromCode(st.Code()), st.Code(), st.Message())
+	httpStatus := runtime.HTTPStatusFromCode(st.Code())
+	if st.Code() == codes.FailedPrecondition {
+		// The request is well formed: it is the state of things that forbids it.
+		httpStatus = http.StatusConflict
+	}
+	writeStatus(w, httpStatus, st.Code(), st.Message())
 }
 
 func writeStatus(w http.ResponseWriter, httpStatus int, code codes.Code, message string) {

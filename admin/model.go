@@ -29,8 +29,8 @@ type Model interface {
 	Watch(ctx context.Context) (<-chan []breaker.Breaker, error)
 	// Reset blocks until every proxy has proved the reset or its time is up; a proxy that
 	// did not prove it is an entry of the result, not an error. It returns
-	// breaker.ErrUnknownService, breaker.ErrUnknownHost or breaker.ErrHostNotResettable
-	// before anything is sent.
+	// breaker.ErrUnknownService, breaker.ErrUnknownHost, breaker.ErrHostNotResettable or
+	// breaker.ErrNoProxy before anything is sent.
 	Reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error)
 	// Proxies returns the connected proxies in ascending order of id.
 	Proxies(ctx context.Context) ([]Proxy, error)

@@ -163,7 +163,7 @@ func toStatus(err error) error {
 	switch {
 	case errors.Is(err, breaker.ErrUnknownService), errors.Is(err, breaker.ErrUnknownHost), errors.Is(err, ErrUnknownSubsystem):
 		code = codes.NotFound
-	case errors.Is(err, breaker.ErrHostNotResettable):
+	case errors.Is(err, breaker.ErrHostNotResettable), errors.Is(err, breaker.ErrNoProxy):
 		code = codes.FailedPrecondition
 	case errors.Is(err, context.Canceled):
 		code = codes.Canceled

@@ -54,8 +54,8 @@ type AdminServiceClient interface {
 	// ResetBreaker takes back every ejection of the service's hosts, on all proxies, and
 	// answers once each proxy's own admin API has been read again. A proxy that could not
 	// prove it makes the answer's ok false; that is no error of the call. NOT_FOUND for an
-	// unknown service or host; FAILED_PRECONDITION for one host of a service whose hosts
-	// are not all IP addresses. Resetting a closed breaker is OK and sends nothing.
+	// unknown service or host; FAILED_PRECONDITION if no proxy is connected, and for one
+	// host of a service whose hosts are not all IP addresses. Resetting a closed breaker is OK and sends nothing.
 	ResetBreaker(ctx context.Context, in *ResetBreakerRequest, opts ...grpc.CallOption) (*ResetBreakerResponse, error)
 	// ListProxies returns the connected Envoys, in ascending order of id.
 	ListProxies(ctx context.Context, in *ListProxiesRequest, opts ...grpc.CallOption) (*ListProxiesResponse, error)
@@ -194,8 +194,8 @@ type AdminServiceServer interface {
 	// ResetBreaker takes back every ejection of the service's hosts, on all proxies, and
 	// answers once each proxy's own admin API has been read again. A proxy that could not
 	// prove it makes the answer's ok false; that is no error of the call. NOT_FOUND for an
-	// unknown service or host; FAILED_PRECONDITION for one host of a service whose hosts
-	// are not all IP addresses. Resetting a closed breaker is OK and sends nothing.
+	// unknown service or host; FAILED_PRECONDITION if no proxy is connected, and for one
+	// host of a service whose hosts are not all IP addresses. Resetting a closed breaker is OK and sends nothing.
 	ResetBreaker(context.Context, *ResetBreakerRequest) (*ResetBreakerResponse, error)
 	// ListProxies returns the connected Envoys, in ascending order of id.
 	ListProxies(context.Context, *ListProxiesRequest) (*ListProxiesResponse, error)

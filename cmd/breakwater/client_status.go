@@ -206,7 +206,11 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	if !config.GetOk() {
 		verdict = "not all that is on disk is served"
 	}
-	lines := []string{fmt.Sprintf("policies: %d services, %s", config.GetServices(), verdict)}
+	noun := "services"
+	if config.GetServices() == 1 {
+		noun = "service"
+	}
+	lines := []string{fmt.Sprintf("policies: %d %s, %s", config.GetServices(), noun, verdict)}
 	if t := formatTime(config.GetLastSuccess()); t != "" {
 		lines[0] += ", last taken over without an error " + t
 	}

@@ -148,14 +148,14 @@ edge-1 last refused Cluster v2 at 2026-03-04T12:00:00Z: no such filter
 }
 
 func TestClientEmptyServer(t *testing.T) {
-	api := &fakeAPI{config: &adminpb.GetConfigStatusResponse{Ok: true}, reset: &adminpb.ResetBreakerResponse{Service: "a", Ok: true}}
+	api := &fakeAPI{config: &adminpb.GetConfigStatusResponse{Ok: true, Services: 1}, reset: &adminpb.ResetBreakerResponse{Service: "a", Ok: true}}
 	server := serveFake(t, api)
 	for _, tt := range []struct {
 		cmd  *cobra.Command
 		args []string
 		want string
 	}{
-		{newStatusCmd(), nil, "no service is served\n\npolicies: 0 services, all that is on disk is served\n"},
+		{newStatusCmd(), nil, "no service is served\n\npolicies: 1 service, all that is on disk is served\n"},
 		{newProxiesCmd(), nil, "no proxy is connected\n"},
 		{newResetCmd(), []string{"a"}, "a: nothing to reset\nno proxy is connected\n"},
 	} {
