@@ -51,8 +51,8 @@ func clusterLimits(s *policy.Service) ClusterLimits {
 	return l
 }
 
-// circuitBreakers is the same for every cluster. A runtime key of Envoy's overrides
-// only a limit that is there, so each is explicit (retry_budget above all).
+// circuitBreakers is the same for every cluster. Without a retry budget Envoy would
+// allow three retries at a time, however many requests are active.
 func circuitBreakers() *clusterv3.CircuitBreakers {
 	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
 		MaxConnections:     u32(builtInMax),

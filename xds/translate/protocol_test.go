@@ -4,6 +4,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,10 +19,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-
-	"net"
-
-	"fmt"
 
 	"github.com/breakwater/breakwater/policy"
 )
@@ -41,6 +41,7 @@ func startTLSUpstream(t *testing.T) *httptest.Server {
 		fmt.Fprintf(w, "%s %s %s %d", r.Proto, r.Host, r.TLS.ServerName, len(r.TLS.PeerCertificates))
 	}))
 	s.EnableHTTP2 = true
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are the test's
 	s.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
 	s.StartTLS()
 	t.Cleanup(s.Close)

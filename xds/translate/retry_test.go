@@ -140,7 +140,7 @@ func TestRequestTimeoutBoundsAllAttempts(t *testing.T) {
 	start := time.Now()
 	a := g.send("GET", "/pay")
 	took := time.Since(start)
-	if a.status != http.StatusGatewayTimeout || took < 250*time.Millisecond || took > 5*time.Second {
+	if a.status != http.StatusGatewayTimeout || took < 200*time.Millisecond || took > 5*time.Second {
 		t.Errorf("status %d after %s", a.status, took)
 	}
 	if n := len(up.take()); n != 3 {

@@ -10,8 +10,8 @@ import (
 	"github.com/breakwater/breakwater/policy"
 )
 
-// maxBody bounds the body of a static fallback, in bytes. Envoy's default of 4 KiB
-// would have it reject the whole table for one larger body.
+// maxBody bounds the body of a static fallback, in bytes, above what a policy allows.
+// With its default of 4 KiB Envoy rejects the whole table for one larger body.
 const maxBody = 1 << 20
 
 // everyHost is the domain of the virtual host for all hosts that no route names.
