@@ -130,7 +130,7 @@ func TestRewrite(t *testing.T) {
 		{Match: policy.MatchPrefix, Value: "/c.d", Rewrite: "/v2/"},
 		{Match: policy.MatchPath, Value: "/exact", Rewrite: "/other"},
 		{Match: policy.MatchRegex, Value: "/users/([0-9]+)/x|/other", Rewrite: `/u/\1`},
-		{Match: policy.MatchPrefix, Value: "/", Rewrite: "/root", Hosts: []string{"root.example"}},
+		{Match: policy.MatchPrefix, Value: "/", Rewrite: "/top", Hosts: []string{"root.example"}},
 	}})
 	for path, want := range map[string]string{
 		"/a": "/", "/a/": "/", "/a/x": "/x", "/a/x/y?q=/a/": "/x/y?q=/a/", "/a?q": "/?q",
@@ -143,7 +143,7 @@ func TestRewrite(t *testing.T) {
 			t.Errorf("%s: %d %q, want %q", path, a.status, a.body, want)
 		}
 	}
-	for path, want := range map[string]string{"/": "/root/", "/x": "/root/x"} {
+	for path, want := range map[string]string{"/": "/top/", "/x": "/top/x"} {
 		if a := g.sendTo("root.example", path); a.body != "s "+want {
 			t.Errorf("%s: %d %q, want %q", path, a.status, a.body, want)
 		}
