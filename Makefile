@@ -12,7 +12,7 @@ LDFLAGS := -X main.version=$(VERSION)
 ARGS ?=
 TESTFLAGS ?=
 PKGS ?= ./...
-BENCHTIME ?= 1s
+BENCHTIME ?= 2s
 FUZZTIME ?= 30s
 
 GOLANGCI := .cache/bin/golangci-lint

@@ -7,6 +7,7 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// breakwater is the binary under test, built with the race detector.
+// breakwater is the binary under test, built with the race detector; for benchmarks without.
 var breakwater string
 
 func TestMain(m *testing.M) {
@@ -26,7 +27,12 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	breakwater = filepath.Join(dir, "breakwater")
-	build := exec.Command("go", "build", "-race", "-o", breakwater, "github.com/breakwater/breakwater/cmd/breakwater")
+	flag.Parse()
+	args := []string{"build", "-o", breakwater}
+	if flag.Lookup("test.bench").Value.String() == "" {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "github.com/breakwater/breakwater/cmd/breakwater")...)
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building breakwater:", err)

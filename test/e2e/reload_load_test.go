@@ -20,7 +20,7 @@ const loadRate = 100
 // as requests in flight, not as fewer of them. Every answer other than 200 and every
 // request without an answer is a failure.
 type load struct {
-	t       *testing.T
+	t       testing.TB
 	gateway string
 	client  *http.Client
 	senders sync.WaitGroup

@@ -87,7 +87,7 @@ func (r result) mustFail(t *testing.T, code int, words ...string) {
 }
 
 // policyDir is a directory with these policy files.
-func policyDir(t *testing.T, files map[string]string) string {
+func policyDir(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {

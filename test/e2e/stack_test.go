@@ -33,7 +33,7 @@ const noRaceSleep = "GORACE=atexit_sleep_ms=0"
 
 // stack is one Breakwater and one Envoy on free ports.
 type stack struct {
-	t   *testing.T
+	t   testing.TB
 	dir string // of the policies
 
 	xds, http, grpc, gateway string
@@ -48,7 +48,7 @@ type stack struct {
 
 // newStack starts `breakwater serve` on these policy files and an Envoy, and waits until Envoy
 // serves. args are appended to the command line of serve.
-func newStack(t *testing.T, files map[string]string, args ...string) *stack {
+func newStack(t testing.TB, files map[string]string, args ...string) *stack {
 	t.Helper()
 	s := newPlane(t, files, args...)
 	s.envoy = s.startEnvoy("e2e")
@@ -56,7 +56,7 @@ func newStack(t *testing.T, files map[string]string, args ...string) *stack {
 }
 
 // newPlane is newStack without the Envoy.
-func newPlane(t *testing.T, files map[string]string, args ...string) *stack {
+func newPlane(t testing.TB, files map[string]string, args ...string) *stack {
 	t.Helper()
 	addr := func() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(envoytest.FreePort(t)))) }
 	s := &stack{
