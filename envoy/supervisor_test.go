@@ -65,10 +65,13 @@ func waitReady(t *testing.T, admin *envoy.Admin) {
 
 // gone returns nil if there is no such process, not even a dead one to be waited for.
 func gone(pid int) error {
-	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("process %d is there (%v)", pid, err)
+	switch err := syscall.Kill(pid, 0); {
+	case errors.Is(err, syscall.ESRCH):
+		return nil
+	case err != nil:
+		return fmt.Errorf("process %d is there: %w", pid, err)
 	}
-	return nil
+	return fmt.Errorf("process %d is there", pid)
 }
 
 func TestSupervisorStartsAndStops(t *testing.T) {

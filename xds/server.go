@@ -102,8 +102,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	cancel()
 	g.Stop()
-	<-done
-	return nil
+	return <-done
 }
 
 func (s *Server) callbacks() serverv3.CallbackFuncs {

@@ -176,7 +176,7 @@ func TestClientColours(t *testing.T) {
 		{"", "\x1b[31mopen\x1b[m", ""},
 		{"1", "open", "\x1b[3"},
 	} {
-		t.Setenv("NO_COLOR", tt.noColor) //nolint:misspell // the name is a standard
+		t.Setenv("NO_COLOR", tt.noColor)
 		got, err := runClient(t, newStatusCmd(), "--server", server)
 		if err != nil || !strings.Contains(got, tt.want) || tt.not != "" && strings.Contains(got, tt.not) {
 			t.Errorf("colours turned off by %q: %q, %v", tt.noColor, got, err)

@@ -99,8 +99,8 @@ func startGateway(t *testing.T, gw *policy.Gateway, services ...*policy.Service)
 		if err := protojson.Unmarshal(body, listeners); err != nil {
 			return err
 		}
-		for _, l := range listeners.GetListenerStatuses() {
-			a := l.GetLocalAddress().GetSocketAddress()
+		if all := listeners.GetListenerStatuses(); len(all) > 0 {
+			a := all[0].GetLocalAddress().GetSocketAddress()
 			address := net.JoinHostPort(a.GetAddress(), strconv.Itoa(int(a.GetPortValue())))
 			g.url = "http://" + address
 			conn, err := net.Dial("tcp", address)

@@ -1,6 +1,7 @@
 package translate_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -146,7 +147,7 @@ func TestTranslationIsStable(t *testing.T) {
 				if err := errors.Join(errA, errB); err != nil {
 					t.Fatal(err)
 				}
-				if string(a) != string(b) || translate.Hash(pair[0]) != translate.Hash(pair[1]) {
+				if !bytes.Equal(a, b) || translate.Hash(pair[0]) != translate.Hash(pair[1]) {
 					t.Errorf("%s: %s has two forms", name, one[i].Service)
 				}
 			}

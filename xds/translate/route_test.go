@@ -105,12 +105,20 @@ func TestHeaderMatches(t *testing.T) {
 		name, value string // no value: no header
 		want        bool
 	}{
-		{"exact", "a", true}, {"exact", "ab", false}, {"exact", "", false},
-		{"prefix", "ab", true}, {"prefix", "ba", false},
-		{"regex", "aaa", true}, {"regex", "aab", false},
-		{"present", "any", true}, {"present", "", false},
-		{"not", "a", false}, {"not", "b", true}, {"not", "", true},
-		{"absent", "any", false}, {"absent", "", true},
+		{"exact", "a", true},
+		{"exact", "ab", false},
+		{"exact", "", false},
+		{"prefix", "ab", true},
+		{"prefix", "ba", false},
+		{"regex", "aaa", true},
+		{"regex", "aab", false},
+		{"present", "any", true},
+		{"present", "", false},
+		{"not", "a", false},
+		{"not", "b", true},
+		{"not", "", true},
+		{"absent", "any", false},
+		{"absent", "", true},
 	} {
 		var headers []string
 		if tt.value != "" {

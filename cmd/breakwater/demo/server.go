@@ -3,6 +3,7 @@ package demo
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -117,7 +118,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	// Errors of closing: the listeners are gone either way.
 	_ = control.Close()
-	<-served
+	if serveErr := <-served; err == nil && !errors.Is(serveErr, http.ErrServerClosed) {
+		err = serveErr
+	}
 	s.close()
 	return err
 }
