@@ -131,7 +131,7 @@ func TestTimeouts(t *testing.T) {
 		"two.yaml": fmt.Sprintf("service: two\nupstream: [%s, %s]\nroutes: [{prefix: /two}]\ntimeout: {request: 20s, per_try: 200ms}\n", hung.Addr(), good.Addr()),
 	})
 	r := s.get("/svc")
-	if r.status != http.StatusGatewayTimeout || !strings.Contains(r.body, "upstream_timeout") || r.took < 300*time.Millisecond || r.took > 10*time.Second {
+	if r.status != http.StatusGatewayTimeout || !strings.Contains(r.body, "upstream_timeout") || r.took < 250*time.Millisecond || r.took > 10*time.Second {
 		t.Errorf("a hanging service: %d after %v: %s", r.status, r.took, r.body)
 	}
 	if got := hung.Requests(); got != 1 {
