@@ -1,0 +1,124 @@
+package breaker
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"github.com/breakwater/breakwater/policy"
+)
+
+// cluster is what Envoy says of hosts: e is ejected, u unhealthy, . serves.
+func cluster(hosts string) *adminv3.ClusterStatus {
+	c := &adminv3.ClusterStatus{Name: "svc"}
+	for i, h := range hosts {
+		c.HostStatuses = append(c.HostStatuses, &adminv3.HostStatus{
+			Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+				Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(8001 + i)},
+			}}},
+			HealthStatus: &adminv3.HostHealthStatus{FailedOutlierCheck: h == 'e', FailedActiveHealthCheck: h == 'u'},
+		})
+	}
+	return c
+}
+
+func TestConclude(t *testing.T) {
+	now := time.Unix(1000, 0)
+	svc := &policy.Service{Name: "svc", Breaker: policy.Breaker{FailureThreshold: policy.Count{N: 5, Set: true}, Timeout: time.Minute}}
+	for _, tt := range []struct {
+		hosts   string
+		state   State
+		ejected int
+		cause   string
+	}{
+		{"..", Closed, 0, ""},
+		{"e..", Closed, 1, "1 of 3 hosts ejected after 5 consecutive failures"},
+		{"u.", Closed, 0, "1 of 2 hosts fail the health check"},
+		{"ee", Open, 2, "2 of 2 hosts ejected"},
+		{"e", Open, 1, "1 of 1 host ejected"},
+		{"eu", Open, 1, "the others fail their health check"},
+		{"uu", Open, 0, "health check"},
+		{"", Closed, 0, "no hosts"},
+	} {
+		b := conclude("p1", svc, cluster(tt.hosts), ProxyBreaker{}, now)
+		if b.State != tt.state || b.EjectedHosts != tt.ejected || b.TotalHosts != len(tt.hosts) || !strings.Contains(b.Cause, tt.cause) {
+			t.Errorf("hosts %q: %+v, want %s because %q", tt.hosts, b, tt.state, tt.cause)
+		}
+		if (b.Cause == "") != (tt.cause == "") || !b.Since.Equal(now) {
+			t.Errorf("hosts %q: cause %q since %v", tt.hosts, b.Cause, b.Since)
+		}
+	}
+	if b := conclude("p1", svc, nil, ProxyBreaker{}, now); b.State != Unknown || b.Cause == "" {
+		t.Errorf("a proxy without the cluster: %+v, want unknown", b)
+	}
+}
+
+func TestSinceAndUntil(t *testing.T) {
+	start := time.Unix(1000, 0)
+	svc := &policy.Service{Name: "svc", Breaker: policy.Breaker{Timeout: time.Minute}}
+	open := conclude("p1", svc, cluster("e"), ProxyBreaker{State: Closed, Since: start}, start.Add(time.Second))
+	if !open.Since.Equal(start.Add(time.Second)) || !open.Until.Equal(start.Add(61*time.Second)) {
+		t.Errorf("opened: since %v until %v", open.Since, open.Until)
+	}
+	still := conclude("p1", svc, cluster("e"), open, start.Add(5*time.Second))
+	if !still.Since.Equal(open.Since) || !still.Until.Equal(open.Until) {
+		t.Errorf("still open: since %v until %v, want those of before", still.Since, still.Until)
+	}
+	closed := conclude("p1", svc, cluster("."), still, start.Add(62*time.Second))
+	if !closed.Since.Equal(start.Add(62*time.Second)) || !closed.Until.IsZero() {
+		t.Errorf("closed: since %v until %v", closed.Since, closed.Until)
+	}
+}
+
+func TestSummarize(t *testing.T) {
+	of := func(states ...State) []ProxyBreaker {
+		var out []ProxyBreaker
+		for _, s := range states {
+			out = append(out, ProxyBreaker{State: s})
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		proxies []ProxyBreaker
+		state   State
+		summary string
+	}{
+		{nil, Unknown, "no proxy is connected"},
+		{of(Closed), Closed, "closed on 1 of 1 proxy"},
+		{of(Closed, Open, Unknown), Open, "open on 1 of 3 proxies"},
+		{of(Closed, Unknown), Unknown, "unknown on 1 of 2 proxies"},
+	} {
+		if state, summary := summarize(tt.proxies); state != tt.state || summary != tt.summary {
+			t.Errorf("%+v: %s, %q; want %s, %q", tt.proxies, state, summary, tt.state, tt.summary)
+		}
+	}
+}
+
+func TestHistoryLooksBackOverTheWindow(t *testing.T) {
+	var h history
+	for i, tt := range []struct{ requests, errors, want uint64 }{
+		{50, 20, 0},    // the first look: what came before is not known to be recent
+		{54, 23, 3},    // 4 attempts, 3 errors
+		{60, 23, 3},    // 6 more without an error: 10 in the window
+		{70, 24, 1},    // the last 10 attempts had 1
+		{70, 24, 1},    // nothing new
+		{170, 124, 10}, // no more than the window
+		{3, 1, 0},      // the cluster was replaced
+		{5, 2, 1},
+	} {
+		if got := h.add(tt.requests, tt.errors, 10); got != tt.want {
+			t.Errorf("look %d: %d recent errors, want %d", i, got, tt.want)
+		}
+	}
+}
+
+func TestPollInterval(t *testing.T) {
+	for services, want := range map[int]time.Duration{7: 500 * time.Millisecond, 5000: 5 * time.Second, 50000: 10 * time.Second} {
+		if got := pollInterval(500*time.Millisecond, services); got != want {
+			t.Errorf("%d services: %v, want %v", services, got, want)
+		}
+	}
+}
