@@ -428,3 +428,48 @@ func TestManyServices(t *testing.T) {
 		t.Errorf("%d calls of /stats in 4 looks", e.stats)
 	}
 }
+
+func TestProxiesComeAndGo(t *testing.T) {
+	f := start(t, []*policy.Service{service("svc")}, "p1", "p2")
+	ch := f.Watch(t.Context())
+	if got := receive(t, ch); got != "svc=closed" {
+		t.Fatalf("first element: %s", got)
+	}
+	f.envoys["p2"].set("svc", "ee")
+	b, err := f.Breaker(t.Context(), "svc")
+	if err != nil || b.Summary != "open on 1 of 2 proxies" || b.Proxies[0].Proxy != "p1" {
+		t.Errorf("p2 is open: %+v, %v", b, err)
+	}
+	if got := receive(t, ch); got != "svc=open" {
+		t.Errorf("p2 is open: %s", got)
+	}
+
+	f.envoys["p2"].setDown(true)
+	f.look(t, "svc", Unknown)
+	if got := receive(t, ch); got != "svc=unknown" {
+		t.Errorf("p2 does not answer: %s", got)
+	}
+	if h := f.Health()["p2"]; h.Reachable || !strings.Contains(h.Error, "503") {
+		t.Errorf("health of p2: %+v", h)
+	}
+	f.envoys["p2"].setDown(false)
+	f.look(t, "svc", Open)
+	if got := receive(t, ch); got != "svc=open" {
+		t.Errorf("p2 answers again: %s", got)
+	}
+
+	f.proxies.connect(xds.Proxy{ID: "p3"}) // names no admin port
+	if got := receive(t, ch); got != "svc=unknown" {
+		t.Errorf("only p3 is connected: %s", got)
+	}
+	if h := f.Health(); len(h) != 1 || !strings.Contains(h["p3"].Error, "admin port") || len(f.Ask()) != 0 {
+		t.Errorf("only p3 is connected: %+v", h)
+	}
+	r, err := f.Reset(t.Context(), ResetRequest{Service: "svc"})
+	if err != nil || !r.Pushed || r.OK() || !strings.Contains(r.Proxies[0].Error, "admin port") {
+		t.Errorf("reset of a proxy that can not be asked: %+v, %v", r, err)
+	}
+	if _, err := f.Breaker(t.Context(), "none"); !errors.Is(err, ErrUnknownService) {
+		t.Errorf("unknown service: %v", err)
+	}
+}
