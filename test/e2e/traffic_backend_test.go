@@ -117,8 +117,8 @@ func (b *backend) one(t *testing.T) arrival {
 	return got[0]
 }
 
-// status answers with this status and no body.
-func status(code int) http.HandlerFunc {
+// always answers with this status and no body.
+func always(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 

@@ -12,8 +12,8 @@ import (
 // TestRetryByMethodAndCondition counts the attempts that reach a service which only fails.
 func TestRetryByMethodAndCondition(t *testing.T) {
 	t.Parallel()
-	unavailable := newBackend(t, status(http.StatusServiceUnavailable))
-	busy := newBackend(t, status(http.StatusTooManyRequests))
+	unavailable := newBackend(t, always(http.StatusServiceUnavailable))
+	busy := newBackend(t, always(http.StatusTooManyRequests))
 	rude := newBackend(t, breakOff)
 	s := newStack(t, policies(
 		at("plain", unavailable, neverEjected, "retry: {"+quick+"}"),
@@ -78,7 +78,7 @@ func TestRetryByMethodAndCondition(t *testing.T) {
 // A POST whose connection is refused never reached anybody: it goes to the other host, once, whole.
 func TestRefusedPostReachesTheOtherHostOnce(t *testing.T) {
 	t.Parallel()
-	live := newBackend(t, status(http.StatusNoContent))
+	live := newBackend(t, always(http.StatusNoContent))
 	s := newStack(t, policies(at("pay", hosts(closedPort(t), live.addr), neverEjected, "retry: {max_retries: 1, "+quick+"}")))
 	const requests = 20
 	seen, second := map[string]int{}, 0
@@ -106,7 +106,7 @@ func TestRefusedPostReachesTheOtherHostOnce(t *testing.T) {
 
 func TestRetryAvoidsTheHostThatFailed(t *testing.T) {
 	t.Parallel()
-	bad, good := newBackend(t, status(http.StatusServiceUnavailable)), newBackend(t, status(http.StatusOK))
+	bad, good := newBackend(t, always(http.StatusServiceUnavailable)), newBackend(t, always(http.StatusOK))
 	s := newStack(t, policies(at("svc", hosts(bad.addr, good.addr), neverEjected, "retry: {max_retries: 1, "+quick+"}")))
 	const requests = 40
 	for i := range requests {
@@ -185,7 +185,7 @@ func TestRetryBudget(t *testing.T) {
 
 func TestBackOffOfEachAttempt(t *testing.T) {
 	t.Parallel()
-	u := newBackend(t, status(http.StatusServiceUnavailable))
+	u := newBackend(t, always(http.StatusServiceUnavailable))
 	s := newStack(t, policies(at("svc", u, neverEjected, "retry: {max_retries: 4, base_delay: 100ms, max_delay: 400ms}")))
 	// Envoy draws the n-th delay from 0 to (2^n - 1) times the base, at most max_delay
 	// (its documentation of the router filter, x-envoy-max-retries).

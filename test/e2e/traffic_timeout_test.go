@@ -18,7 +18,7 @@ func (r reply) tookAbout(t *testing.T, what string, want time.Duration) {
 
 func TestTimeoutsOfAPolicy(t *testing.T) {
 	t.Parallel()
-	hung, good := newBackend(t, hang), newBackend(t, status(http.StatusOK))
+	hung, good := newBackend(t, hang), newBackend(t, always(http.StatusOK))
 	s := newStack(t, policies(
 		at("request", hung, neverEjected, "timeout: {request: 500ms}"),
 		at("tries", hung, neverEjected, "timeout: {request: 20s, per_try: 300ms}", "retry: {max_retries: 2, "+quick+"}"),
