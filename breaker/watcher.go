@@ -164,7 +164,7 @@ func (w *watcher) due(ctx context.Context, set *policy.Set) ([]string, error) {
 
 // failed notes that the proxy did not answer. A caller that gave up says nothing of the proxy.
 func (w *watcher) failed(ctx context.Context, err error) {
-	if errors.Is(context.Cause(ctx), context.Canceled) {
+	if ctx.Err() != nil {
 		return
 	}
 	b := w.board
