@@ -137,33 +137,59 @@ func TestTLSUpstreams(t *testing.T) {
 		body            string // of 200; empty: the handshake fails
 		reason          string // of the failure, as Envoy words it
 	}{
-		{service: "right", scheme: "https", backend: named, tls: "ca_file: " + ca.file + ", server_name: pay.test",
-			body: `HTTP/1.1 over http/1.1 for "pay.test", client nobody`},
-		{service: "http2", scheme: "h2", backend: named, tls: "ca_file: " + ca.file + ", server_name: pay.test",
-			body: `HTTP/2.0 over h2 for "pay.test", client nobody`},
-		{service: "wildcard", scheme: "https", backend: wildcard, tls: "ca_file: " + ca.file + ", server_name: eu.shop.test",
-			body: `HTTP/1.1 over http/1.1 for "eu.shop.test", client nobody`},
-		{service: "address", scheme: "https", backend: addressed, tls: "ca_file: " + ca.file,
-			body: `HTTP/1.1 over http/1.1 for "", client nobody`},
-		{service: "client", scheme: "https", backend: demanding, tls: "ca_file: " + ca.file + ", server_name: pay.test, cert_file: " + certFile + ", key_file: " + keyFile,
-			body: `HTTP/1.1 over http/1.1 for "pay.test", client gateway.test`},
+		{
+			service: "right", scheme: "https", backend: named, tls: "ca_file: " + ca.file + ", server_name: pay.test",
+			body: `HTTP/1.1 over http/1.1 for "pay.test", client nobody`,
+		},
+		{
+			service: "http2", scheme: "h2", backend: named, tls: "ca_file: " + ca.file + ", server_name: pay.test",
+			body: `HTTP/2.0 over h2 for "pay.test", client nobody`,
+		},
+		{
+			service: "wildcard", scheme: "https", backend: wildcard, tls: "ca_file: " + ca.file + ", server_name: eu.shop.test",
+			body: `HTTP/1.1 over http/1.1 for "eu.shop.test", client nobody`,
+		},
+		{
+			service: "address", scheme: "https", backend: addressed, tls: "ca_file: " + ca.file,
+			body: `HTTP/1.1 over http/1.1 for "", client nobody`,
+		},
+		{
+			service: "client", scheme: "https", backend: demanding, tls: "ca_file: " + ca.file + ", server_name: pay.test, cert_file: " + certFile + ", key_file: " + keyFile,
+			body: `HTTP/1.1 over http/1.1 for "pay.test", client gateway.test`,
+		},
 
-		{service: "other-ca", scheme: "https", backend: named, tls: "ca_file: " + other.file + ", server_name: pay.test",
-			reason: "CERTIFICATE_VERIFY_FAILED"},
-		{service: "other-ca-http2", scheme: "h2", backend: named, tls: "ca_file: " + other.file + ", server_name: pay.test",
-			reason: "CERTIFICATE_VERIFY_FAILED"},
-		{service: "system-ca", scheme: "https", backend: named, tls: "server_name: pay.test",
-			reason: "CERTIFICATE_VERIFY_FAILED"},
-		{service: "other-name", scheme: "https", backend: named, tls: "ca_file: " + ca.file + ", server_name: other.test",
-			reason: "CERTIFICATE_VERIFY_FAILED"},
-		{service: "below-wildcard", scheme: "https", backend: wildcard, tls: "ca_file: " + ca.file + ", server_name: a.b.shop.test",
-			reason: "CERTIFICATE_VERIFY_FAILED"},
-		{service: "no-address", scheme: "https", backend: named, tls: "ca_file: " + ca.file,
-			reason: "CERTIFICATE_VERIFY_FAILED"},
-		{service: "expired", scheme: "https", backend: late, tls: "ca_file: " + ca.file + ", server_name: pay.test",
-			reason: "CERTIFICATE_VERIFY_FAILED"},
-		{service: "old", scheme: "https", backend: old, tls: "ca_file: " + ca.file + ", server_name: pay.test",
-			reason: "TLS_error"},
+		{
+			service: "other-ca", scheme: "https", backend: named, tls: "ca_file: " + other.file + ", server_name: pay.test",
+			reason: "CERTIFICATE_VERIFY_FAILED",
+		},
+		{
+			service: "other-ca-http2", scheme: "h2", backend: named, tls: "ca_file: " + other.file + ", server_name: pay.test",
+			reason: "CERTIFICATE_VERIFY_FAILED",
+		},
+		{
+			service: "system-ca", scheme: "https", backend: named, tls: "server_name: pay.test",
+			reason: "CERTIFICATE_VERIFY_FAILED",
+		},
+		{
+			service: "other-name", scheme: "https", backend: named, tls: "ca_file: " + ca.file + ", server_name: other.test",
+			reason: "CERTIFICATE_VERIFY_FAILED",
+		},
+		{
+			service: "below-wildcard", scheme: "https", backend: wildcard, tls: "ca_file: " + ca.file + ", server_name: a.b.shop.test",
+			reason: "CERTIFICATE_VERIFY_FAILED",
+		},
+		{
+			service: "no-address", scheme: "https", backend: named, tls: "ca_file: " + ca.file,
+			reason: "CERTIFICATE_VERIFY_FAILED",
+		},
+		{
+			service: "expired", scheme: "https", backend: late, tls: "ca_file: " + ca.file + ", server_name: pay.test",
+			reason: "CERTIFICATE_VERIFY_FAILED",
+		},
+		{
+			service: "old", scheme: "https", backend: old, tls: "ca_file: " + ca.file + ", server_name: pay.test",
+			reason: "TLS_error",
+		},
 		{service: "no-client", scheme: "https", backend: demanding, tls: "ca_file: " + ca.file + ", server_name: pay.test"},
 		{service: "other-client", scheme: "https", backend: demanding, tls: "ca_file: " + ca.file + ", server_name: pay.test, cert_file: " + otherCert + ", key_file: " + otherKey},
 	}
