@@ -1,7 +1,10 @@
 package envoytest
 
 import (
+	"fmt"
 	"net"
+	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -31,14 +34,32 @@ func Eventually(t testing.TB, timeout time.Duration, what string, look func() er
 	}
 }
 
-// FreePort returns a TCP port of the loopback interface that nothing listens on now.
-// Another process may take it before the caller does: prefer port 0 where that works.
+// FreePort takes its ports from firstPort to lastPort: below those that Linux and macOS give to outgoing
+// connections and to listeners on port 0, of which a busy machine has many at any moment.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+)
+
+// nextPort is the port that FreePort looks at next, counted from firstPort. Packages that are tested at the
+// same time begin at different ones.
+var nextPort atomic.Uint32
+
+func init() { nextPort.Store(uint32(os.Getpid()) * 97) }
+
+// FreePort returns a TCP port of the loopback interface that nothing listens on now, and that this process has
+// not given to anybody lately. Another process may take it before the caller does: prefer port 0 where that works.
 func FreePort(t testing.TB) uint16 {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range lastPort - firstPort {
+		port := firstPort + (nextPort.Add(1)-1)%(lastPort-firstPort)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue // somebody has it
+		}
+		_ = l.Close()
+		return uint16(port)
 	}
-	defer l.Close()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
+	t.Fatalf("no port from %d to %d is free", firstPort, lastPort)
+	return 0
 }
