@@ -39,6 +39,7 @@ type stack struct {
 	xds, http, grpc, gateway string
 	stateDir                 string
 	args                     []string
+	env                      []string // of serve, beside the test's own
 
 	process *child.Process
 	log     *logBuffer
@@ -90,7 +91,7 @@ func (s *stack) start() {
 		"serve", "--policies", s.dir, "--state", s.stateDir,
 		"--xds", s.xds, "--http", s.http, "--grpc", s.grpc, "--gateway", s.gateway,
 	}, s.args...)...)
-	cmd.Env = append(os.Environ(), noRaceSleep)
+	cmd.Env = append(append(os.Environ(), noRaceSleep), s.env...)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	p, err := child.Start(cmd)
 	if err != nil {
