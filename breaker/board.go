@@ -10,7 +10,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds"
 )
@@ -181,11 +180,7 @@ func (b *Board) refresh(ctx context.Context, services ...string) {
 	b.mu.Lock()
 	watchers := b.sorted()
 	b.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, w := range watchers {
-		wg.Go(func() { w.look(ctx, services...) })
-	}
-	wg.Wait()
+	each(watchers, func(_ int, w *watcher) { w.look(ctx, services...) })
 }
 
 // breaker composes the view of all proxies. The caller must hold b.mu.
@@ -237,20 +232,6 @@ func (b *Board) Health() map[string]ProxyHealth {
 	out := make(map[string]ProxyHealth, len(b.watchers))
 	for id, w := range b.watchers {
 		out[id] = w.health()
-	}
-	return out
-}
-
-// Ask returns the admin API of every connected proxy that has one, by proxy id. They belong to the
-// board: a caller must not close them.
-func (b *Board) Ask() map[string]*envoy.Admin {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	out := make(map[string]*envoy.Admin, len(b.watchers))
-	for id, w := range b.watchers {
-		if w.admin != nil {
-			out[id] = w.admin
-		}
 	}
 	return out
 }

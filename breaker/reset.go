@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds"
 )
 
@@ -18,10 +19,11 @@ const ackTimeout = 5 * time.Second
 // Reset makes every proxy forget the ejections of a service or of one of its hosts, and proves it by what
 // each proxy's own admin API says afterwards. If no proxy has anything to clear, nothing is sent.
 func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error) {
-	if _, err := b.lookup(req.Service); err != nil {
+	svc, err := b.lookup(req.Service)
+	if err != nil {
 		return ResetResult{}, err
 	}
-	if err := b.checkHost(req); err != nil {
+	if err := checkHost(svc, req); err != nil {
 		return ResetResult{}, err
 	}
 	b.mu.Lock()
@@ -32,7 +34,7 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 	}
 
 	result := ResetResult{Service: req.Service, Host: req.Host, Proxies: make([]ProxyReset, len(watchers))}
-	b.each(watchers, func(i int, w *watcher) {
+	each(watchers, func(i int, w *watcher) {
 		result.Proxies[i].Proxy = w.proxy.ID
 		result.Proxies[i].Before, result.Proxies[i].Error = w.ejected(ctx, req)
 	})
@@ -55,41 +57,33 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
 	acknowledged := b.opts.Control.Await(ackCtx, change)
 	cancel()
-	b.each(watchers, func(i int, w *watcher) {
+	each(watchers, func(i int, w *watcher) {
 		p := &result.Proxies[i]
 		p.Acknowledged = acknowledged[w.proxy.ID]
 		p.After, p.Error = w.ejected(ctx, req)
 		p.conclude(change.Generation)
 		w.look(ctx, req.Service)
 	})
-	b.log.Info("reset", "service", req.Service, "host", req.Host, "actor", req.Actor, "reason", req.Reason,
-		"generation", change.Generation, "ok", result.OK())
 	return result, nil
 }
 
 // checkHost returns an error if the request names a host that can not be reset.
-func (b *Board) checkHost(req ResetRequest) error {
+func checkHost(svc *policy.Service, req ResetRequest) error {
 	if req.Host == "" {
 		return nil
-	}
-	svc, err := b.lookup(req.Service)
-	if err != nil {
-		return err
 	}
 	if !svc.Upstream.ByAddress() {
 		return fmt.Errorf("%w: %s", ErrHostNotResettable, req.Service)
 	}
-	var known []string
-	for _, h := range svc.Upstream.Hosts {
-		if h.Address() == req.Host {
-			return nil
-		}
-		known = append(known, h.Address())
+	known := svc.Upstream.Addresses()
+	if slices.Contains(known, req.Host) {
+		return nil
 	}
 	return fmt.Errorf("%w: %s has %s, not %s", ErrUnknownHost, req.Service, list(known), req.Host)
 }
 
-func (b *Board) each(watchers []*watcher, do func(i int, w *watcher)) {
+// each does something for all watchers at once, and returns when that is done.
+func each(watchers []*watcher, do func(i int, w *watcher)) {
 	var wg sync.WaitGroup
 	for i, w := range watchers {
 		wg.Go(func() { do(i, w) })

@@ -185,6 +185,15 @@ type Host struct {
 	Port uint16
 }
 
+// Addresses are the hosts' addresses, in the policy's order.
+func (u Upstream) Addresses() []string {
+	out := make([]string, len(u.Hosts))
+	for i, h := range u.Hosts {
+		out[i] = h.Address()
+	}
+	return out
+}
+
 // Address is the host as name:port; an IPv6 address is in brackets.
 func (h Host) Address() string { return net.JoinHostPort(h.Name, strconv.Itoa(int(h.Port))) }
 

@@ -40,8 +40,7 @@ func (p *Publisher) judge(now time.Time, next *deadline) {
 		}
 		v := p.ledger.verdict(typeCluster, name, u.cluster.version)
 		if p.condemned(v, now, next) {
-			at, _ := u.quoted(v.text)
-			p.reject(name, u, u.cluster, typeCluster, v, at)
+			p.reject(u, u.cluster, typeCluster, v)
 		}
 	}
 	p.judgeTable(now, next)
@@ -78,34 +77,29 @@ func (p *Publisher) judgeTable(now time.Time, next *deadline) {
 	if !p.condemned(v, now, next) {
 		return
 	}
-	suspects := p.suspects()
-	if len(suspects) == 0 {
-		return
-	}
-	for _, u := range suspects {
-		at, _ := u.quoted(v.text)
-		p.reject(u.policy.Name, u, p.table, typeRoute, v, at)
+	for _, u := range p.suspects(v.text) {
+		p.reject(u, p.table, typeRoute, v)
 	}
 }
 
 // suspects are the units that a rejected route table can be due to: those that were not accepted
 // before, or of them only those whose own expressions the proxies' text quotes.
 // The caller must hold p.mu.
-func (p *Publisher) suspects() []*unit {
-	v := p.ledger.verdict(typeRoute, p.table.name, p.table.version)
+func (p *Publisher) suspects(text string) []*unit {
 	var changed, quoted []*unit
 	for name, u := range p.routed {
-		if last := p.accepted[name]; p.desired[name] != u || last != nil && last.routes == u.routes {
+		if last := p.accepted[name]; p.desired[name] != u || last != nil && last.sameRoutes(u) {
 			continue
 		}
-		if _, ok := p.rejected[name]; ok {
-			if _, ok := u.quoted(v.text); ok {
+		_, named := u.quoted(text)
+		if p.rejected[name] != nil {
+			if named {
 				return nil // it is in the table for want of another version: nobody else is to blame
 			}
 			continue
 		}
 		changed = append(changed, u)
-		if _, ok := u.quoted(v.text); ok {
+		if named {
 			quoted = append(quoted, u)
 		}
 	}
@@ -115,10 +109,14 @@ func (p *Publisher) suspects() []*unit {
 	return changed
 }
 
-func (p *Publisher) reject(name string, u *unit, r *resource, typeURL string, v verdict, at policy.Position) {
-	if _, ok := p.rejected[name]; ok {
+// reject notes that every proxy refuses a unit for the sake of one of its resources. The caller must hold
+// p.mu.
+func (p *Publisher) reject(u *unit, r *resource, typeURL string, v verdict) {
+	name := u.policy.Name
+	if p.rejected[name] != nil {
 		return
 	}
+	at, _ := u.quoted(v.text)
 	p.rejected[name] = &Rejection{
 		Service: name, Type: typeName(typeURL), TypeURL: typeURL, Resource: r.name, Version: r.version,
 		Proxies: v.by, Text: v.text, Since: v.first, Position: at,
@@ -190,8 +188,8 @@ func (p *Publisher) Rejections() []Rejection {
 // others keep it or have not answered yet. The caller must hold p.mu.
 func (p *Publisher) partial(r Rejection) (Rejection, bool) {
 	r.Partial = true
-	switch r.Type {
-	case "cluster":
+	switch r.TypeURL {
+	case typeCluster:
 		u := p.effective[r.Resource]
 		if u == nil || u.cluster.version != r.Version || p.rejected[r.Resource] != nil {
 			return r, false
@@ -199,7 +197,7 @@ func (p *Publisher) partial(r Rejection) (Rejection, bool) {
 		r.Service = r.Resource
 		r.Position, _ = u.quoted(r.Text)
 		return r, true
-	case "route":
+	case typeRoute:
 		if p.table == nil || p.table.version != r.Version {
 			return r, false
 		}
@@ -209,7 +207,7 @@ func (p *Publisher) partial(r Rejection) (Rejection, bool) {
 			}
 		}
 		return r, p.rejected[r.Service] == nil
-	case "listener":
+	case typeListener:
 		return r, p.gateway.listener != nil && p.gateway.listener.version == r.Version && p.gateway.rejected == nil
 	}
 	return r, true

@@ -2,51 +2,9 @@ package xds
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
-
-// Proxy is one Envoy as the ledger knows it.
-type Proxy struct {
-	// ID is the node id and Cluster the node's cluster.
-	ID, Cluster string
-	// Version of Envoy, such as "1.40.0"; empty if the proxy did not say.
-	Version string
-	// Address from which the proxy reached Breakwater, ip:port.
-	Address string
-	// AdminAddress of its admin API, ip:port; empty if its metadata has no port.
-	AdminAddress string
-	// Since is when it connected.
-	Since time.Time
-	// Delta is true for incremental xDS, false for the state of the world.
-	Delta bool
-	// Resources says what was accepted, in ascending order of type.
-	Resources []ProxyResources
-}
-
-// ProxyResources is one proxy's state of one type.
-type ProxyResources struct {
-	// Type is the short name and TypeURL the full one.
-	Type, TypeURL string
-	// Accepted is the number of resources that the proxy has accepted, and Version the
-	// hash over their versions.
-	Accepted int
-	Version  string
-	// Pending is true while an answer is awaited.
-	Pending bool
-	// LastNACK is the last rejection; nil if there was none since the proxy connected, or
-	// if all that it rejected has been replaced.
-	LastNACK *NACK
-}
-
-// NACK is a proxy's rejection of one version of a resource.
-type NACK struct {
-	Resource, Version string
-	// Text is what Envoy said.
-	Text string
-	Time time.Time
-}
 
 // Ledger keeps what every connected proxy was sent, has accepted and has rejected.
 type Ledger struct {
@@ -257,65 +215,20 @@ func (l *Ledger) answered(key streamKey, id, typeURL, nonce, text string) bool {
 	return true
 }
 
-// refused returns the names that a NACK of that text refuses. Envoy applies what is
-// good in a response of clusters or listeners and lists the others as "name: reason".
-// A response is refused as a whole if the reason names none of its resources.
-func (b batch) refused(text string) map[string]bool {
-	refused := map[string]bool{}
-	if text == "" {
-		return refused
+// typeOf returns a proxy's state of one type, or nil. The caller must hold l.mu.
+func (l *Ledger) typeOf(id, typeURL string) *typeState {
+	if p, ok := l.proxies[id]; ok {
+		return p.types[typeURL]
 	}
-	for _, listed := range []func(name string) bool{
-		func(name string) bool { return !b.whole && mentions(text, name+":") },
-		func(name string) bool { return !b.whole && mentions(text, name) },
-		func(string) bool { return true },
-	} {
-		for name := range b.versions {
-			if listed(name) {
-				refused[name] = true
-			}
-		}
-		if len(refused) > 0 {
-			break
-		}
-	}
-	return refused
-}
-
-// mentions reports whether Envoy's text names the resource, as a whole word.
-func mentions(text, name string) bool {
-	for rest := text; ; {
-		i := strings.Index(rest, name)
-		if i < 0 {
-			return false
-		}
-		before := i == 0 || !isNameByte(rest[i-1])
-		after := i+len(name) == len(rest) || !isNameByte(rest[i+len(name)])
-		if before && after {
-			return true
-		}
-		rest = rest[i+1:]
-	}
-}
-
-func isNameByte(b byte) bool {
-	return b == '-' || b == '_' || b == '.' || '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
+	return nil
 }
 
 // held reports whether the proxy has rejected this very version.
 func (l *Ledger) held(id, typeURL, name, version string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p, ok := l.proxies[id]
-	if !ok {
-		return false
-	}
-	t, ok := p.types[typeURL]
-	if !ok {
-		return false
-	}
-	r, ok := t.rejected[name]
-	return ok && r.version == version
+	t := l.typeOf(id, typeURL)
+	return t != nil && t.rejected[name].version == version
 }
 
 // verdict is what the connected proxies made of one version of a resource.
@@ -377,49 +290,16 @@ func (l *Ledger) inherited(typeURL, name string) bool {
 func (l *Ledger) inherits(id, typeURL, name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p, ok := l.proxies[id]
-	if !ok || p.types[typeURL] == nil {
-		return false
-	}
-	t := p.types[typeURL]
-	return t.inherited[name] != "" && t.accepted[name] == t.inherited[name]
+	t := l.typeOf(id, typeURL)
+	return t != nil && t.inherited[name] != "" && t.accepted[name] == t.inherited[name]
 }
 
 // accepts reports whether a proxy has accepted a version and no other since.
 func (l *Ledger) accepts(id, typeURL, name, version string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p, ok := l.proxies[id]
-	return ok && p.types[typeURL] != nil && p.types[typeURL].accepted[name] == version
-}
-
-// Proxies returns the connected proxies in ascending order of id.
-func (l *Ledger) Proxies() []Proxy {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := make([]Proxy, 0, len(l.proxies))
-	for _, p := range l.proxies {
-		q := p.proxy
-		for typeURL, t := range p.types {
-			r := ProxyResources{
-				Type:     typeName(typeURL),
-				TypeURL:  typeURL,
-				Accepted: len(t.accepted),
-				Version:  hashVersions(t.accepted),
-				Pending:  len(t.pending) > 0,
-			}
-			for name, rej := range t.rejected {
-				if r.LastNACK == nil || rej.at.After(r.LastNACK.Time) {
-					r.LastNACK = &NACK{Resource: name, Version: rej.version, Text: rej.text, Time: rej.at}
-				}
-			}
-			q.Resources = append(q.Resources, r)
-		}
-		slices.SortFunc(q.Resources, func(a, b ProxyResources) int { return strings.Compare(a.Type, b.Type) })
-		out = append(out, q)
-	}
-	slices.SortFunc(out, func(a, b Proxy) int { return strings.Compare(a.ID, b.ID) })
-	return out
+	t := l.typeOf(id, typeURL)
+	return t != nil && t.accepted[name] == version
 }
 
 // acceptedBy returns for each connected proxy whether it has accepted that version.
@@ -438,30 +318,4 @@ func (l *Ledger) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.proxies)
-}
-
-// refusals returns every version that a connected proxy refused and has not replaced yet,
-// with all the proxies that refused it.
-func (l *Ledger) refusals() []Rejection {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	type key struct{ typeURL, name, version string }
-	by := map[key]*Rejection{}
-	for id, p := range l.proxies {
-		for typeURL, t := range p.types {
-			for name, r := range t.rejected {
-				k := key{typeURL, name, r.version}
-				if by[k] == nil {
-					by[k] = &Rejection{Type: typeName(typeURL), TypeURL: typeURL, Resource: name, Version: r.version, Text: r.text, Since: r.at}
-				}
-				by[k].Proxies = append(by[k].Proxies, id)
-			}
-		}
-	}
-	out := make([]Rejection, 0, len(by))
-	for _, r := range by {
-		slices.Sort(r.Proxies)
-		out = append(out, *r)
-	}
-	return out
 }

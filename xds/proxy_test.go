@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,35 +150,28 @@ func (p *fakeProxy) all() map[string]map[string]string {
 
 // sent returns how often a resource was sent to the proxy.
 func (p *fakeProxy) sent(typeURL, name string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, resp := range p.responses {
-		if resp.GetTypeUrl() != typeURL {
-			continue
-		}
+	return p.times(typeURL, name, func(resp *discoveryv3.DeltaDiscoveryResponse) []string {
+		var names []string
 		for _, r := range resp.GetResources() {
-			if r.GetName() == name {
-				n++
-			}
+			names = append(names, r.GetName())
 		}
-	}
-	return n
+		return names
+	})
 }
 
 // removed returns how often the proxy was told that a resource is gone.
 func (p *fakeProxy) removed(typeURL, name string) int {
+	return p.times(typeURL, name, (*discoveryv3.DeltaDiscoveryResponse).GetRemovedResources)
+}
+
+// times returns in how many responses of a type the name is among those picked.
+func (p *fakeProxy) times(typeURL, name string, pick func(*discoveryv3.DeltaDiscoveryResponse) []string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
 	for _, resp := range p.responses {
-		if resp.GetTypeUrl() != typeURL {
-			continue
-		}
-		for _, r := range resp.GetRemovedResources() {
-			if r == name {
-				n++
-			}
+		if resp.GetTypeUrl() == typeURL && slices.Contains(pick(resp), name) {
+			n++
 		}
 	}
 	return n

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/breakwater/breakwater/store"
@@ -74,12 +75,9 @@ func (u *unit) checkHost(host string) error {
 	if u.endpoints == nil {
 		return fmt.Errorf("%w: %s is reached by DNS name, so only the whole service can be reset", ErrNoSuchHost, u.policy.Name)
 	}
-	var known []string
-	for _, h := range u.policy.Upstream.Hosts {
-		if h.Address() == host {
-			return nil
-		}
-		known = append(known, h.Address())
+	known := u.policy.Upstream.Addresses()
+	if slices.Contains(known, host) {
+		return nil
 	}
 	return fmt.Errorf("%w: %s has %v, not %s", ErrNoSuchHost, u.policy.Name, known, host)
 }
@@ -103,14 +101,4 @@ func (p *Publisher) Await(ctx context.Context, c Change) map[string]bool {
 		case <-changed:
 		}
 	}
-}
-
-// Generation is the service's generation, or the host's if host is not empty; 0 if it was never reset.
-func (p *Publisher) Generation(service, host string) uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if host != "" {
-		return p.generations[service].Hosts[host]
-	}
-	return p.generations[service].Cluster
 }

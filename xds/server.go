@@ -157,10 +157,12 @@ func (s *Server) opened(ctx context.Context, key streamKey) error {
 }
 
 func (s *Server) closed(key streamKey) {
+	// Under the lock, for a proxy that is back before its old stream ends must not lose the layers
+	// that join has just published for it.
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	st := s.streams[key]
 	delete(s.streams, key)
-	s.mu.Unlock()
 	if id := s.ledger.disconnect(key); id != "" {
 		s.cache.update(typeRuntime, nil, []string{envoy.OperatorLayer(id), envoy.BreakerLayer(id)})
 		s.log.Info("proxy disconnected", "proxy", id, "address", st.peer)
@@ -234,11 +236,12 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 		}
 		layers = append(layers, r)
 	}
-	s.cache.update(typeRuntime, layers, nil)
 	s.mu.Lock()
+	s.cache.update(typeRuntime, layers, nil)
 	st.node = id
+	other := s.ledger.connect(key, p)
 	s.mu.Unlock()
-	if other := s.ledger.connect(key, p); other != "" {
+	if other != "" {
 		s.log.Warn("two proxies have one id, or a proxy has reconnected before its old stream ended: give each its own --node-id",
 			"proxy", id, "address", p.Address, "other", other)
 	}

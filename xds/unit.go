@@ -17,8 +17,6 @@ type unit struct {
 	translated *translate.Unit
 	cluster    *resource
 	endpoints  *resource // nil for a DNS cluster
-	// routes is the hash of the unit's routes.
-	routes string
 }
 
 func newUnit(svc *policy.Service, gen translate.Generation) (*unit, error) {
@@ -35,16 +33,6 @@ func newUnit(svc *policy.Service, gen translate.Generation) (*unit, error) {
 			return nil, err
 		}
 	}
-	var b []byte
-	for _, r := range t.Routes {
-		m, err := translate.Marshal(r.Route)
-		if err != nil {
-			return nil, err
-		}
-		b = append(append(b, m...), strings.Join(r.Hosts, "\n")...)
-		b = append(b, 0)
-	}
-	u.routes = hashBytes(b)
 	return u, nil
 }
 
@@ -55,6 +43,10 @@ func (u *unit) is(svc *policy.Service, gen translate.Generation) bool {
 
 func sameGeneration(a, b translate.Generation) bool {
 	return a.Cluster == b.Cluster && maps.Equal(a.Hosts, b.Hosts)
+}
+
+func (u *unit) sameRoutes(other *unit) bool {
+	return u.translated.RoutesVersion == other.translated.RoutesVersion
 }
 
 // fallback returns the service that the unit's routes also refer to, or "".

@@ -152,10 +152,7 @@ func (p *plane) listen(flag, addr string) (net.Listener, error) {
 	if !a.Addr().IsLoopback() && !p.flags.allowPlaintext {
 		return nil, usageError{fmt.Errorf("--%s %s: not a loopback address, and the listener has no TLS: give --allow-plaintext if the network is private", flag, addr)}
 	}
-	if err := envoy.CheckFree(a.String(), "--"+flag); err != nil {
-		return nil, err
-	}
-	return net.Listen("tcp", a.String())
+	return envoy.Listen(a.String(), "--"+flag)
 }
 
 func (p *plane) wire() error {

@@ -95,17 +95,7 @@ func TestRunShop(t *testing.T) {
 		t.Errorf("after the reset the service answers %d: %s", reply.status, reply.body)
 	}
 
-	if err := r.process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-r.process.Done():
-	case <-time.After(15 * time.Second):
-		t.Fatal("it does not end")
-	}
-	if err := r.process.Err(); err != nil {
-		t.Errorf("it ended with %v, want exit code 0", err)
-	}
+	r.mustEnd(syscall.SIGINT)
 	r.untilNothingIsLeft()
 	envoytest.Eventually(t, 5*time.Second, "the demo's ports are free", func() error {
 		for _, addr := range shopPorts() {

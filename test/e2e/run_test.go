@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/breakwater/breakwater/envoy"
-	"github.com/breakwater/breakwater/envoy/child"
 	"github.com/breakwater/breakwater/test/envoytest"
 )
 
@@ -29,27 +28,15 @@ func (s *stack) launch(dir string, in invocation) {
 	cmd := exec.Command(breakwater, in.args...)
 	cmd.Dir = dir
 	cmd.Env = environment(in.env)
-	cmd.Stdout, cmd.Stderr = s.log, s.log
-	p, err := child.Start(cmd)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.process = p
 	s.t.Cleanup(func() {
-		p.Stop(10 * time.Second)
+		if s.process != nil {
+			s.stop()
+		}
 		if log := s.log.String(); s.t.Failed() || strings.Contains(log, "DATA RACE") {
 			s.t.Errorf("end of breakwater's log:\n%s", tail(log, 60))
 		}
 	})
-	envoytest.Eventually(s.t, startTimeout, "breakwater is ready", func() error {
-		select {
-		case <-p.Done():
-			s.t.Fatalf("breakwater ended: %v\n%s", p.Err(), s.log)
-		default:
-		}
-		_, err := s.fetch("http://" + s.http + "/readyz")
-		return err
-	})
+	s.begin(cmd)
 }
 
 // runner is a `breakwater run` on free ports.
@@ -135,6 +122,22 @@ func (r *runner) untilNothingIsLeft() {
 	})
 }
 
+// mustEnd sends a signal that ends it in order.
+func (r *runner) mustEnd(sig syscall.Signal) {
+	r.t.Helper()
+	if err := r.process.Signal(sig); err != nil {
+		r.t.Fatal(err)
+	}
+	select {
+	case <-r.process.Done():
+	case <-time.After(15 * time.Second):
+		r.t.Fatal("it does not end")
+	}
+	if err := r.process.Err(); err != nil {
+		r.t.Errorf("it ended with %v, want exit code 0", err)
+	}
+}
+
 // running returns an error if the process runs. A zombie, which waits for its parent to ask how it
 // ended, does not.
 func running(pid int) error {
@@ -182,17 +185,7 @@ func TestRunEndsCleanly(t *testing.T) {
 			t.Parallel()
 			r := newRunner(t)
 			r.start(envoytest.NewUpstream(t))
-			if err := r.process.Signal(sig); err != nil {
-				t.Fatal(err)
-			}
-			select {
-			case <-r.process.Done():
-			case <-time.After(15 * time.Second):
-				t.Fatal("it does not end")
-			}
-			if err := r.process.Err(); err != nil {
-				t.Errorf("it ended with %v, want exit code 0", err)
-			}
+			r.mustEnd(sig)
 			if len(r.envoys()) != 1 {
 				t.Errorf("Envoys were started: %v", r.envoys())
 			}

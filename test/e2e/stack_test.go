@@ -92,6 +92,12 @@ func (s *stack) start() {
 		"--xds", s.xds, "--http", s.http, "--grpc", s.grpc, "--gateway", s.gateway,
 	}, s.args...)...)
 	cmd.Env = append(append(os.Environ(), noRaceSleep), s.env...)
+	s.begin(cmd)
+}
+
+// begin starts a command as the stack's Breakwater and waits until it is ready. Its output goes to the stack's log.
+func (s *stack) begin(cmd *exec.Cmd) {
+	s.t.Helper()
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	p, err := child.Start(cmd)
 	if err != nil {
@@ -183,7 +189,12 @@ func (s *stack) do(method, path string, header http.Header) reply {
 }
 
 func (s *stack) try(method, path string, header http.Header) (reply, error) {
-	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.gateway+path, http.NoBody)
+	return s.request(method, path, header, http.NoBody)
+}
+
+// request sends a request through the gateway. It may be called from any goroutine.
+func (s *stack) request(method, path string, header http.Header, body io.Reader) (reply, error) {
+	req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.gateway+path, body)
 	if err != nil {
 		return reply{}, err
 	}
@@ -200,8 +211,8 @@ func (s *stack) try(method, path string, header http.Header) (reply, error) {
 		return reply{}, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	return reply{resp.StatusCode, resp.Header, string(body), time.Since(start)}, err
+	text, err := io.ReadAll(resp.Body)
+	return reply{resp.StatusCode, resp.Header, string(text), time.Since(start)}, err
 }
 
 // fetch gets a URL that must answer 200.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -126,17 +125,7 @@ func always(code int) http.HandlerFunc {
 func hang(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
 // breakOff closes the connection with RST instead of an answer.
-func breakOff(w http.ResponseWriter, _ *http.Request) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler)
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		// Linger 0 makes close send RST rather than FIN.
-		_ = tcp.SetLinger(0)
-	}
-	_ = conn.Close()
-}
+func breakOff(w http.ResponseWriter, _ *http.Request) { envoytest.Reset(w) }
 
 // closedPort is an address of the loopback interface that refuses connections.
 func closedPort(t *testing.T) string {
@@ -159,23 +148,11 @@ func (s *stack) send(n int, method, path, body string) []reply {
 	s.t.Helper()
 	replies := make([]reply, n)
 	concurrently(n, func(i int) {
-		req, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.gateway+path, strings.NewReader(body))
-		if err != nil {
-			s.t.Error(err)
-			return
-		}
-		start := time.Now()
-		resp, err := s.client.Do(req)
-		if err != nil {
-			s.t.Error(err)
-			return
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
+		r, err := s.request(method, path, nil, strings.NewReader(body))
 		if err != nil {
 			s.t.Errorf("%s %s: %v", method, path, err)
 		}
-		replies[i] = reply{resp.StatusCode, resp.Header, string(text), time.Since(start)}
+		replies[i] = r
 	})
 	return replies
 }

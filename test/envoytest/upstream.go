@@ -117,7 +117,7 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if b.Reset {
-		reset(w)
+		Reset(w)
 		return
 	}
 	for name, values := range b.Header {
@@ -152,9 +152,9 @@ func (u *Upstream) pause(r *http.Request, until <-chan time.Time) bool {
 	return false
 }
 
-// reset closes the connection with RST. HTTP/2 connections can not be taken over;
+// Reset closes the connection of a request with RST. HTTP/2 connections can not be taken over;
 // there the aborted handler resets the stream.
-func reset(w http.ResponseWriter) {
+func Reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler) // net/http's documented way to reset a stream

@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"net"
 	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -23,7 +22,7 @@ func assignment(s *policy.Service, gen Generation, name string) *endpointv3.Clus
 	hosts := make([]*endpointv3.LbEndpoint, 0, len(s.Upstream.Hosts))
 	for _, h := range s.Upstream.Hosts {
 		e := &endpointv3.Endpoint{Address: address(h.Name, uint32(h.Port))}
-		hostPort := net.JoinHostPort(h.Name, strconv.Itoa(int(h.Port)))
+		hostPort := h.Address()
 		// A changed hostname makes Envoy create that one host anew, its ejection cleared
 		// (ENVOY-FACTS). Nothing else may depend on it: health checks and requests get
 		// their Host header from the cluster and the route.

@@ -1,23 +1,20 @@
 package translate_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
@@ -30,21 +27,12 @@ import (
 
 	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/test/envoytest"
 	"github.com/breakwater/breakwater/xds/translate"
 )
 
 // testLayer is a runtime layer above the limits, where a test plays the breaker.
 const testLayer = "test"
-
-// envoyBinary is the path of the Envoy under test.
-func envoyBinary(t testing.TB) string {
-	t.Helper()
-	path := os.Getenv("ENVOY")
-	if path == "" {
-		t.Fatal("ENVOY is not set: run `make envoy` or `make test`")
-	}
-	return path
-}
 
 // gateway is a real Envoy that is served what the package translates.
 type gateway struct {
@@ -59,38 +47,16 @@ type gateway struct {
 // startGateway runs an Envoy that serves the services, until the test ends.
 func startGateway(t *testing.T, gw *policy.Gateway, services ...*policy.Service) *gateway {
 	t.Helper()
-	binary := envoyBinary(t)
 	g := &gateway{t: t, gw: gw, caches: map[string]*cachev3.LinearCache{}, nacks: make(chan string, 100)}
 	xds := g.serveXDS()
 	g.setRuntime(nil)
 	g.set(services...)
 
-	dir := t.TempDir()
-	bootstrap := filepath.Join(dir, "bootstrap.json")
-	adminPath := filepath.Join(dir, "admin")
-	if err := os.WriteFile(bootstrap, []byte(bootstrapJSON(t, xds)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log syncBuffer
-	cmd := exec.Command(binary, "-c", bootstrap, "--disable-hot-restart", "--concurrency", "1",
-		"--admin-address-path", adminPath, "--log-level", "warning", "--file-flush-interval-msec", "20")
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("envoy:\n%s", log.String())
-		}
+	process := envoytest.StartWith(t, bootstrap(t, xds), envoytest.Options{
+		Concurrency: 1, LogLevel: "warning", Args: []string{"--file-flush-interval-msec", "20"},
 	})
+	g.admin = "http://" + process.AdminAddr
 	g.waitFor("a listener", func() error {
-		b, err := os.ReadFile(adminPath)
-		if err != nil {
-			return err
-		}
-		g.admin = "http://" + string(b)
 		body, err := g.ask("/listeners?format=json")
 		if err != nil {
 			return err
@@ -109,7 +75,7 @@ func startGateway(t *testing.T, gw *policy.Gateway, services ...*policy.Service)
 			}
 			return conn.Close()
 		}
-		return fmt.Errorf("none yet; envoy says:\n%s", log.String())
+		return errors.New("none yet")
 	})
 	return g
 }
@@ -301,7 +267,7 @@ func (g *gateway) waitFor(what string, holds func() error) {
 	}
 }
 
-func bootstrapJSON(t *testing.T, xds net.Addr) string {
+func bootstrap(t *testing.T, xds net.Addr) *bootstrapv3.Bootstrap {
 	t.Helper()
 	host, port, err := net.SplitHostPort(xds.String())
 	if err != nil {
@@ -311,9 +277,9 @@ func bootstrapJSON(t *testing.T, xds net.Addr) string {
 		return fmt.Sprintf(`{"name": %q, "rtds_layer": {"name": %q,
 			"rtds_config": {"resource_api_version": "V3", "ads": {}}}}`, name, name)
 	}
-	return fmt.Sprintf(`{
+	b := &bootstrapv3.Bootstrap{}
+	if err := protojson.Unmarshal(fmt.Appendf(nil, `{
 		"node": {"id": "test", "cluster": "test"},
-		"admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
 		"dynamic_resources": {
 			"ads_config": {"api_type": "DELTA_GRPC", "transport_api_version": "V3",
 				"grpc_services": [{"envoy_grpc": {"cluster_name": %q}}]},
@@ -329,7 +295,10 @@ func bootstrapJSON(t *testing.T, xds net.Addr) string {
 			"load_assignment": {"cluster_name": %q, "endpoints": [{"lb_endpoints": [{"endpoint": {
 				"address": {"socket_address": {"address": %q, "port_value": %s}}}}]}]}
 		}]}
-	}`, envoy.XDSCluster, layer(envoy.LimitsLayer), layer(testLayer), envoy.XDSCluster, envoy.XDSCluster, host, port)
+	}`, envoy.XDSCluster, layer(envoy.LimitsLayer), layer(testLayer), envoy.XDSCluster, envoy.XDSCluster, host, port), b); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func unitsOf(t testing.TB, services ...*policy.Service) []*translate.Unit {
@@ -343,22 +312,4 @@ func unitsOf(t testing.TB, services ...*policy.Service) []*translate.Unit {
 		units = append(units, u)
 	}
 	return units
-}
-
-// syncBuffer is a buffer that a process writes while the test reads.
-type syncBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/test/envoytest"
 	"github.com/breakwater/breakwater/xds/translate"
 )
 
@@ -136,8 +137,8 @@ func TestTranslationIsStable(t *testing.T) {
 	for _, name := range cases(t) {
 		one, two := unitsOf(t, readSet(t, name).Services...), unitsOf(t, readSet(t, name).Services...)
 		for i := range one {
-			if one[i].Version != two[i].Version {
-				t.Errorf("%s: %s has the versions %s and %s", name, one[i].Service, one[i].Version, two[i].Version)
+			if version(t, one[i]) != version(t, two[i]) {
+				t.Errorf("%s: %s has the versions %s and %s", name, one[i].Service, version(t, one[i]), version(t, two[i]))
 			}
 			for _, pair := range [][2]proto.Message{
 				{one[i].Cluster, two[i].Cluster}, {one[i].Endpoints, two[i].Endpoints},
@@ -317,7 +318,7 @@ func validateBootstrap(t *testing.T, bootstrap object) error {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		return err
 	}
-	out, err := exec.Command(envoyBinary(t), "--mode", "validate", "-c", path, "--log-level", "warning").CombinedOutput()
+	out, err := exec.Command(envoytest.Binary(t), "--mode", "validate", "-c", path, "--log-level", "warning").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("envoy --mode validate: %w\n%s", err, out)
 	}

@@ -32,8 +32,9 @@ type Unit struct {
 	// Limits are those of the service's limits that differ from what every cluster
 	// is built with; zero if none does.
 	Limits ClusterLimits
-	// Version is a hash over everything above. Equal versions: Envoy is told the same.
-	Version string
+	// RoutesVersion is a hash over Routes: they have no resource of their own, whose bytes
+	// would tell whether they differ.
+	RoutesVersion string
 }
 
 // Service translates one service's policy. An error names the service and the part
@@ -52,30 +53,21 @@ func Service(s *policy.Service, gen Generation) (*Unit, error) {
 	if u.Routes, err = routes(s); err != nil {
 		return nil, fmt.Errorf("service %s: %w", s.Name, err)
 	}
-	if u.Version, err = u.hash(); err != nil {
+	if u.RoutesVersion, err = routesVersion(u.Routes); err != nil {
 		return nil, fmt.Errorf("service %s: %w", s.Name, err)
 	}
 	return u, nil
 }
 
-func (u *Unit) hash() (string, error) {
-	b, err := Marshal(u.Cluster)
-	if err != nil {
-		return "", err
-	}
-	parts := [][]byte{[]byte(u.Service), b}
-	if u.Endpoints != nil {
-		if b, err = Marshal(u.Endpoints); err != nil {
-			return "", err
-		}
-		parts = append(parts, b)
-	}
-	for _, r := range u.Routes {
-		if b, err = Marshal(r.Route); err != nil {
+// routesVersion is a hash over routes and their hosts.
+func routesVersion(routes []Route) (string, error) {
+	var parts [][]byte
+	for _, r := range routes {
+		b, err := Marshal(r.Route)
+		if err != nil {
 			return "", err
 		}
 		parts = append(parts, fmt.Appendf(nil, "%q", r.Hosts), b)
 	}
-	parts = append(parts, fmt.Appendf(nil, "%+v", u.Limits))
 	return hashOf(parts...), nil
 }

@@ -1,0 +1,85 @@
+package xds
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/breakwater/breakwater/envoy"
+	"github.com/breakwater/breakwater/xds/translate"
+)
+
+// publishRoutes composes the route table of the services whose clusters every proxy has, and
+// publishes it if it differs. The caller must hold p.mu.
+func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
+	routed := make(map[string]*unit, len(p.effective))
+	waiting := false
+	for name, u := range p.effective {
+		ready := p.warm(name, u, now, next)
+		if f := u.fallback(); ready && f != "" && p.effective[f] != nil {
+			ready = p.warm(f, p.effective[f], now, next)
+		}
+		switch old := p.routed[name]; {
+		case ready:
+			routed[name] = u
+		case old != nil:
+			routed[name] = old
+			waiting = true
+		default:
+			waiting = true
+		}
+	}
+	if !waiting {
+		clear(p.warming)
+	} else {
+		// A path may be moving to a service that is not ready yet: until it is, nobody gives
+		// a path up.
+		for name, old := range p.routed {
+			if u := routed[name]; u == nil || u != old && u.lacks(old) {
+				routed[name] = old
+			}
+		}
+	}
+	changed := p.table == nil || p.gateway.routesChanged || !maps.EqualFunc(routed, p.routed, (*unit).sameRoutes)
+	p.routed = routed
+	if !changed {
+		return
+	}
+	table, err := p.composeTable(routed)
+	if err != nil {
+		p.log.Error("the route table cannot be published", "error", err)
+		return
+	}
+	p.gateway.routesChanged = false
+	p.table = table
+	p.cache.update(typeRoute, []*resource{table}, nil)
+}
+
+func (p *Publisher) composeTable(routed map[string]*unit) (*resource, error) {
+	units := make([]*translate.Unit, 0, len(routed))
+	for _, name := range slices.Sorted(maps.Keys(routed)) {
+		units = append(units, routed[name].translated)
+	}
+	return newResource(typeRoute, envoy.GatewayName, translate.RouteTable(units, p.gateway.policy))
+}
+
+// warm reports whether routes may refer to the service: it is in the table already, or every proxy
+// has accepted its cluster, which Envoy does once it is warm; or that takes too long. The
+// first table holds nothing back: a proxy that starts takes its clusters first, and an
+// incomplete table would answer 404. The caller must hold p.mu.
+func (p *Publisher) warm(name string, u *unit, now time.Time, next *deadline) bool {
+	if p.table == nil || p.routed[name] != nil || p.ledger.verdict(typeCluster, name, u.cluster.version).pending == 0 {
+		return true
+	}
+	since, ok := p.warming[name]
+	if !ok {
+		since = now
+		p.warming[name] = now
+	}
+	if end := since.Add(warmTimeout); now.Before(end) {
+		next.at(end)
+		return false
+	}
+	p.log.Warn("a proxy has not confirmed a new cluster in time: its routes go live without that", "service", name)
+	return true
+}
