@@ -65,8 +65,18 @@ type cache struct {
 
 type typeCache struct {
 	resources map[string]*resource
-	deltas    map[*deltaWatch]struct{}
-	sotws     map[*sotwWatch]struct{}
+	// variants are the resources that one proxy gets in place of those for all, by proxy and name.
+	variants map[string]map[string]*resource
+	deltas   map[*deltaWatch]struct{}
+	sotws    map[*sotwWatch]struct{}
+}
+
+// lookup returns the resource of a name as that proxy gets it; nil if there is none.
+func (t *typeCache) lookup(proxy, name string) *resource {
+	if r := t.variants[proxy][name]; r != nil {
+		return r
+	}
+	return t.resources[name]
 }
 
 type deltaWatch struct {
@@ -114,6 +124,43 @@ func (c *cache) openUp() {
 			c.answerDelta(typeURL, t, w, nil)
 		}
 		for w := range t.sotws {
+			c.answerSotw(typeURL, t, w)
+		}
+	}
+}
+
+// vary replaces the variants of one type, by proxy and name of a resource that is there for all, and answers the
+// watches of the proxies whose variants have changed.
+func (c *cache) vary(typeURL string, variants map[string]map[string]*resource) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.ofType(typeURL)
+	before := t.variants
+	t.variants = variants
+	changed := func(proxy string) []string {
+		var names []string
+		for name, r := range variants[proxy] {
+			if old := before[proxy][name]; old == nil || old.version != r.version {
+				names = append(names, name)
+			}
+		}
+		for name := range before[proxy] {
+			if variants[proxy][name] == nil {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	if !c.open || len(before)+len(variants) == 0 {
+		return
+	}
+	for w := range t.deltas {
+		if names := changed(w.req.GetNode().GetId()); len(names) > 0 {
+			c.answerDelta(typeURL, t, w, names)
+		}
+	}
+	for w := range t.sotws {
+		if len(changed(w.req.GetNode().GetId())) > 0 {
 			c.answerSotw(typeURL, t, w)
 		}
 	}
@@ -176,10 +223,10 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 		}
 	}
 	consider := func(name string) {
-		r, ok := t.resources[name]
+		r := t.lookup(proxy, name)
 		switch version, knows := known[name]; {
-		case ok && knows && version == r.version:
-		case ok:
+		case r != nil && knows && version == r.version:
+		case r != nil:
 			if c.held(proxy, typeURL, name, r.version) {
 				return
 			}
@@ -258,7 +305,7 @@ func (c *cache) answerSotw(typeURL string, t *typeCache, w *sotwWatch) {
 	bodies := make([]*anypb.Any, 0, len(names))
 	differs := len(names) != len(known)
 	for _, name := range names {
-		r := t.resources[name]
+		r := t.lookup(proxy, name)
 		versions[name] = r.version
 		bodies = append(bodies, r.body)
 		if known[name] != r.version {

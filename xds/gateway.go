@@ -65,7 +65,7 @@ func (g *gatewayState) publish(p *Publisher, now time.Time, next *deadline) {
 		g.listener = g.desired
 	}
 	p.cache.update(typeListener, []*resource{g.listener}, nil)
-	v := p.ledger.verdict(typeListener, g.listener.name, g.listener.version)
+	v := p.ledger.verdict(typeListener, g.listener.name, g.listener.version, nil)
 	switch {
 	case v.accepted > 0:
 		g.accepted = g.listener

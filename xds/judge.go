@@ -31,16 +31,30 @@ type Rejection struct {
 	digest string
 }
 
-// judge draws the consequences of the proxies' answers: which units are accepted now, and which every
-// proxy has rejected. The caller must hold p.mu.
+// judge draws the consequences of the proxies' answers: which units are accepted now, which every proxy has
+// rejected, and who objects to what others keep. The caller must hold p.mu.
 func (p *Publisher) judge(now time.Time, next *deadline) {
+	contested := map[string]bool{}
+	for key := range p.objections {
+		contested[key.service] = true
+	}
 	for name, u := range p.effective {
-		if p.accepted[name] == u || p.desired[name] != u {
+		if p.accepted[name] == u && !contested[name] || p.desired[name] != u {
 			continue
 		}
-		v := p.ledger.verdict(typeCluster, name, u.cluster.version)
-		if p.condemned(v, now, next) {
-			p.reject(u, u.cluster, typeCluster, v)
+		if v := p.verdict(u); p.condemned(v, now, next) {
+			p.reject(u, typeCluster, u.cluster.name, v)
+		}
+	}
+	for _, r := range p.ledger.refusals() {
+		u := p.effective[r.Resource]
+		if r.TypeURL != typeCluster || u == nil || u.cluster.version != r.Version || p.verdict(u).accepted == 0 {
+			continue
+		}
+		for _, a := range p.ledger.answers(typeCluster, r.Resource) {
+			if a.rejected.version == r.Version && p.objection(a.proxy, typeCluster, u) == nil {
+				p.object(a, typeCluster, u, nil)
+			}
 		}
 	}
 	p.judgeTable(now, next)
@@ -59,43 +73,95 @@ func (p *Publisher) condemned(v verdict, now time.Time, next *deadline) bool {
 	return true
 }
 
-// judgeTable is judge for the route table, in which all services' routes stand together. The caller
+// judgeTable is judge for the route tables, in which all services' routes stand together. The caller
 // must hold p.mu.
 func (p *Publisher) judgeTable(now time.Time, next *deadline) {
 	if p.table == nil {
 		return
 	}
-	v := p.ledger.verdict(typeRoute, p.table.name, p.table.version)
-	if v.accepted > 0 {
-		for name, u := range p.routed {
-			if p.effective[name] == u && p.accepted[name] != u && p.ledger.verdict(typeCluster, name, u.cluster.version).accepted > 0 {
+	answers := p.ledger.answers(typeRoute, p.table.name)
+	p.lapse(answers)
+	for _, a := range answers {
+		if t := p.tableOf(a.proxy); a.rejected.version == t.version {
+			p.blame(a, t)
+		}
+	}
+	p.forgetTables(answers)
+
+	objectors := map[string]map[string]rejection{} // by service and proxy
+	for key, o := range p.objections {
+		if key.typeURL != typeRoute {
+			continue
+		}
+		if objectors[key.service] == nil {
+			objectors[key.service] = map[string]rejection{}
+		}
+		objectors[key.service][key.proxy] = o.rejection
+	}
+	all := p.tableVerdict(answers, nil)
+	for name, u := range p.routed {
+		if p.effective[name] != u {
+			continue
+		}
+		v := all
+		if by := objectors[name]; by != nil {
+			v = p.tableVerdict(answers, by)
+		}
+		switch {
+		case v.accepted > 0 && (p.accepted[name] != u || p.agreed[name] != u):
+			c := p.verdict(u)
+			if c.accepted > 0 {
 				p.accepted[name] = u
 			}
+			if c.accepted > 0 && c.unanimous() && v.unanimous() {
+				p.agreed[name] = u
+			}
+		case p.desired[name] == u && p.rejected[name] == nil && objectors[name] != nil && p.condemned(v, now, next):
+			p.reject(u, typeRoute, p.table.name, v)
 		}
-		return
-	}
-	if !p.condemned(v, now, next) {
-		return
-	}
-	for _, u := range p.suspects(v.text) {
-		p.reject(u, p.table, typeRoute, v)
 	}
 }
 
-// suspects are the units that a rejected route table can be due to: those that were not accepted
-// before, or of them only those whose own expressions the proxies' text quotes.
-// The caller must hold p.mu.
-func (p *Publisher) suspects(text string) []*unit {
-	var changed, quoted []*unit
-	for name, u := range p.routed {
-		if last := p.accepted[name]; p.desired[name] != u || last != nil && last.sameRoutes(u) {
-			continue
+// tableVerdict is what the proxies made each of its own route table. objectors are the proxies, with their reasons,
+// whose table is another one because they reject what is asked about; nil: none. The caller must hold p.mu.
+func (p *Publisher) tableVerdict(answers []answer, objectors map[string]rejection) verdict {
+	var v verdict
+	for _, a := range answers {
+		r, objects := objectors[a.proxy]
+		switch t := p.tableOf(a.proxy); {
+		case objects:
+			v.reject(a.proxy, r)
+		case a.accepted == t.version:
+			v.accepted++
+		case a.rejected.version == t.version:
+			v.reject(a.proxy, a.rejected)
+		default:
+			v.pending++
 		}
-		_, named := u.quoted(text)
+	}
+	return v
+}
+
+// blame notes to which units a proxy objects that has refused its route table: to those that were not in the one
+// it has or, if that is not known, in what was accepted before; of them only to those whose own expressions its
+// text quotes, if there are any. The caller must hold p.mu.
+func (p *Publisher) blame(a answer, refused *table) {
+	base := p.tables[a.accepted]
+	var changed, quoted []*unit
+	for name, u := range refused.units {
+		last := p.accepted[name]
+		if base != nil {
+			last = base.units[name]
+		}
+		_, named := u.quoted(a.rejected.text)
 		if p.rejected[name] != nil {
 			if named {
-				return nil // it is in the table for want of another version: nobody else is to blame
+				return // it is in the table for want of another version: nobody else is to blame
 			}
+			continue
+		}
+		// What a new proxy refuses may be what all others have.
+		if last != nil && last.sameRoutes(u) && (base != nil || !named) {
 			continue
 		}
 		changed = append(changed, u)
@@ -104,21 +170,32 @@ func (p *Publisher) suspects(text string) []*unit {
 		}
 	}
 	if len(quoted) > 0 {
-		return quoted
+		changed = quoted
 	}
-	return changed
+	for _, u := range changed {
+		name := u.policy.Name
+		if o := p.objection(a.proxy, typeRoute, p.routed[name]); o != nil {
+			p.leaveOut(a.proxy, o) // it refuses what it was given instead
+			continue
+		}
+		var last *unit
+		if base != nil {
+			last = base.units[name]
+		}
+		p.object(a, typeRoute, u, last)
+	}
 }
 
-// reject notes that every proxy refuses a unit for the sake of one of its resources. The caller must hold
-// p.mu.
-func (p *Publisher) reject(u *unit, r *resource, typeURL string, v verdict) {
+// reject notes that every proxy refuses a unit for the sake of its cluster or its routes, which are in the resource
+// of that name. The caller must hold p.mu.
+func (p *Publisher) reject(u *unit, typeURL, resource string, v verdict) {
 	name := u.policy.Name
 	if p.rejected[name] != nil {
 		return
 	}
 	at, _ := u.quoted(v.text)
 	p.rejected[name] = &Rejection{
-		Service: name, Type: typeName(typeURL), TypeURL: typeURL, Resource: r.name, Version: r.version,
+		Service: name, Type: typeName(typeURL), TypeURL: typeURL, Resource: resource, Version: v.version,
 		Proxies: v.by, Text: v.text, Since: v.first, Position: at,
 		digest: u.policy.Digest,
 	}
@@ -129,8 +206,13 @@ func (p *Publisher) reject(u *unit, r *resource, typeURL string, v verdict) {
 // instead returns what is in effect instead of a rejected unit; nil for nothing. The
 // caller must hold p.mu.
 func (p *Publisher) instead(name string, rejected *unit) *unit {
-	switch last := p.accepted[name]; {
-	case last != nil:
+	last := p.accepted[name]
+	if last == nil || last == rejected {
+		// Those that accepted it have left.
+		last = p.agreed[name]
+	}
+	switch {
+	case last != nil && last != rejected:
 		return p.regenerated(last)
 	case p.ledger.inherited(typeCluster, name):
 		// There is nothing to go back to, but a proxy has the service from an earlier
@@ -167,6 +249,7 @@ func (p *Publisher) Rejections() []Rejection {
 	if p.gateway.rejected != nil {
 		out = append(out, *p.gateway.rejected)
 	}
+	out = append(out, p.disputes()...)
 	for _, r := range p.ledger.refusals() {
 		if q, ok := p.partial(r); ok {
 			out = append(out, q)
@@ -191,22 +274,17 @@ func (p *Publisher) partial(r Rejection) (Rejection, bool) {
 	switch r.TypeURL {
 	case typeCluster:
 		u := p.effective[r.Resource]
-		if u == nil || u.cluster.version != r.Version || p.rejected[r.Resource] != nil {
-			return r, false
+		if u == nil || u.cluster.version != r.Version || p.rejected[r.Resource] != nil || p.verdict(u).accepted > 0 {
+			return r, false // what others accepted is told by the objections
 		}
 		r.Service = r.Resource
 		r.Position, _ = u.quoted(r.Text)
 		return r, true
 	case typeRoute:
-		if p.table == nil || p.table.version != r.Version {
-			return r, false
-		}
-		for name, u := range p.routed {
-			if at, ok := u.quoted(r.Text); ok {
-				r.Service, r.Position = name, at
-			}
-		}
-		return r, p.rejected[r.Service] == nil
+		// A table of which the service to blame is not known, and that somebody is still to have.
+		return r, slices.ContainsFunc(r.Proxies, func(id string) bool {
+			return p.table != nil && p.tableOf(id).version == r.Version && !p.blames(id)
+		})
 	case typeListener:
 		return r, p.gateway.listener != nil && p.gateway.listener.version == r.Version && p.gateway.rejected == nil
 	}

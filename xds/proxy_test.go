@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"net"
@@ -31,8 +32,10 @@ type fakeProxy struct {
 	mu sync.Mutex
 	// The following are guarded by mu.
 	resources map[string]map[string]string // type → name → version
+	bodies    map[string][]byte            // of what was accepted, by type and name
 	responses []*discoveryv3.DeltaDiscoveryResponse
 	refuse    func(typeURL, name string, body []byte) string
+	refused   int // responses
 	ended     bool
 }
 
@@ -50,7 +53,7 @@ func dial(t *testing.T, addr, id string, has map[string]map[string]string, refus
 		cancel()
 		t.Fatal(err)
 	}
-	p := &fakeProxy{t: t, id: id, stream: stream, resources: map[string]map[string]string{}, refuse: refuse}
+	p := &fakeProxy{t: t, id: id, stream: stream, resources: map[string]map[string]string{}, bodies: map[string][]byte{}, refuse: refuse}
 	for typeURL, versions := range has {
 		p.resources[typeURL] = maps.Clone(versions)
 	}
@@ -117,9 +120,13 @@ func (p *fakeProxy) receive() {
 				}
 			}
 			have[r.GetName()] = r.GetVersion()
+			p.bodies[resp.GetTypeUrl()+" "+r.GetName()] = r.GetResource().GetValue()
 		}
 		for _, name := range resp.GetRemovedResources() {
 			delete(have, name)
+		}
+		if len(refused) > 0 {
+			p.refused++
 		}
 		p.mu.Unlock()
 		if len(refused) > 0 {
@@ -136,6 +143,25 @@ func (p *fakeProxy) has(typeURL string) map[string]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.resources[typeURL])
+}
+
+// routes says whether the proxy's route table differs from one with all of want and none of without in it; "" if
+// it does not.
+func (p *fakeProxy) routes(want, without []string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	table := p.bodies[typeRoute+" "+envoy.GatewayName]
+	for _, w := range want {
+		if !bytes.Contains(table, []byte(w)) {
+			return p.id + " has no " + w
+		}
+	}
+	for _, w := range without {
+		if bytes.Contains(table, []byte(w)) {
+			return p.id + " has " + w
+		}
+	}
+	return ""
 }
 
 func (p *fakeProxy) all() map[string]map[string]string {
@@ -236,4 +262,11 @@ func eventually(t *testing.T, what string, look func() string) {
 		}
 		<-tick.C
 	}
+}
+
+// refusals returns how many responses the proxy has refused.
+func (p *fakeProxy) refusals() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused
 }

@@ -70,8 +70,8 @@ type Publisher struct {
 	desired map[string]*unit
 	// effective is what is published: desired, or what was accepted before it.
 	effective map[string]*unit
-	// accepted is the last unit that a proxy has accepted.
-	accepted map[string]*unit
+	// accepted is the last unit that a proxy has accepted, and agreed the last that every connected one had.
+	accepted, agreed map[string]*unit
 	// untranslated are the policies of the set that could not be translated.
 	untranslated []Rejection
 	// rejected are the desired units that every proxy has rejected.
@@ -79,9 +79,16 @@ type Publisher struct {
 	// generations of the services that were ever reset.
 	generations map[string]store.Generation
 
-	// routed is what the published route table consists of.
+	// routed is what the route table for all consists of, and table is that table.
 	routed map[string]*unit
-	table  *resource
+	table  *table
+	// variants are the tables of the proxies that object to something in it, and tables all that some proxy
+	// has or is to have, by version.
+	variants, tables map[string]*table
+	// objections of the connected proxies. objected is true if they have changed and what is published for
+	// those that object is to be made anew.
+	objections map[objectionKey]*objection
+	objected   bool
 	// warming and leaving say since when a new cluster's routes wait, and a cluster or an
 	// endpoint resource waits for its removal.
 	warming          map[string]time.Time
@@ -105,9 +112,12 @@ func NewPublisher(opts PublisherOptions) *Publisher {
 		desired:          map[string]*unit{},
 		effective:        map[string]*unit{},
 		accepted:         map[string]*unit{},
+		agreed:           map[string]*unit{},
 		rejected:         map[string]*Rejection{},
 		generations:      map[string]store.Generation{},
 		routed:           map[string]*unit{},
+		tables:           map[string]*table{},
+		objections:       map[objectionKey]*objection{},
 		warming:          map[string]time.Time{},
 		leaving:          map[string]time.Time{},
 		leavingEndpoints: map[string]time.Time{},
@@ -151,7 +161,7 @@ func (p *Publisher) Baseline(set *policy.Set) {
 			p.log.Warn("the last good version of a service cannot be used", "service", svc.Name, "error", err)
 			continue
 		}
-		p.accepted[svc.Name] = u
+		p.accepted[svc.Name], p.agreed[svc.Name] = u, u
 	}
 }
 
@@ -192,6 +202,9 @@ func (p *Publisher) unitOf(svc *policy.Service) (*unit, error) {
 		// The same values as in a stored or an earlier version, maybe at other positions.
 		v := *u
 		v.policy = svc
+		if p.agreed[svc.Name] == u {
+			p.agreed[svc.Name] = &v
+		}
 		p.accepted[svc.Name] = &v
 		return &v, nil
 	}
@@ -239,14 +252,14 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-// takeAccepted returns the set if it has just become accepted entirely. The caller must
+// takeAccepted returns the set if all proxies have just come to accept all of it. The caller must
 // hold p.mu.
 func (p *Publisher) takeAccepted() *policy.Set {
 	if p.set == nil || p.announced == p.set.Digest || len(p.rejected)+len(p.untranslated) > 0 || p.gateway.rejected != nil {
 		return nil
 	}
 	for name, u := range p.desired {
-		if p.accepted[name] != u {
+		if p.agreed[name] != u {
 			return nil
 		}
 	}
@@ -263,11 +276,12 @@ func (p *Publisher) reconcile(now time.Time) time.Time {
 	}
 	var next deadline
 	p.judge(now, &next)
-	if p.choose() || p.gateway.clustersChanged {
+	if p.choose() || p.gateway.clustersChanged || p.objected {
 		p.publishClusters(now)
 		p.gateway.clustersChanged = false
 	}
 	p.publishRoutes(now, &next)
+	p.objected = false
 	p.gateway.publish(p, now, &next)
 	p.retire(now, &next)
 	return next.t
@@ -306,6 +320,7 @@ func (p *Publisher) choose() (changed bool) {
 			changed = true
 			delete(p.effective, name)
 			delete(p.accepted, name)
+			delete(p.agreed, name)
 			delete(p.rejected, name)
 		}
 	}
@@ -334,8 +349,14 @@ func (p *Publisher) publishClusters(now time.Time) {
 		p.cache.update(typeRuntime, []*resource{limits}, nil)
 	}
 	clusters = append(clusters, p.gateway.clusters...)
+	variants, more := p.clusterVariants()
+	for _, e := range more {
+		endpoints = append(endpoints, e)
+		delete(p.leavingEndpoints, e.name)
+	}
 	p.cache.update(typeEndpoint, endpoints, nil)
 	p.cache.update(typeCluster, clusters, nil)
+	p.cache.vary(typeCluster, variants)
 
 	published := map[string]bool{}
 	for _, c := range clusters {
@@ -367,10 +388,15 @@ func (p *Publisher) retire(now time.Time, next *deadline) {
 		return true
 	}
 	if len(p.leaving) > 0 {
-		settled := p.table == nil || p.ledger.verdict(typeRoute, p.table.name, p.table.version).unanimous()
+		settled := p.table == nil || p.tableVerdict(p.ledger.answers(typeRoute, p.table.name), nil).unanimous()
 		used := map[string]bool{}
 		for name, u := range p.routed {
 			used[name], used[u.fallback()] = true, true
+		}
+		for _, o := range p.objections {
+			if o.instead != nil {
+				used[o.instead.fallback()] = true
+			}
 		}
 		var remove []string
 		for name, since := range p.leaving {
@@ -384,7 +410,7 @@ func (p *Publisher) retire(now time.Time, next *deadline) {
 	var remove []string
 	for name, since := range p.leavingEndpoints {
 		u := p.effective[serviceOfEndpoints(name)]
-		free := u == nil || p.ledger.verdict(typeCluster, u.cluster.name, u.cluster.version).unanimous()
+		free := u == nil || p.verdict(u).unanimous()
 		if gone(since, free) {
 			remove = append(remove, name)
 			delete(p.leavingEndpoints, name)

@@ -34,7 +34,7 @@ func (c *cache) early(typeURL string, w *deltaWatch, name string, r *resource) b
 		}
 		bound = warmTimeout
 	case r == nil && (typeURL == typeCluster || typeURL == typeEndpoint):
-		table := c.ofType(typeRoute).resources[envoy.GatewayName]
+		table := c.ofType(typeRoute).lookup(proxy, envoy.GatewayName)
 		if table == nil || c.accepts(proxy, typeRoute, table.name, table.version) {
 			return false
 		}

@@ -43,16 +43,22 @@ func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
 	changed := p.table == nil || p.gateway.routesChanged || !maps.EqualFunc(routed, p.routed, (*unit).sameRoutes)
 	p.routed = routed
 	if !changed {
+		if p.objected {
+			p.publishVariants()
+		}
 		return
 	}
-	table, err := p.composeTable(routed)
+	r, err := p.composeTable(routed)
 	if err != nil {
 		p.log.Error("the route table cannot be published", "error", err)
 		return
 	}
 	p.gateway.routesChanged = false
-	p.table = table
-	p.cache.update(typeRoute, []*resource{table}, nil)
+	p.table = &table{resource: r, units: routed}
+	p.tables[r.version] = p.table
+	p.lapse(p.ledger.answers(typeRoute, r.name))
+	p.cache.update(typeRoute, []*resource{r}, nil)
+	p.publishVariants()
 }
 
 func (p *Publisher) composeTable(routed map[string]*unit) (*resource, error) {
@@ -68,7 +74,7 @@ func (p *Publisher) composeTable(routed map[string]*unit) (*resource, error) {
 // first table holds nothing back: a proxy that starts takes its clusters first, and an
 // incomplete table would answer 404. The caller must hold p.mu.
 func (p *Publisher) warm(name string, u *unit, now time.Time, next *deadline) bool {
-	if p.table == nil || p.routed[name] != nil || p.ledger.verdict(typeCluster, name, u.cluster.version).pending == 0 {
+	if p.table == nil || p.routed[name] != nil || p.verdict(u).pending == 0 {
 		return true
 	}
 	since, ok := p.warming[name]

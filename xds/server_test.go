@@ -162,7 +162,7 @@ func TestRestartedControlPlaneSendsNothing(t *testing.T) {
 	apply(t, second, service("a"))
 	after := dial(t, serve(t, second), "p1", has, nil)
 	eventually(t, "the proxy is known to have everything", func() string {
-		if v := second.Ledger().verdict(typeCluster, "a", second.effective["a"].cluster.version); v.accepted != 1 {
+		if v := second.Ledger().verdict(typeCluster, "a", second.effective["a"].cluster.version, nil); v.accepted != 1 {
 			return fmt.Sprintf("%+v", v)
 		}
 		return ""
