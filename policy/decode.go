@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -26,6 +27,8 @@ type decoder struct {
 	variable string
 	env      func(string) (string, bool)
 
+	// document is the plan of the whole document.
+	document *plan
 	// lookups are the environment variables that were asked for.
 	lookups  []lookup
 	problems []Problem
@@ -93,10 +96,9 @@ func (d *decoder) spend(n int, at *yaml.Node) bool {
 
 // pair is one field of a mapping, merge keys resolved.
 type pair struct {
-	key        *yaml.Node
-	name       string
-	value      *yaml.Node
-	fromMerges bool
+	key   *yaml.Node
+	name  string
+	value *yaml.Node
 }
 
 // entries lists the fields of a mapping in the order they are written, those of
@@ -140,7 +142,6 @@ func (d *decoder) entries(n *yaml.Node, path string, depth int) []pair {
 			for _, e := range d.entries(s, path, depth+1) {
 				if !seen[e.name] {
 					seen[e.name] = true
-					e.fromMerges = true
 					list = append(list, e)
 				}
 			}
@@ -154,6 +155,9 @@ func (d *decoder) section(p *plan, v reflect.Value, n *yaml.Node, path string) {
 	if n.Kind != yaml.MappingNode {
 		d.report(d.at(n), path, "must be a map of fields, not %s", describe(n))
 		return
+	}
+	if path == "" {
+		d.document = p
 	}
 	given := map[string]bool{}
 	for _, e := range d.entries(n, path, 0) {
@@ -283,11 +287,21 @@ func (d *decoder) unknown(p *plan, e pair, path string) (near string) {
 	message := "unknown field"
 	if near = nearest(e.name, p.names()); near != "" {
 		message += fmt.Sprintf("; did you mean %s?", near)
-	} else if elsewhere := documentPlan.pathTo(e.name); elsewhere != "" && p != gatewayPlan {
+	} else if elsewhere := d.pathTo(e.name, path); elsewhere != "" {
 		message += fmt.Sprintf("; did you mean %s?", elsewhere)
 	}
 	d.report(d.at(e.key), join(path, e.name), "%s", message)
 	return near
+}
+
+// pathTo returns the dotted path of a field of that name elsewhere in the document,
+// or "". path is that of the section in which the field was looked for.
+func (d *decoder) pathTo(name, path string) string {
+	elsewhere := d.document.pathTo(name)
+	if path != "" && d.document.byName[name] != nil {
+		elsewhere = name + " at the top level"
+	}
+	return elsewhere
 }
 
 // describe names what a node is, for messages.
@@ -303,7 +317,7 @@ func describe(n *yaml.Node) string {
 	}
 	value := n.Value
 	if len(value) > 40 {
-		value = value[:40] + "…"
+		value = strings.ToValidUTF8(value[:40], "") + "…"
 	}
 	return fmt.Sprintf("%q", value)
 }

@@ -7,12 +7,20 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// framingHeaders belong to the connection or to the framing of a message: Envoy
-// sets them itself.
-var framingHeaders = []string{
+// ownHeaders belong to the connection or to the framing of a message, or say what the
+// gateway did: Envoy sets them itself.
+var ownHeaders = []string{
 	"connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "trailer",
 	"transfer-encoding", "upgrade",
+	"x-circuit-breaker", "x-correlation-id", "x-request-id",
 }
+
+// Bounds of the headers of a static reply. Envoy takes 16 KiB for a value, as it is
+// escaped for it: up to 10 bytes for one.
+const (
+	maxHeaders     = 100
+	maxHeaderValue = 1024 // bytes
+)
 
 // headerValues are the headers of a static reply, in ascending order of name.
 type headerValues struct {
@@ -27,8 +35,8 @@ func (h *headerValues) decode(d *decoder, n *yaml.Node, path string, _ *field) {
 		return
 	}
 	entries := d.entries(n, path, 0)
-	if len(entries) > maxItems {
-		d.report(d.at(n), path, "has %d items, more than %d", len(entries), maxItems)
+	if len(entries) > maxHeaders {
+		d.report(d.at(n), path, "has %d items, more than %d", len(entries), maxHeaders)
 		return
 	}
 	for _, e := range entries {
@@ -39,8 +47,10 @@ func (h *headerValues) decode(d *decoder, n *yaml.Node, path string, _ *field) {
 		case !ok:
 		case !isToken(name):
 			d.report(d.at(e.key), at, "is not a header name")
-		case slices.Contains(framingHeaders, name):
+		case slices.Contains(ownHeaders, name):
 			d.report(d.at(e.key), at, "can not be set: Envoy sets it itself")
+		case len(value) > maxHeaderValue:
+			d.report(d.at(e.value), at, "has %d bytes, more than %d", len(value), maxHeaderValue)
 		case hasControl(value):
 			d.report(d.at(e.value), at, "a header's value has no control characters")
 		case slices.ContainsFunc(h.V, func(other Header) bool { return other.Name == name }):

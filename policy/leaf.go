@@ -177,6 +177,9 @@ func (p *span) parse(s string, k kind, f *field) error {
 	lowest, _ := time.ParseDuration(f.min)
 	highest, _ := time.ParseDuration(f.max)
 	v, ok := parseDuration(s)
+	if _, bare := parseDecimal(s); bare && k == stringKind {
+		return fmt.Errorf("a number of seconds has no quotes; in quotes write a unit: \"%ss\"", s)
+	}
 	if !ok || k == boolKind {
 		return fmt.Errorf("must be a duration such as 500ms, 30s or 1m30s, or a number of seconds%s, not %q", orOff(f), s)
 	}

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,13 +166,32 @@ type hostNames struct {
 func parseRouteHost(s string, _ kind) (string, error) {
 	s = strings.ToLower(s)
 	name := strings.TrimPrefix(s, "*.")
-	switch {
-	case s == "*":
+	if s == "*" {
 		return "", fmt.Errorf("leave hosts out for every host")
-	case isIP(name) && name == s, isHostName(name) && !strings.HasSuffix(name, "."):
+	}
+	if addr, ok := routeAddress(s); ok {
+		return addr, nil
+	}
+	if isHostName(name) && !strings.HasSuffix(name, ".") {
 		return s, nil
 	}
 	return "", fmt.Errorf("%q is not a host name, exact or as *.suffix, without a port", s)
+}
+
+// routeAddress gives an IP address as it stands in a Host header, IPv6 in brackets.
+func routeAddress(s string) (string, bool) {
+	bare := s
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		bare = s[1 : len(s)-1]
+	}
+	addr, err := netip.ParseAddr(bare)
+	switch {
+	case err != nil || addr.Zone() != "":
+		return "", false
+	case addr.Is6():
+		return "[" + addr.String() + "]", true
+	}
+	return s, bare == s
 }
 
 func (h *hostNames) decode(d *decoder, n *yaml.Node, path string, f *field) {

@@ -226,7 +226,7 @@ type Route struct {
 	// Value is the path, prefix or expression. A prefix is "/" or has no slash at its end.
 	Value string
 	// Hosts are the host names it applies to: exact, "*.suffix", or empty for every
-	// host that no other route names.
+	// host that no other route names. An IPv6 address is in brackets, as in a URL.
 	Hosts []string
 	// Methods in upper case; empty for all.
 	Methods []string

@@ -93,6 +93,9 @@ func (doc *routeDocument) route() (Route, error) {
 	if err := checkPath(r.Value); err != nil {
 		return r, fmt.Errorf("%s: %w", r.Match, err)
 	}
+	if err := checkReachable(r.Value); err != nil {
+		return r, fmt.Errorf("%s: %w", r.Match, err)
+	}
 	if doc.Rewrite.Set {
 		if err := checkPath(r.Rewrite); err != nil {
 			return r, fmt.Errorf("rewrite: %w", err)
@@ -119,16 +122,47 @@ func checkPath(s string) error {
 	return nil
 }
 
+// checkReachable refuses a path that no request has once Envoy has put it in normal
+// form: it resolves . and .., and decodes an escaped slash.
+func checkReachable(s string) error {
+	for segment := range strings.SplitSeq(s, "/") {
+		if segment == "." || segment == ".." {
+			return fmt.Errorf("%q has the segment %s, which no request has when it is compared", s, segment)
+		}
+	}
+	for rest := s; ; {
+		_, after, found := strings.Cut(rest, "%")
+		if !found {
+			return nil
+		}
+		if len(after) < 2 || strings.Trim(after[:2], "0123456789abcdefABCDEF") != "" {
+			return fmt.Errorf("%q has a %% that is not followed by two hexadecimal digits", s)
+		}
+		switch code := after[:2]; strings.ToLower(code) {
+		case "2f", "5c":
+			return fmt.Errorf("%q has an escaped slash, %%%s, which no request has when it is compared", s, code)
+		}
+		rest = after[2:]
+	}
+}
+
 func checkRegexRoute(r Route) error {
 	re, err := regexp.Compile(r.Value)
 	if err != nil {
 		return fmt.Errorf("regex: %s", regexError(err))
 	}
-	for i := 0; i+1 < len(r.Rewrite); i++ {
+	// A rewrite needs the expression within another.
+	if _, err := regexp.Compile("^(?:" + r.Value + ")$"); err != nil && r.Rewrite != "" {
+		return fmt.Errorf("regex: \\Q has no \\E, which it needs beside rewrite")
+	}
+	for i := 0; i < len(r.Rewrite); i++ {
 		if r.Rewrite[i] != '\\' {
 			continue
 		}
 		i++
+		if i == len(r.Rewrite) {
+			return fmt.Errorf("rewrite: ends in a single \\: write \\\\ for the character itself")
+		}
 		if c := r.Rewrite[i]; c != '\\' && (c < '0' || c > '9' || int(c-'0') > re.NumSubexp()) {
 			return fmt.Errorf("rewrite: \\%c names no group of the regex, which has %d", c, re.NumSubexp())
 		}
@@ -191,6 +225,8 @@ func (doc *headerDocument) match() (HeaderMatch, error) {
 	switch {
 	case !isToken(m.Name):
 		return m, fmt.Errorf("%q is not a header name", doc.Name.V)
+	case strings.Contains(m.Name, "_"):
+		return m, fmt.Errorf("%q has an underscore: the gateway drops such headers, so that none can be compared", doc.Name.V)
 	case given != 1:
 		return m, fmt.Errorf("needs exactly one of exact, prefix, regex and present, not %d", given)
 	case doc.Present.Set && !doc.Present.V:

@@ -128,7 +128,7 @@ func (s *settler) fallback(f *fallbackSection) {
 		s.fail(&f.Service.meta, "fallback.service", "can not stand beside a static reply: either service or status, headers and body")
 	case f.Service.Set && !isLabel(f.Service.V):
 		s.fail(&f.Service.meta, "fallback.service", "%q is not a service name", f.Service.V)
-	case f.Body.V != "" && (f.Status.V == 204 || f.Status.V == 304):
+	case f.Body.V != "" && (f.Status.V == 204 || f.Status.V == 205 || f.Status.V == 304):
 		s.fail(&f.Body.meta, "fallback.body", "a reply with status %d has no body", f.Status.V)
 	}
 	if f.LastGood.Gate.State == gateOn && !f.LastGood.MaxAge.Set {
