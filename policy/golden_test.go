@@ -31,13 +31,18 @@ func (c testCase) lookup(name string) (string, bool) {
 // loadCases reads all cases of a directory under testdata.
 func loadCases(t testing.TB, dir string) []testCase {
 	t.Helper()
-	list, err := os.ReadDir(filepath.Join("testdata", dir))
+	return loadCasesOf(t, filepath.Join("testdata", dir))
+}
+
+func loadCasesOf(t testing.TB, dir string) []testCase {
+	t.Helper()
+	list, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var cases []testCase
 	for _, item := range list {
-		path := filepath.Join("testdata", dir, item.Name())
+		path := filepath.Join(dir, item.Name())
 		c := testCase{env: map[string]string{"A_URL": "http://from-environment:8000", "THREE": "3", "WORD": "word", "EMPTY": ""}}
 		switch {
 		case item.IsDir():

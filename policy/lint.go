@@ -20,7 +20,8 @@ const (
 	// RuleAmplification: more than 5 attempts for a request, or retries that may more
 	// than double the load on a failing service.
 	RuleAmplification = "amplification"
-	// RuleOverlappingRoutes: two services have the same route.
+	// RuleOverlappingRoutes: two services have the same route, or a regex has no request
+	// left to match, because the prefix / is there too and goes before it.
 	RuleOverlappingRoutes = "overlapping-routes"
 	// RuleFailureCountLow: ordinary error rates reach the failure count: 1 % of 100
 	// requests a second does so at least once an hour.
@@ -42,6 +43,7 @@ func Lint(set *Set) []Problem {
 		l.service(s)
 	}
 	l.overlaps(set.Services)
+	l.shadowed(set.Services)
 	if o, ok := set.Gateway.Origins["tracing.collector"]; ok && set.Gateway.Tracing != nil {
 		l.warn("", o, RuleNotActiveYet, "tracing", "is not active yet")
 	}
@@ -228,22 +230,56 @@ func (l *linter) inactive(s *Service) {
 	}
 }
 
+// owner is a route and whose it is.
+type owner struct {
+	service string
+	route   *Route
+}
+
+// hostsOf gives the hosts of a route, "*" for every host that no other names.
+func hostsOf(r *Route) []string {
+	if len(r.Hosts) == 0 {
+		return []string{"*"}
+	}
+	return r.Hosts
+}
+
+// shadowed warns of expressions that can match nothing, for a prefix goes before them
+// that takes every request of their hosts.
+func (l *linter) shadowed(services []*Service) {
+	everything := map[string]owner{}
+	for _, s := range services {
+		for i := range s.Routes {
+			r := &s.Routes[i]
+			if r.Match != MatchPrefix || r.Value != "/" || len(r.Methods) > 0 || len(r.Headers) > 0 {
+				continue
+			}
+			for _, host := range hostsOf(r) {
+				everything[host] = owner{service: s.Name, route: r}
+			}
+		}
+	}
+	for _, s := range services {
+		for i := range s.Routes {
+			r := &s.Routes[i]
+			open := func(host string) bool { return everything[host].route == nil }
+			if hosts := hostsOf(r); r.Match == MatchRegex && !slices.ContainsFunc(hosts, open) {
+				o := everything[hosts[0]]
+				l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes, originPath(s, i),
+					"gets no requests: the prefix / of service %s at %s goes before every regex", o.service, o.route.Position)
+			}
+		}
+	}
+}
+
 // overlaps warns of routes that two services have in common.
 func (l *linter) overlaps(services []*Service) {
-	type owner struct {
-		service string
-		route   *Route
-	}
 	owners := map[string][]owner{}
 	for _, s := range services {
 		for i := range s.Routes {
 			r := &s.Routes[i]
-			hosts := r.Hosts
-			if len(hosts) == 0 {
-				hosts = []string{"*"}
-			}
 			warned := map[string]bool{}
-			for _, host := range hosts {
+			for _, host := range hostsOf(r) {
 				key := host + "\x00" + string(r.Match) + "\x00" + r.Value
 				if len(r.Headers) > 0 {
 					key += fmt.Sprintf("\x00%#v", r.Headers)

@@ -62,6 +62,12 @@ func listOf(item *jsonschema.Schema) *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "array", Items: item, UniqueItems: true}
 }
 
+// verbatim also allows what YAML takes for a number or a boolean: a text is taken as
+// it is written.
+func verbatim(s *jsonschema.Schema) *jsonschema.Schema {
+	return anyOf(s, &jsonschema.Schema{Type: "number"}, &jsonschema.Schema{Type: "boolean"})
+}
+
 func enum(words []string) *jsonschema.Schema {
 	s := &jsonschema.Schema{Type: "string"}
 	for _, w := range words {
@@ -79,16 +85,17 @@ const decimals = `^[0-9]+(\.[0-9]+)?`
 func leafSchema(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[text]():
-		return &jsonschema.Schema{Type: "string"}
+		return verbatim(&jsonschema.Schema{Type: "string"})
 	case reflect.TypeFor[label]():
-		return orReference(&jsonschema.Schema{Type: "string", Pattern: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`})
+		return anyOf(&jsonschema.Schema{Type: "string", Pattern: `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`},
+			&jsonschema.Schema{Type: "integer", Minimum: "0"}, reference())
 	case reflect.TypeFor[toggle]():
 		return orReference(&jsonschema.Schema{Type: "boolean"})
 	case reflect.TypeFor[count]():
 		return orReference(&jsonschema.Schema{Type: "integer"})
 	case reflect.TypeFor[span]():
 		return anyOf(
-			&jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$`},
+			&jsonschema.Schema{Type: "string", Pattern: `^(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`},
 			&jsonschema.Schema{Type: "number", Minimum: "0"}, reference())
 	case reflect.TypeFor[share]():
 		return anyOf(
@@ -110,11 +117,11 @@ func leafSchema(t reflect.Type) *jsonschema.Schema {
 			&jsonschema.Schema{Type: "string", Pattern: `^[1-5](xx|[0-9][0-9](-[1-5][0-9][0-9])?)$`},
 			&jsonschema.Schema{Type: "integer", Minimum: "100", Maximum: "599"}, reference()))
 	case reflect.TypeFor[headerValues]():
-		return &jsonschema.Schema{Type: "object", AdditionalProperties: &jsonschema.Schema{
-			AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}},
-		}}
+		return &jsonschema.Schema{Type: "object", AdditionalProperties: verbatim(&jsonschema.Schema{Type: "string"})}
 	case reflect.TypeFor[upstreamValue]():
-		return anyOf(&jsonschema.Schema{Type: "string"}, listOf(&jsonschema.Schema{Type: "string"}))
+		hosts, one := listOf(&jsonschema.Schema{Type: "string"}), uint64(1)
+		hosts.MinItems = &one
+		return anyOf(&jsonschema.Schema{Type: "string"}, hosts)
 	case reflect.TypeFor[routeList]():
 		route := reflectSchema(reflect.TypeFor[routeDocument](), routePlan)
 		for _, match := range []string{"prefix", "path", "regex"} {
@@ -164,14 +171,19 @@ func (f *field) annotate(l leaf, s *jsonschema.Schema) {
 		s.Description += " From " + f.min + " to " + f.max + "."
 	} else {
 		for _, branch := range s.AnyOf {
-			if branch.Type == "integer" || (branch.Type == "number" && f.max != "") {
+			if f.max != "" && (branch.Type == "integer" || branch.Type == "number") {
 				branch.Minimum, branch.Maximum = json.Number(f.min), json.Number(f.max)
 			}
 		}
 	}
-	if s.Type == "array" && !f.empty {
+	if !f.empty {
 		one := uint64(1)
-		s.MinItems = &one
+		if s.Type == "array" {
+			s.MinItems = &one
+		}
+		if _, isText := l.(*text); isText {
+			s.AnyOf[0].MinLength = &one
+		}
 	}
 	if f.standard == "" {
 		return

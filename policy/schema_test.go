@@ -54,8 +54,8 @@ func TestSchemaAcceptsGoodPolicies(t *testing.T) {
 	service := compileSchema(t, Schema)
 	defaults := compileSchema(t, SchemaDefaults)
 	gateway := compileSchema(t, SchemaGateway)
-	for _, dir := range []string{"good", "lint"} {
-		for _, c := range loadCases(t, dir) {
+	for _, dir := range []string{"testdata/good", "testdata/lint", "../examples"} {
+		for _, c := range loadCasesOf(t, dir) {
 			for _, f := range c.files {
 				if !isPolicyName(f.Name) {
 					continue
@@ -89,6 +89,7 @@ func TestSchemaRefusesBadPolicies(t *testing.T) {
 		"duration-unit": service, "duration-off-not-allowed": service, "share-over-one": service, "factor-under-one": service,
 		"flag-yes": service, "section-not-a-map": service, "section-off-not-allowed": service, "retry-condition": service,
 		"retry-condition-twice": service, "retry-condition-empty": service, "retry-condition-scalar": service, "retry-method": service,
+		"upstream-empty-list": service, "duration-quoted": service, "field-of-the-document-in-a-section": service,
 		"breaker-errors": service, "breaker-errors-empty": service, "fallback-status": service, "gateway-fault": gateway,
 	}
 	seen := 0
