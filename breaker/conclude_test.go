@@ -35,16 +35,20 @@ func TestConclude(t *testing.T) {
 		cause   string
 	}{
 		{"..", Closed, 0, ""},
-		{"e..", Closed, 1, "1 of 3 hosts ejected after 5 consecutive failures"},
-		{"u.", Closed, 0, "1 of 2 hosts fail the health check"},
-		{"ee", Open, 2, "2 of 2 hosts ejected"},
-		{"e", Open, 1, "1 of 1 host ejected"},
-		{"eu", Open, 1, "the others fail their health check"},
-		{"uu", Open, 0, "health check"},
-		{"", Closed, 0, "no hosts"},
+		{"e..", Closed, 1, "1 of 3 hosts ejected after 5 consecutive failures; 2 serve"},
+		{"eu.", Closed, 1, "1 of 3 hosts ejected after 5 consecutive failures; 1 serves"},
+		{"u.", Closed, 0, "1 of 2 hosts fails the health check; 1 serves"},
+		{"uu..", Closed, 0, "2 of 4 hosts fail the health check; 2 serve"},
+		{"ee", Open, 2, "2 of 2 hosts ejected after 5 consecutive failures"},
+		{"e", Open, 1, "1 of 1 host ejected after 5 consecutive failures"},
+		{"eu", Open, 1, "1 of 2 hosts ejected, the other fails its health check"},
+		{"euu", Open, 1, "1 of 3 hosts ejected, the others fail their health check"},
+		{"uu", Open, 0, "all 2 hosts fail their health check"},
+		{"u", Open, 0, "the only host fails its health check"},
+		{"", Closed, 0, "the service has no hosts"},
 	} {
 		b := conclude("p1", svc, cluster(tt.hosts), ProxyBreaker{}, now)
-		if b.State != tt.state || b.EjectedHosts != tt.ejected || b.TotalHosts != len(tt.hosts) || !strings.Contains(b.Cause, tt.cause) {
+		if b.State != tt.state || b.EjectedHosts != tt.ejected || b.TotalHosts != len(tt.hosts) || !strings.HasPrefix(b.Cause, tt.cause) {
 			t.Errorf("hosts %q: %+v, want %s because %q", tt.hosts, b, tt.state, tt.cause)
 		}
 		if (b.Cause == "") != (tt.cause == "") || !b.Since.Equal(now) {

@@ -47,28 +47,38 @@ func conclude(proxy string, svc *policy.Service, c *adminv3.ClusterStatus, befor
 func layer1(ejected, unhealthy, total int, svc *policy.Service) (State, string) {
 	threshold := "the consecutive failures that Envoy allows"
 	if t := svc.Breaker.FailureThreshold; t.Set {
-		threshold = fmt.Sprintf("%d consecutive failures", t.N)
+		threshold = fmt.Sprintf("%d consecutive %s", t.N, pick(int(t.N), "failure", "failures"))
 	}
 	switch {
 	case total == 0:
 		return Closed, "the service has no hosts: its name does not resolve, so every request fails"
 	case ejected == total:
 		return Open, fmt.Sprintf("%s ejected after %s", hosts(ejected, total), threshold)
+	case unhealthy == total:
+		return Open, pick(total, "the only host fails its health check", fmt.Sprintf("all %d hosts fail their health check", total))
 	case ejected+unhealthy == total:
-		return Open, fmt.Sprintf("%s ejected, the others fail their health check", hosts(ejected, total))
+		return Open, fmt.Sprintf("%s ejected, %s", hosts(ejected, total),
+			pick(unhealthy, "the other fails its health check", "the others fail their health check"))
 	case ejected > 0:
-		return Closed, fmt.Sprintf("%s ejected after %s; the others serve", hosts(ejected, total), threshold)
+		return Closed, fmt.Sprintf("%s ejected after %s; %s", hosts(ejected, total), threshold, serving(total-ejected-unhealthy))
 	case unhealthy > 0:
-		return Closed, fmt.Sprintf("%s fail the health check; the others serve", hosts(unhealthy, total))
+		return Closed, fmt.Sprintf("%s %s; %s", hosts(unhealthy, total),
+			pick(unhealthy, "fails the health check", "fail the health check"), serving(total-unhealthy))
 	}
 	return Closed, ""
 }
 
-func hosts(k, n int) string {
+func hosts(k, n int) string { return fmt.Sprintf("%d of %d %s", k, n, pick(n, "host", "hosts")) }
+
+// serving says how many hosts are left.
+func serving(n int) string { return fmt.Sprintf("%d %s", n, pick(n, "serves", "serve")) }
+
+// pick is one for n = 1, else many.
+func pick(n int, one, many string) string {
 	if n == 1 {
-		return fmt.Sprintf("%d of 1 host", k)
+		return one
 	}
-	return fmt.Sprintf("%d of %d hosts", k, n)
+	return many
 }
 
 // same reports whether nothing differs that a watcher would want to know.

@@ -1,6 +1,12 @@
 package store
 
-import "github.com/breakwater/breakwater/policy"
+import (
+	"bytes"
+	"encoding/json"
+	"sync"
+
+	"github.com/breakwater/breakwater/policy"
+)
 
 // The names of the documents.
 const (
@@ -35,6 +41,66 @@ func (d *Dir) SaveGenerations(g map[string]Generation) error {
 	return d.Save(generationsName, g)
 }
 
+// Policies is what is stored of the policies of one directory: two versions of its files,
+// the last good one and the one that proxies have accepted last.
+type Policies struct {
+	state *Dir
+	of    string
+	other sync.Once
+}
+
+// Policies is for the policies directory with that absolute path. What is stored of
+// another directory counts as not stored, and is replaced by the next save; the log says
+// so once. What was stored without its directory belongs to any.
+func (d *Dir) Policies(of string) *Policies { return &Policies{state: d, of: of} }
+
+// LoadPolicies returns the last good policy files, or nil if none were saved or the
+// document is corrupt; the error says which.
+func (p *Policies) LoadPolicies() ([]policy.File, error) { return p.load(policiesName) }
+
+// SavePolicies replaces the last good policy files.
+func (p *Policies) SavePolicies(files []policy.File) error { return p.save(policiesName, files) }
+
+// LoadAccepted returns the policy files that proxies have accepted last, as LoadPolicies.
+func (p *Policies) LoadAccepted() ([]policy.File, error) { return p.load(acceptedName) }
+
+// SaveAccepted replaces the policy files that proxies have accepted last.
+func (p *Policies) SaveAccepted(files []policy.File) error { return p.save(acceptedName, files) }
+
+func (p *Policies) load(name string) ([]policy.File, error) {
+	var stored policyFiles
+	if found, err := p.state.Load(name, &stored); !found {
+		return nil, err
+	}
+	if stored.Directory != "" && stored.Directory != p.of {
+		p.other.Do(func() {
+			p.state.log.Warn("the stored policies are those of another directory and are not used",
+				"stored", stored.Directory, "policies", p.of)
+		})
+		return nil, nil
+	}
+	files := make([]policy.File, len(stored.Files))
+	for i, f := range stored.Files {
+		files[i] = policy.File(f)
+	}
+	return files, nil
+}
+
+func (p *Policies) save(name string, files []policy.File) error {
+	stored := policyFiles{Directory: p.of, Files: make([]policyFile, len(files))}
+	for i, f := range files {
+		stored.Files[i] = policyFile(f)
+	}
+	return p.state.Save(name, stored)
+}
+
+// policyFiles is the stored form of a directory's policy files.
+type policyFiles struct {
+	// Directory is an absolute path; empty if it is not known.
+	Directory string       `json:"directory"`
+	Files     []policyFile `json:"files"`
+}
+
 // policyFile is the stored form of a policy.File. Data is base64 in JSON, so that
 // bytes which are no UTF-8 come back as they were.
 type policyFile struct {
@@ -42,36 +108,11 @@ type policyFile struct {
 	Data []byte `json:"data"`
 }
 
-// LoadPolicies returns the last good policy files, or nil if none were saved or the
-// document is corrupt; the error says which.
-func (d *Dir) LoadPolicies() ([]policy.File, error) { return d.loadFiles(policiesName) }
-
-func (d *Dir) loadFiles(name string) ([]policy.File, error) {
-	var stored []policyFile
-	found, err := d.Load(name, &stored)
-	if !found {
-		return nil, err
+// UnmarshalJSON also reads a bare list of files, whose directory is not known.
+func (p *policyFiles) UnmarshalJSON(data []byte) error {
+	if bytes.HasPrefix(data, []byte("[")) {
+		return json.Unmarshal(data, &p.Files)
 	}
-	files := make([]policy.File, len(stored))
-	for i, f := range stored {
-		files[i] = policy.File(f)
-	}
-	return files, nil
+	type plain policyFiles
+	return json.Unmarshal(data, (*plain)(p))
 }
-
-// SavePolicies replaces the last good policy files.
-func (d *Dir) SavePolicies(files []policy.File) error { return d.saveFiles(policiesName, files) }
-
-func (d *Dir) saveFiles(name string, files []policy.File) error {
-	stored := make([]policyFile, len(files))
-	for i, f := range files {
-		stored[i] = policyFile(f)
-	}
-	return d.Save(name, stored)
-}
-
-// LoadAccepted returns the policy files that proxies have accepted last, as LoadPolicies.
-func (d *Dir) LoadAccepted() ([]policy.File, error) { return d.loadFiles(acceptedName) }
-
-// SaveAccepted replaces the policy files that proxies have accepted last.
-func (d *Dir) SaveAccepted(files []policy.File) error { return d.saveFiles(acceptedName, files) }

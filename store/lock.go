@@ -14,7 +14,7 @@ import (
 const lockName = "lock"
 
 // ErrLocked means that another process uses the state directory.
-var ErrLocked = errors.New("in use by another breakwater")
+var ErrLocked = errors.New("already running")
 
 // takeLock takes the directory's lock, which the kernel gives back when the file is
 // closed or the process ends, however it ends. The file holds the owner's process
@@ -27,7 +27,7 @@ func takeLock(dir string) (*os.File, error) {
 	}
 	if err := lockFile(f); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = fmt.Errorf("state directory %s is %w%s", dir, ErrLocked, owner(f))
+			err = fmt.Errorf("%w%s, with the state directory %s", ErrLocked, owner(f), dir)
 		} else {
 			err = fmt.Errorf("lock the state directory %s: %w", dir, err)
 		}

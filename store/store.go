@@ -1,6 +1,6 @@
 // Package store keeps what must outlive the process: the generations of the
-// clusters and hosts that were reset, and the last good policy files. Each is one
-// JSON document in a state directory.
+// clusters and hosts that were reset, and the last good policy files of one policies
+// directory. Each is one JSON document in a state directory.
 //
 // It is not a database: a document is small, is read once at start and is
 // replaced as a whole. Its one invariant: a document on disk is either the one

@@ -113,10 +113,10 @@ func TestDocumentsSurviveReopening(t *testing.T) {
 	if g, err := d.LoadGenerations(); err != nil || g == nil || len(g) != 0 {
 		t.Fatalf("LoadGenerations before Save = %v, %v; want empty", g, err)
 	}
-	if f, err := d.LoadPolicies(); err != nil || f != nil {
+	if f, err := d.Policies("/policies").LoadPolicies(); err != nil || f != nil {
 		t.Fatalf("LoadPolicies before Save = %v, %v; want nil", f, err)
 	}
-	if err := errors.Join(d.SaveGenerations(generations), d.SavePolicies(files), d.Close()); err != nil {
+	if err := errors.Join(d.SaveGenerations(generations), d.Policies("/policies").SavePolicies(files), d.Close()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -128,7 +128,7 @@ func TestDocumentsSurviveReopening(t *testing.T) {
 	if diff := cmp.Diff(generations, gotGenerations); diff != "" {
 		t.Errorf("generations (-saved +loaded):\n%s", diff)
 	}
-	gotFiles, err := d.LoadPolicies()
+	gotFiles, err := d.Policies("/policies").LoadPolicies()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,9 +204,9 @@ func TestOneProcessPerDirectory(t *testing.T) {
 	dir := t.TempDir()
 	first := open(t, dir)
 	_, err := store.Open(dir, nil)
-	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), dir) ||
-		!strings.Contains(err.Error(), strconv.Itoa(os.Getpid())) {
-		t.Fatalf("second Open = %v, want ErrLocked with the directory and the process", err)
+	want := "already running (process " + strconv.Itoa(os.Getpid()) + "), with the state directory " + dir
+	if !errors.Is(err, store.ErrLocked) || err.Error() != want {
+		t.Fatalf("second Open = %v, want ErrLocked as %q", err, want)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)

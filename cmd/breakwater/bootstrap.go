@@ -1,9 +1,8 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/breakwater/breakwater/envoy"
 )
@@ -18,21 +17,17 @@ func newBootstrapCmd() *cobra.Command {
 
   breakwater bootstrap --xds 127.0.0.1:18000 > envoy.yaml
   envoy -c envoy.yaml`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			marshal := map[string]func(proto.Message) ([]byte, error){outputYAML: envoy.MarshalYAML, outputJSON: envoy.MarshalJSON}[output]
+			if marshal == nil {
+				return usagef("output %q is none of yaml, json", output)
+			}
 			b, err := c.Build()
 			if err != nil {
 				return usageError{err}
 			}
-			var out []byte
-			switch output {
-			case "yaml":
-				out, err = envoy.MarshalYAML(b)
-			case "json":
-				out, err = envoy.MarshalJSON(b)
-			default:
-				return usageError{fmt.Errorf("--output %q: must be yaml or json", output)}
-			}
+			out, err := marshal(b)
 			if err != nil {
 				return err
 			}
@@ -44,7 +39,7 @@ func newBootstrapCmd() *cobra.Command {
 	cmd.Flags().StringVar(&c.NodeCluster, "node-cluster", envoy.DefaultNodeCluster, "group of proxies that it belongs to")
 	cmd.Flags().StringVar(&c.XDSAddr, "xds", "127.0.0.1:18000", "address of Breakwater's xDS server")
 	cmd.Flags().StringVar(&c.AdminAddr, "admin", "127.0.0.1:9901", "address of the proxy's admin API, as ip:port")
-	cmd.Flags().StringVarP(&output, "output", "o", "yaml", "yaml or json")
+	cmd.Flags().StringVarP(&output, "output", "o", outputYAML, "yaml or json")
 	bindEnv(cmd)
 	return cmd
 }

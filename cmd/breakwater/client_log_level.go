@@ -22,7 +22,7 @@ func newLogLevelCmd() *cobra.Command {
 		Use:       "log-level [LEVEL]",
 		Short:     "Show or set what a running server logs",
 		Long:      "Show or set what a running server logs, until it ends. LEVEL is one of " + strings.Join(logLevels, ", ") + ".",
-		Args:      usageArgs(cobra.MaximumNArgs(1)),
+		Args:      takes(0, 1),
 		ValidArgs: logLevels,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {

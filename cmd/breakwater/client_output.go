@@ -148,6 +148,14 @@ func oneLine(s string) string {
 	}), " ")
 }
 
+// count is such as "1 service" or "2 services".
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // formatTime is empty for an unset time. It is UTC, to the second.
 func formatTime(t *timestamppb.Timestamp) string {
 	if t == nil {

@@ -16,7 +16,7 @@ func newProxiesCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "proxies",
 		Short: "List the connected Envoys",
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
 				resp, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})

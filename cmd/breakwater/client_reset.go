@@ -23,7 +23,7 @@ func newResetCmd() *cobra.Command {
 		Long: `Reset the circuit breaker of a service on all proxies: every ejected host comes
 back into rotation. Each proxy's own admin API is read before the answer. The exit
 code is 1 if a proxy could not prove the reset.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Service = args[0]
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
@@ -103,5 +103,5 @@ func provedBy(resp *adminpb.ResetBreakerResponse) error {
 			failed++
 		}
 	}
-	return fmt.Errorf("%s was not proved to be reset on %d of %d proxies", resp.GetService(), failed, len(resp.GetProxies()))
+	return fmt.Errorf("%s was not proved to be reset on %d of %s", resp.GetService(), failed, count(len(resp.GetProxies()), "proxy", "proxies"))
 }

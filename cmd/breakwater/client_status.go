@@ -25,7 +25,7 @@ in every proxy. The exit code is 0 whatever the states are.
 
 With -o json or yaml: "breakers" as in the API's ListBreakers and "config" as in
 its GetConfigStatus.`,
-		Args: usageArgs(cobra.MaximumNArgs(1)),
+		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
 				s, err := getStatus(ctx, api, args)
@@ -206,11 +206,7 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	if !config.GetOk() {
 		verdict = "not all that is on disk is served"
 	}
-	noun := "services"
-	if config.GetServices() == 1 {
-		noun = "service"
-	}
-	lines := []string{fmt.Sprintf("policies: %d %s, %s", config.GetServices(), noun, verdict)}
+	lines := []string{fmt.Sprintf("policies: %s, %s", count(int(config.GetServices()), "service", "services"), verdict)}
 	if t := formatTime(config.GetLastSuccess()); t != "" {
 		lines[0] += ", last taken over without an error " + t
 	}

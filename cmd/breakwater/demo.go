@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,16 +14,22 @@ func newDemoCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Make a demo service fail, be slow, reset, refuse, or heal",
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  takesCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	behave := func(use, short, done string, b *demo.Behaviour) *cobra.Command {
+	behave := func(use, short, done string, b *demo.Behaviour, check func() error) *cobra.Command {
 		var ctl string
 		sub := &cobra.Command{
 			Use:   use + " SERVICE",
 			Short: short,
-			Args:  usageArgs(cobra.ExactArgs(1)),
+			Args:  takes(1, 1),
 			RunE: func(cmd *cobra.Command, args []string) error {
+				if _, _, err := net.SplitHostPort(ctl); err != nil {
+					return usagef("--ctl %q is not of the form host:port", ctl)
+				}
+				if err := check(); err != nil {
+					return err
+				}
 				if err := demo.Control(cmd.Context(), ctl, args[0], *b); err != nil {
 					return err
 				}
@@ -33,19 +40,33 @@ func newDemoCmd() *cobra.Command {
 		sub.Flags().StringVar(&ctl, "ctl", demo.DefaultCtl, "control address of the demo services")
 		return sub
 	}
-	failing := demo.Behaviour{FailPercent: 100}
-	fail := behave("fail", "Answer requests with an error", "fails", &failing)
-	fail.Flags().Float64Var(&failing.FailPercent, "percent", failing.FailPercent, "share of the requests that fail")
+	unchecked := func() error { return nil }
+	failing := demo.Behaviour{}
+	fail := behave("fail", "Answer requests with an error", "fails", &failing, func() error {
+		switch {
+		case !(failing.FailPercent > 0 && failing.FailPercent <= 100):
+			return usagef("--percent %v: must be above 0 and at most 100", failing.FailPercent)
+		case failing.FailStatus < 400 || failing.FailStatus > 599:
+			return usagef("--status %d: must be from 400 to 599", failing.FailStatus)
+		}
+		return nil
+	})
+	fail.Flags().Float64Var(&failing.FailPercent, "percent", 100, "share of the requests that fail")
 	fail.Flags().IntVar(&failing.FailStatus, "status", 500, "HTTP status of the failures")
 	slow := demo.Behaviour{}
-	slowCmd := behave("slow", "Delay every reply", "is slow", &slow)
+	slowCmd := behave("slow", "Delay every reply", "is slow", &slow, func() error {
+		if slow.Delay <= 0 || slow.Delay > demo.MaxDelay {
+			return usagef("--delay %v: must be above 0 and at most %v", slow.Delay, demo.MaxDelay)
+		}
+		return nil
+	})
 	slowCmd.Flags().DurationVar(&slow.Delay, "delay", 2*time.Second, "time before each reply")
 	cmd.AddCommand(
 		fail,
 		slowCmd,
-		behave("reset", "Reset every connection", "resets connections", &demo.Behaviour{Reset: true}),
-		behave("refuse", "Refuse connections: the port is closed", "refuses connections", &demo.Behaviour{Refuse: true}),
-		behave("heal", "Answer normally again", "is healthy", &demo.Behaviour{}),
+		behave("reset", "Reset every connection", "resets connections", &demo.Behaviour{Reset: true}, unchecked),
+		behave("refuse", "Refuse connections: the port is closed", "refuses connections", &demo.Behaviour{Refuse: true}, unchecked),
+		behave("heal", "Answer normally again", "is healthy", &demo.Behaviour{}, unchecked),
 	)
 	for _, sub := range cmd.Commands() {
 		bindEnv(sub)
@@ -54,15 +75,17 @@ func newDemoCmd() *cobra.Command {
 }
 
 func newDemoUpstreamCmd() *cobra.Command {
-	opts := demo.Options{}
+	var opts demo.Options
+	var logs logFlags
 	cmd := &cobra.Command{
 		Use:   "demo-upstream",
 		Short: "Serve the example's seven services",
 		Long: `Serve the example's seven services on ports 8001 to 8007. Each takes
-POST /ctl?fail=…&delay=…&reset=…&refuse=… on its own port, and all of them on --ctl with &service=NAME.`,
-		Args: usageArgs(cobra.NoArgs),
+POST /ctl?fail=…&delay=…&reset=…&refuse=… on its own port, and all of them on --ctl with &service=NAME. /ctl answers to IP addresses, localhost and the
+names in --host and --ctl alone, and to no page of another site.`,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log, err := newLoggers(cmd.ErrOrStderr(), "info", "text")
+			log, err := logs.open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -74,8 +97,9 @@ POST /ctl?fail=…&delay=…&reset=…&refuse=… on its own port, and all of th
 			return s.Run(cmd.Context())
 		},
 	}
-	cmd.Flags().StringVar(&opts.Host, "host", demo.DefaultHost, "IP address to listen on")
+	cmd.Flags().StringVar(&opts.Host, "host", demo.DefaultHost, "IP address or name to listen on")
 	cmd.Flags().StringVar(&opts.Ctl, "ctl", demo.DefaultCtl, "address of the common control")
+	logs.register(cmd.Flags())
 	bindEnv(cmd)
 	return cmd
 }

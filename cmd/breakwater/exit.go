@@ -36,13 +36,31 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// usageArgs makes the errors of a check of arguments usage errors.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+// takesCommand is for a command that has subcommands only.
+func takesCommand(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// takes allows from least to most arguments, for a command without subcommands.
+func takes(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{err}
+		if least <= len(args) && len(args) <= most {
+			return nil
 		}
-		return nil
+		want, got := count(most, "argument", "arguments"), "none"
+		switch {
+		case most == 0:
+			want = "no argument"
+		case least < most:
+			want = "at most " + want
+		}
+		if len(args) > 0 {
+			got = fmt.Sprintf("%q", args)
+		}
+		return usagef("%s takes %s and got %s; usage: %s", cmd.CommandPath(), want, got, cmd.UseLine())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/pflag"
 
 	"github.com/breakwater/breakwater/admin"
 )
@@ -20,19 +21,28 @@ type loggers struct {
 	sub  map[string]hclog.Logger
 }
 
-func newLoggers(w io.Writer, level, format string) (*loggers, error) {
-	l := hclog.LevelFromString(level)
+// logFlags are the flags of whatever logs.
+type logFlags struct{ level, format string }
+
+func (f *logFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.level, "log-level", "info", "trace, debug, info, warn, error or off")
+	flags.StringVar(&f.format, "log-format", "text", "text or json")
+}
+
+// open returns the loggers, which write to w. It fails only with a usage error.
+func (f logFlags) open(w io.Writer) (*loggers, error) {
+	l := hclog.LevelFromString(f.level)
 	if l == hclog.NoLevel {
-		return nil, usageError{fmt.Errorf("--log-level %q: must be trace, debug, info, warn, error or off", level)}
+		return nil, usagef("--log-level %q: must be trace, debug, info, warn, error or off", f.level)
 	}
-	if format != "text" && format != "json" {
-		return nil, usageError{fmt.Errorf("--log-format %q: must be text or json", format)}
+	if f.format != "text" && f.format != "json" {
+		return nil, usagef("--log-format %q: must be text or json", f.format)
 	}
 	root := hclog.New(&hclog.LoggerOptions{
 		Name:              "breakwater",
 		Level:             l,
 		Output:            w,
-		JSONFormat:        format == "json",
+		JSONFormat:        f.format == "json",
 		IndependentLevels: true,
 	})
 	out := &loggers{root: root, sub: map[string]hclog.Logger{}}

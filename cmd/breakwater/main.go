@@ -19,6 +19,8 @@ var version = ""
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
 	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -43,11 +45,13 @@ func newRootCmd() *cobra.Command {
 		Short: "Circuit breakers, retries, timeouts and fallbacks for every service behind Envoy",
 		Long: `Breakwater is a control plane for Envoy. One short YAML policy per service gives it
 a circuit breaker, retries, timeouts, limits and a fallback.`,
+		Version:       buildVersion(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          usageArgs(cobra.NoArgs),
+		Args:          takesCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("breakwater {{.Version}}\n")
 	root.SetFlagErrorFunc(usageFlagError)
 	root.AddGroup(
 		&cobra.Group{ID: groupServe, Title: "Serve:"},
@@ -81,7 +85,7 @@ func newVersionCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "breakwater", buildVersion())
 			return err

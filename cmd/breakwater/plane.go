@@ -7,14 +7,11 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
 
 	"github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/spf13/pflag"
 
 	"github.com/breakwater/breakwater/admin"
 	"github.com/breakwater/breakwater/breaker"
@@ -25,49 +22,12 @@ import (
 	"github.com/breakwater/breakwater/xds"
 )
 
-// planeFlags are the flags of `serve`, and of `run`.
-type planeFlags struct {
-	policies       string
-	xds            string
-	http           string
-	grpc           string
-	gateway        string
-	state          string
-	logLevel       string
-	logFormat      string
-	strict         bool
-	allowPlaintext bool
-}
-
-func (f *planeFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.policies, "policies", f.policies, "directory of the policies")
-	flags.StringVar(&f.xds, "xds", "127.0.0.1:18000", "address of the xDS server, for Envoy")
-	flags.StringVar(&f.http, "http", "127.0.0.1:8081", "address of the HTTP/JSON API and of /metrics")
-	flags.StringVar(&f.grpc, "grpc", "127.0.0.1:8082", "address of the gRPC admin API")
-	flags.StringVar(&f.gateway, "gateway", "", "address that every Envoy listens on (default: that of gateway.yaml, else of $GATEWAY_HOST and $GATEWAY_PORT, else 127.0.0.1:8080)")
-	flags.StringVar(&f.state, "state", defaultStateDir(), "directory of what outlives a restart")
-	flags.StringVar(&f.logLevel, "log-level", "info", "trace, debug, info, warn, error or off")
-	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
-	flags.BoolVar(&f.strict, "strict", false, "refuse to start if a policy has an error or a warning")
-	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "allow listeners without TLS off the loopback interface: for private networks only")
-}
-
-// defaultStateDir follows the XDG base directories.
-func defaultStateDir() string {
-	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
-		return filepath.Join(dir, "breakwater")
-	}
-	if home, err := os.UserHomeDir(); err == nil {
-		return filepath.Join(home, ".local", "state", "breakwater")
-	}
-	return filepath.Join(os.TempDir(), "breakwater")
-}
-
 // plane is the control plane: all that `serve` runs.
 type plane struct {
-	flags     planeFlags
+	settings  settings
 	log       *loggers
 	store     *store.Dir
+	policies  *store.Policies
 	xds       net.Listener
 	http      net.Listener
 	grpc      net.Listener
@@ -77,82 +37,47 @@ type plane struct {
 	reloader  *watch.Reloader
 	admin     *admin.Server
 
+	// admit is asked once, before the first set is published; its error ends the start.
+	// Nil admits all.
+	admit func(*policy.Gateway) error
 	// ready is closed once the first set is published.
 	ready chan struct{}
 	once  sync.Once
-	// gateway is the override of --gateway; nil without it.
-	gateway *netip.AddrPort
 }
 
-// newPlane binds every listener and reads nothing yet. The caller must call close.
-func newPlane(f planeFlags, log *loggers) (_ *plane, err error) {
-	p := &plane{flags: f, log: log, ready: make(chan struct{})}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.close())
-		}
-	}()
-	if f.policies == "" {
-		return p, usageError{errors.New("--policies is required")}
+// newPlane takes the state directory for this process and does nothing else yet. The
+// caller must call close.
+func newPlane(s settings) (*plane, error) {
+	state, err := store.Open(s.flags.state, s.log.named("store"))
+	if errors.Is(err, store.ErrLocked) {
+		err = fmt.Errorf("%w: stop that one, or give this one another --state and other ports", err)
 	}
-	if f.gateway != "" {
-		addr, err := parseAddr(f.gateway)
-		if err != nil {
-			return p, usageError{fmt.Errorf("--gateway: %w", err)}
-		}
-		p.gateway = &addr
+	if err != nil {
+		return nil, err
 	}
-	if p.store, err = store.Open(f.state, log.named("store")); err != nil {
-		return p, err
-	}
+	return &plane{
+		settings: s, log: s.log, store: state, policies: state.Policies(s.policies),
+		ready: make(chan struct{}),
+	}, nil
+}
+
+// bind binds every listener and puts the parts together. It reads no policy yet.
+func (p *plane) bind() error {
 	for _, l := range []struct {
 		to   *net.Listener
 		flag string
-		addr string
+		addr netip.AddrPort
 	}{
-		{&p.xds, "xds", f.xds},
-		{&p.http, "http", f.http},
-		{&p.grpc, "grpc", f.grpc},
+		{&p.xds, "--xds", p.settings.xds},
+		{&p.http, "--http", p.settings.http},
+		{&p.grpc, "--grpc", p.settings.grpc},
 	} {
-		if *l.to, err = p.listen(l.flag, l.addr); err != nil {
-			return p, err
+		var err error
+		if *l.to, err = envoy.Listen(l.addr.String(), l.flag); err != nil {
+			return err
 		}
 	}
-	return p, p.wire()
-}
-
-// parseAddr takes ip:port, "localhost:port" and ":port".
-func parseAddr(s string) (netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%q is not host:port", s)
-	}
-	switch host {
-	case "localhost":
-		host = "127.0.0.1"
-	case "":
-		host = "0.0.0.0"
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%q: the host must be an IP address or localhost", s)
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%q: the port must be a number up to 65535", s)
-	}
-	return netip.AddrPortFrom(ip, uint16(n)), nil
-}
-
-func (p *plane) listen(flag, addr string) (net.Listener, error) {
-	a, err := parseAddr(addr)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--%s: %w", flag, err)}
-	}
-	if !a.Addr().IsLoopback() && !p.flags.allowPlaintext {
-		return nil, usageError{fmt.Errorf("--%s %s: not a loopback address, and the listener has no TLS: give --allow-plaintext if the network is private", flag, addr)}
-	}
-	return envoy.Listen(a.String(), "--"+flag)
+	return p.wire()
 }
 
 func (p *plane) wire() error {
@@ -171,10 +96,10 @@ func (p *plane) wire() error {
 	})
 	var err error
 	if p.reloader, err = watch.NewReloader(watch.Options{
-		Source:     &watch.Source{Dir: p.flags.policies, Log: p.log.named("config")},
+		Source:     &watch.Source{Dir: p.settings.flags.policies, Log: p.log.named("config")},
 		Apply:      p.apply,
-		LastGood:   p.store,
-		Strict:     p.flags.strict,
+		LastGood:   p.policies,
+		Strict:     p.settings.flags.strict,
 		Log:        p.log.named("config"),
 		Registerer: registry,
 	}); err != nil {
@@ -207,15 +132,21 @@ func (p *plane) close() error {
 	return errors.Join(errs...)
 }
 
-// apply publishes a set. What it does can not fail: a policy that can not be translated keeps
-// its version of before and is shown as a rejection.
+// apply publishes a set. After the first it can not fail: a policy that can not be translated
+// keeps its version of before and is shown as a rejection.
 func (p *plane) apply(_ context.Context, set *policy.Set) error {
-	if p.gateway != nil {
+	if override := p.settings.gateway; override != nil {
 		gateway := *set.Gateway
-		gateway.Host, gateway.Port = p.gateway.Addr().String(), p.gateway.Port()
+		gateway.Host, gateway.Port = override.Addr().String(), override.Port()
 		served := *set
 		served.Gateway = &gateway
 		set = &served
+	}
+	if p.admit != nil {
+		if err := p.admit(set.Gateway); err != nil {
+			return err
+		}
+		p.admit = nil
 	}
 	p.publisher.Apply(set)
 	p.board.Served()
@@ -225,14 +156,14 @@ func (p *plane) apply(_ context.Context, set *policy.Set) error {
 
 // accepted keeps what proxies have accepted, as what to go back to after a restart.
 func (p *plane) accepted(set *policy.Set) {
-	if err := p.store.SaveAccepted(set.Files()); err != nil {
+	if err := p.policies.SaveAccepted(set.Files()); err != nil {
 		p.log.named("store").Error("the accepted policies could not be stored", "error", err)
 	}
 }
 
 // restore tells the publisher what proxies had accepted before the restart.
 func (p *plane) restore() {
-	files, err := p.store.LoadAccepted()
+	files, err := p.policies.LoadAccepted()
 	if err != nil {
 		p.log.named("store").Error("the accepted policies are lost", "error", err)
 	}

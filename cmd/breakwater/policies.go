@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +19,11 @@ func newValidateCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate DIR|FILE",
 		Short: "Check policies: every error at once, as file:line:column",
-		Args:  usageArgs(cobra.ExactArgs(1)),
+		Args:  takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			set, problems, err := readPolicies(args[0])
 			if err != nil {
 				return err
@@ -27,7 +31,7 @@ func newValidateCmd() *cobra.Command {
 			if err := printProblems(cmd.OutOrStdout(), output, problems, set); err != nil {
 				return err
 			}
-			return failIf(len(problems), "error")
+			return failIf(len(problems), "error", "errors")
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", outputTable, "table, json or yaml")
@@ -41,21 +45,23 @@ func newLintCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lint DIR|FILE",
 		Short: "Check policies for errors and for what is valid but doubtful",
-		Args:  usageArgs(cobra.ExactArgs(1)),
+		Args:  takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
 			set, problems, err := readPolicies(args[0])
 			if err != nil {
 				return err
 			}
-			failures := len(problems)
-			warnings := policy.Lint(set)
-			if strict {
-				failures += len(warnings)
-			}
-			if err := printProblems(cmd.OutOrStdout(), output, append(problems, warnings...), set); err != nil {
+			all := append(slices.Clone(problems), policy.Lint(set)...)
+			if err := printProblems(cmd.OutOrStdout(), output, all, set); err != nil {
 				return err
 			}
-			return failIf(failures, "problem")
+			if strict {
+				return failIf(len(all), "problem", "problems")
+			}
+			return failIf(len(problems), "error", "errors")
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", outputTable, "table, json or yaml")
@@ -78,14 +84,12 @@ func readPolicies(path string) (*policy.Set, []policy.Problem, error) {
 	return set, problems, nil
 }
 
-func failIf(n int, what string) error {
-	switch n {
-	case 0:
+// failIf is an error that counts what is wrong; nil if nothing is.
+func failIf(n int, one, many string) error {
+	if n == 0 {
 		return nil
-	case 1:
-		return errors.New("1 " + what)
 	}
-	return fmt.Errorf("%d %ss", n, what)
+	return errors.New(count(n, one, many))
 }
 
 // problemJSON is a problem in the shape of the admin API.
@@ -100,10 +104,8 @@ type problemJSON struct {
 	Rule     string          `json:"rule"`
 }
 
+// printProblems prints in a format that checkOutput allows.
 func printProblems(w io.Writer, output string, problems []policy.Problem, set *policy.Set) error {
-	if err := checkOutput(output); err != nil {
-		return err
-	}
 	if output != outputTable {
 		out := struct {
 			Services int           `json:"services"`
@@ -130,7 +132,7 @@ func printProblems(w io.Writer, output string, problems []policy.Problem, set *p
 		}
 	}
 	if len(problems) == 0 {
-		_, err := fmt.Fprintf(w, "%d services, no problem\n", len(set.Services))
+		_, err := fmt.Fprintf(w, "%s, no problem\n", count(len(set.Services), "service", "services"))
 		return err
 	}
 	return nil

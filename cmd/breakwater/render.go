@@ -17,7 +17,7 @@ func newRenderCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "render DIR|FILE",
 		Short: "Print the Envoy resources that policies become",
-		Args:  usageArgs(cobra.ExactArgs(1)),
+		Args:  takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if output != outputJSON && output != outputYAML {
 				return usagef("output %q is none of yaml, json", output)
@@ -30,7 +30,7 @@ func newRenderCmd() *cobra.Command {
 				for _, p := range problems {
 					fmt.Fprintln(cmd.ErrOrStderr(), p)
 				}
-				return failIf(len(problems), "error")
+				return failIf(len(problems), "error", "errors")
 			}
 			out, err := render(set, service)
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/oklog/run"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/breakwater/breakwater/cmd/breakwater/demo"
 	"github.com/breakwater/breakwater/envoy"
+	"github.com/breakwater/breakwater/policy"
 )
 
 // exampleDir is the example that `run` serves without --policies.
@@ -39,7 +41,7 @@ func newRunCmd() *cobra.Command {
 --policies it serves ` + exampleDir + ` and starts the seven services of that example too.
 
 Envoy is $ENVOY, else ` + "`envoy`" + ` on PATH, else what ` + "`make envoy`" + ` has put into .cache.`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("demo") {
 				f.demo = !cmd.Flags().Changed("policies")
@@ -63,45 +65,64 @@ func hostname() string {
 	return name
 }
 
-func runAll(ctx context.Context, stdout, stderr io.Writer, f runFlags) (err error) {
-	log, err := newLoggers(stderr, f.logLevel, f.logFormat)
+// check is planeFlags.check for all of them. It returns the address of Envoy's admin API too.
+func (f runFlags) check(stderr io.Writer) (settings, netip.AddrPort, error) {
+	s, err := f.planeFlags.check(stderr)
 	if err != nil {
-		return err
+		return s, netip.AddrPort{}, err
 	}
-	binary, err := envoy.Find(ctx)
-	if err != nil {
-		return err
+	if f.state == "" {
+		return s, netip.AddrPort{}, usagef("--state is required: Envoy's files are kept there too")
 	}
 	adminAddr, err := parseAddr(f.envoyAdmin)
 	if err != nil {
-		return usageError{fmt.Errorf("--envoy-admin: %w", err)}
+		return s, netip.AddrPort{}, usagef("--envoy-admin: %w", err)
 	}
 	if !adminAddr.Addr().IsLoopback() {
-		return usageError{fmt.Errorf("--envoy-admin %s: Envoy's admin API must stay on a loopback address", f.envoyAdmin)}
+		return s, netip.AddrPort{}, usagef("--envoy-admin %s: Envoy's admin API must stay on a loopback address", f.envoyAdmin)
 	}
-	if err := envoy.CheckFree(adminAddr.String(), "Envoy's admin API (--envoy-admin)"); err != nil {
+	if adminAddr.Port() == 0 {
+		return s, netip.AddrPort{}, usagef("--envoy-admin %s: the port must not be 0, for Breakwater asks Envoy there", f.envoyAdmin)
+	}
+	// What differs from the bootstrap of later is known to be right.
+	trial := envoy.BootstrapConfig{NodeID: f.nodeID, XDSAddr: adminAddr.String(), AdminAddr: adminAddr.String()}
+	if _, err := trial.Build(); err != nil {
+		return s, netip.AddrPort{}, usagef("--node-id: %w", err)
+	}
+	return s, adminAddr, nil
+}
+
+func runAll(ctx context.Context, stdout, stderr io.Writer, f runFlags) (err error) {
+	s, adminAddr, err := f.check(stderr)
+	if err != nil {
 		return err
 	}
-	p, err := newPlane(f.planeFlags, log)
+	// First, so that of two runs the second names the first, and not a port that it holds.
+	p, err := newPlane(s)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-
+	binary, err := envoy.Find(ctx)
+	if err != nil {
+		return err
+	}
+	if err := envoy.CheckFree(adminAddr.String(), "Envoy's admin API (--envoy-admin)"); err != nil {
+		return err
+	}
+	if err := p.bind(); err != nil {
+		return err
+	}
 	var g run.Group
 	if f.demo {
-		services := demo.New(demo.Options{Log: log.named("demo")})
+		services := demo.New(demo.Options{Log: p.log.named("demo")})
 		if err := services.Listen(); err != nil {
 			return err
 		}
 		addActor(ctx, &g, "demo", services.Run)
 	}
+	p.admit = func(g *policy.Gateway) error { return envoy.CheckFree(gatewayAddr(g), "the gateway (--gateway)") }
 	if err := p.load(ctx); err != nil {
-		return err
-	}
-	set := p.publisher.Set()
-	gateway := net.JoinHostPort(set.Gateway.Host, strconv.Itoa(int(set.Gateway.Port)))
-	if err := envoy.CheckFree(gateway, "the gateway"); err != nil {
 		return err
 	}
 	supervisor, closeLogs, err := newSupervisor(binary, p, f, adminAddr)
@@ -114,17 +135,23 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, f runFlags) (err erro
 	addActor(ctx, &g, "envoy", supervisor.Run)
 	addActor(ctx, &g, "signal", untilDone)
 	addActor(ctx, &g, "banner", func(ctx context.Context) error {
+		set := p.publisher.Set()
 		banner(ctx, stdout, f, bannerFacts{
 			services: len(set.Services),
 			envoy:    binary.Version,
-			gateway:  gateway,
+			gateway:  gatewayAddr(set.Gateway),
 			admin:    adminAddr.String(),
 			http:     p.http.Addr().String(),
+			grpc:     p.grpc.Addr().String(),
 			logs:     supervisor.Dir,
 		})
 		return untilDone(ctx)
 	})
 	return g.Run()
+}
+
+func gatewayAddr(g *policy.Gateway) string {
+	return net.JoinHostPort(g.Host, strconv.Itoa(int(g.Port)))
 }
 
 // newSupervisor prepares Envoy: its bootstrap, and files for its access log and its own log, begun anew at
@@ -162,8 +189,8 @@ func newSupervisor(binary envoy.Binary, p *plane, f runFlags, admin netip.AddrPo
 }
 
 type bannerFacts struct {
-	services                          int
-	envoy, gateway, admin, http, logs string
+	services                                int
+	envoy, gateway, admin, http, grpc, logs string
 }
 
 // banner says what to try, once Envoy serves.
@@ -179,25 +206,40 @@ func banner(ctx context.Context, w io.Writer, f runFlags, facts bannerFacts) {
 		case <-tick.C:
 		}
 	}
-	fmt.Fprintf(w, `
-Breakwater is up: %d services behind Envoy %s on http://%s.
+	fmt.Fprint(w, bannerText(os.Args[0], f, facts))
+}
+
+// bannerText is for whoever has started this program as program.
+func bannerText(program string, f runFlags, facts bannerFacts) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `
+Breakwater is up: %s behind Envoy %s on http://%s.
 
   API      http://%s/api/v1/circuit-breakers
   metrics  http://%s/metrics
   logs     %s/access.log, envoy.log
   policies %s: edit a file, and it is live
-`, facts.services, facts.envoy, facts.gateway, facts.http, facts.http, facts.logs, f.policies)
+`, count(facts.services, "service", "services"), facts.envoy, facts.gateway, facts.http, facts.http, facts.logs, f.policies)
 	if f.demo {
-		fmt.Fprintf(w, `
-Try, in another terminal:
-
-  curl -i http://%[1]s/api/v1/fraud/score                      # a healthy service
-  bin/breakwater demo fail fraud-service                              # break it
-  for i in $(seq 8); do curl -s http://%[1]s/api/v1/fraud/score; echo; done
-  bin/breakwater status                                               # its breaker is open
-  bin/breakwater demo heal fraud-service
-  bin/breakwater reset fraud-service                                  # and traffic is back at once
-`, facts.gateway)
+		server := ""
+		if facts.grpc != defaultServer {
+			server = " --server " + facts.grpc
+		}
+		b.WriteString("\nTry, in another terminal:\n\n")
+		for _, line := range [][2]string{
+			{"curl -i http://" + facts.gateway + "/api/v1/fraud/score", "a healthy service"},
+			{program + " demo fail fraud-service", "break it"},
+			{"for i in $(seq 8); do curl -s http://" + facts.gateway + "/api/v1/fraud/score; echo; done", ""},
+			{program + " status" + server, "its breaker is open"},
+			{program + " demo heal fraud-service", ""},
+			{program + " reset fraud-service" + server, "and traffic is back at once"},
+		} {
+			if line[1] != "" {
+				line[0] = fmt.Sprintf("%-55s # %s", line[0], line[1])
+			}
+			fmt.Fprintf(&b, "  %s\n", line[0])
+		}
 	}
-	fmt.Fprint(w, "\nCtrl-C stops everything.\n\n")
+	b.WriteString("\nCtrl-C stops everything.\n\n")
+	return b.String()
 }

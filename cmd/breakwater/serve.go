@@ -16,7 +16,7 @@ func newServeCmd() *cobra.Command {
 		Short: "Serve the control plane: xDS for Envoy, and the admin API",
 		Long: `Serve the control plane. Each Envoy is started from a bootstrap that
 ` + "`breakwater bootstrap`" + ` prints, and goes on without Breakwater with what it has.`,
-		Args: usageArgs(cobra.NoArgs),
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return serve(cmd.Context(), cmd.ErrOrStderr(), f)
 		},
@@ -27,22 +27,25 @@ func newServeCmd() *cobra.Command {
 }
 
 func serve(ctx context.Context, stderr io.Writer, f planeFlags) (err error) {
-	log, err := newLoggers(stderr, f.logLevel, f.logFormat)
+	set, err := f.check(stderr)
 	if err != nil {
 		return err
 	}
-	p, err := newPlane(f, log)
+	p, err := newPlane(set)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
+	if err := p.bind(); err != nil {
+		return err
+	}
 	if err := p.load(ctx); err != nil {
 		return err
 	}
 	var g run.Group
 	p.actors(ctx, &g)
 	addActor(ctx, &g, "signal", untilDone)
-	log.root.Info("serving", "version", buildVersion(), "xds", p.xds.Addr().String(),
+	p.log.root.Info("serving", "version", buildVersion(), "xds", p.xds.Addr().String(),
 		"http", p.http.Addr().String(), "grpc", p.grpc.Addr().String(), "policies", f.policies, "state", f.state)
 	return g.Run()
 }

@@ -86,8 +86,8 @@ func NewReloader(opts Options) (*Reloader, error) {
 // there is one, stands in; the faults are in the status and in the log.
 //
 // It fails if there is nothing to apply (the directory can't be read and nothing
-// is stored), if Apply fails, or, in strict mode, with a *ProblemsError if there is
-// any problem; nothing is applied then.
+// is stored), with Apply's error, or, in strict mode, with a *ProblemsError if there is
+// any problem; nothing is applied then, and the error says all that the log would.
 func (r *Reloader) Load(ctx context.Context) error {
 	r.restore()
 	s := r.opts.Source.Read(ctx)
@@ -141,13 +141,12 @@ func (r *Reloader) reload(ctx context.Context, s Snapshot, strict bool) error {
 	case strict && len(problems) > 0:
 		err = &ProblemsError{Problems: problems}
 	case set == nil:
-		err = s.Err
+		err = fmt.Errorf("read the policies: %w; and no last good version is stored", s.Err)
 	case s.Err != nil && r.inForce:
 		err = s.Err
 	default:
 		if err = r.opts.Apply(ctx, set); err != nil {
-			err = fmt.Errorf("apply the policies: %w", err)
-			problems = append(problems, r.problem(err))
+			problems = append(problems, r.problem(fmt.Errorf("apply the policies: %w", err)))
 		}
 	}
 	applied := err == nil
@@ -185,7 +184,20 @@ func (r *Reloader) build(s Snapshot) (*policy.Set, []policy.Problem) {
 	r.read = read
 	set, errs := policy.Build(files, r.opts.Env, r.current)
 	problems = append(problems, errs...)
-	return set, append(problems, policy.Lint(set)...)
+	return set, append(problems, warnings(set, s, problems)...)
+}
+
+// warnings are the lint warnings about what the directory says. Those about a last good
+// version are left out: they would point into a file that has other lines now. What
+// several services share has no service: it is old if there is an error in its file.
+func warnings(set *policy.Set, s Snapshot, errs []policy.Problem) []policy.Problem {
+	old := stale(set, s)
+	return slices.DeleteFunc(policy.Lint(set), func(p policy.Problem) bool {
+		if p.Service != "" {
+			return slices.Contains(old, p.Service)
+		}
+		return slices.ContainsFunc(errs, func(e policy.Problem) bool { return e.Position.File == p.Position.File })
+	})
 }
 
 // problem is a fault of the directory as a whole.
@@ -206,7 +218,8 @@ func (r *Reloader) save() {
 	}
 }
 
-// conclude records an attempt in the status, the metrics and the log, and notifies.
+// conclude records an attempt in the status, the metrics and the log, and notifies. A
+// start that fails is not logged: Load returns why.
 func (r *Reloader) conclude(start time.Time, s Snapshot, applied bool, problems []policy.Problem) {
 	r.mu.Lock()
 	st := Status{LastAttempt: start, LastSuccess: r.status.LastSuccess, Problems: problems}
@@ -223,14 +236,16 @@ func (r *Reloader) conclude(start time.Time, s Snapshot, applied bool, problems 
 	r.mu.Unlock()
 
 	r.metrics.set(st, applied)
-	r.report(problems)
-	level := hclog.Info
-	message := "policies applied"
-	if !applied {
-		level, message = hclog.Error, "policies not applied"
+	if r.inForce {
+		r.report(problems)
+		level := hclog.Info
+		message := "policies applied"
+		if !applied {
+			level, message = hclog.Error, "policies not applied"
+		}
+		r.log.Log(level, message, "services", st.Services, "stale", len(st.Stale), "problems", len(problems),
+			"digest", st.Digest, "took", time.Since(start))
 	}
-	r.log.Log(level, message, "services", st.Services, "stale", len(st.Stale), "problems", len(problems),
-		"digest", st.Digest, "took", time.Since(start))
 	if r.opts.Notify != nil {
 		r.opts.Notify(st.clone())
 	}

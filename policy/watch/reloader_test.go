@@ -114,6 +114,57 @@ func TestFaultIsConfined(t *testing.T) {
 	})
 }
 
+// A warning about a last good version would point into a file that has other lines now.
+func TestLastGoodVersionsRaiseNoWarning(t *testing.T) {
+	const shared = "retry: {methods: [GET, POST]}\n"
+	for name, tt := range map[string]struct {
+		files map[string]string
+		spoil func(t *testing.T, dir string)
+	}{
+		"a wrong document": {
+			map[string]string{"a.yaml": doubtful("a"), "b.yaml": doubtful("b")},
+			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "a.yaml"), "# longer\n"+bad("a")) },
+		},
+		"wrong defaults": {
+			map[string]string{"defaults.yaml": shared, "a.yaml": good("a", "8001"), "b.yaml": doubtful("b")},
+			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "defaults.yaml"), "# longer\nretry: {methods: 1}\n") },
+		},
+		"a file that can not be read": {
+			map[string]string{"a.yaml": doubtful("a"), "b.yaml": doubtful("b")},
+			func(t *testing.T, dir string) {
+				must(t, os.Remove(filepath.Join(dir, "a.yaml")))
+				must(t, os.Symlink("a.yaml", filepath.Join(dir, "a.yaml")))
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, tt.files, func(t *testing.T, dir string) {
+				h := newHarness(t, dir, nil)
+				before := warnedOf(h.start(t))
+				if len(before) != 2 || !slices.Contains(before, "b.yaml") {
+					t.Fatalf("warnings about %v, want one of b.yaml and of another file", before)
+				}
+				tt.spoil(t, dir)
+				s := h.next(t)
+				if got := warnedOf(s); s.OK || !slices.Equal(got, []string{"b.yaml"}) {
+					t.Errorf("warnings about %v, want b.yaml alone; status %+v", got, s)
+				}
+			})
+		})
+	}
+}
+
+// warnedOf are the files that there is a warning about, in ascending order.
+func warnedOf(s Status) []string {
+	files := map[string]bool{}
+	for _, p := range s.Problems {
+		if p.Severity == policy.SeverityWarning {
+			files[p.Position.File] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(files))
+}
+
 func TestUnreadableFileKeepsItsContent(t *testing.T) {
 	bubble(t, map[string]string{"a.yaml": good("a", "8001"), "b.yaml": good("b", "8002")}, func(t *testing.T, dir string) {
 		h := newHarness(t, dir, nil)
@@ -183,6 +234,17 @@ func TestFailedApplyKeepsTheFormerSet(t *testing.T) {
 	})
 }
 
+func TestRefusedStartSaysOneThing(t *testing.T) {
+	bubble(t, map[string]string{"a.yaml": doubtful("a"), "b.yaml": bad("b")}, func(t *testing.T, dir string) {
+		h := newHarness(t, dir, nil)
+		taken := errors.New("the address is taken")
+		h.failApply(taken)
+		if err := h.Load(t.Context()); err != taken || h.log.Len() != 0 {
+			t.Errorf("Load = %v, want %v alone; log:\n%s", err, taken, h.log.String())
+		}
+	})
+}
+
 func TestStrictRefusesAtStart(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"errors":   {"a.yaml": bad("a"), "b.yaml": bad("b"), "c.yaml": good("c", "8001")},
@@ -200,6 +262,9 @@ func TestStrictRefusesAtStart(t *testing.T) {
 					if !strings.Contains(err.Error(), file) {
 						t.Errorf("no %q in %q", file, err)
 					}
+				}
+				if h.log.Len() != 0 {
+					t.Errorf("beside the error the log says:\n%s", h.log.String())
 				}
 				if s := h.next(t); s.OK || s.Digest != "" || s.Services != 0 || len(s.Problems) != len(refused.Problems) {
 					t.Errorf("status %+v", s)
@@ -274,8 +339,12 @@ func TestStartWithFaults(t *testing.T) {
 					must(t, os.Remove(dir))
 				}
 				h := newHarness(t, dir, func(o *Options) { o.LastGood = &tt.stored })
-				if err := h.Load(t.Context()); !errors.Is(err, tt.wantErr) {
+				err := h.Load(t.Context())
+				if !errors.Is(err, tt.wantErr) {
 					t.Errorf("Load = %v, want %v", err, tt.wantErr)
+				}
+				if err != nil && (strings.Contains(err.Error(), "\n") || strings.Contains(h.log.String(), dir)) {
+					t.Errorf("Load = %v, want one line and nothing about it in the log:\n%s", err, h.log.String())
 				}
 				wantServed(t, h, tt.want)
 				if s := h.next(t); !slices.Equal(s.Stale, tt.stale) {

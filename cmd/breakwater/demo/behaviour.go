@@ -25,8 +25,8 @@ type Behaviour struct {
 	Refuse bool
 }
 
-// maxDelay bounds Delay: a longer one is a slip of the keyboard.
-const maxDelay = time.Hour
+// MaxDelay bounds Delay: a longer one is a slip of the keyboard.
+const MaxDelay = time.Hour
 
 // The parameters of a control request.
 const (
@@ -115,8 +115,8 @@ func (b *Behaviour) readStatus(s string) error {
 
 func (b *Behaviour) readDelay(s string) error {
 	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 || d > maxDelay {
-		return fmt.Errorf("must be a duration from 0s to %v, such as 500ms or 2s", maxDelay)
+	if err != nil || d < 0 || d > MaxDelay {
+		return fmt.Errorf("must be a duration from 0s to %v, such as 500ms or 2s", MaxDelay)
 	}
 	b.Delay = d
 	return nil

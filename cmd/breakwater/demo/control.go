@@ -69,12 +69,15 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		}
 		return map[string]any{"services": states}
 	}
-	serveControl(w, r, all, s.find)
+	serveControl(w, r, s.guard, all, s.find)
 }
 
 // serveControl shows what there is to GET, and changes the service that find returns
-// for the request's service parameter to POST.
-func serveControl(w http.ResponseWriter, r *http.Request, show func() any, find func(name string) (*service, error)) {
+// for the request's service parameter to POST, if the guard admits the request.
+func serveControl(w http.ResponseWriter, r *http.Request, g *guard, show func() any, find func(name string) (*service, error)) {
+	if !g.admit(w, r) {
+		return
+	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		writeValue(w, http.StatusOK, show())

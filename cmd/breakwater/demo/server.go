@@ -40,6 +40,7 @@ type Server struct {
 	ctl      string
 	host     string
 	services []*service
+	guard    *guard
 	log      hclog.Logger
 	failed   chan error
 
@@ -55,6 +56,7 @@ func New(opts Options) *Server {
 		log:    opts.Log,
 		failed: make(chan error, 1),
 	}
+	s.guard = newGuard(s.ctl, s.host)
 	if s.log == nil {
 		s.log = hclog.NewNullLogger()
 	}
@@ -63,7 +65,7 @@ func New(opts Options) *Server {
 		services = Services()
 	}
 	for _, svc := range services {
-		s.services = append(s.services, &service{Service: svc, log: s.log, failed: s.failed})
+		s.services = append(s.services, &service{Service: svc, log: s.log, guard: s.guard, failed: s.failed})
 	}
 	return s
 }

@@ -21,7 +21,8 @@ const drain = time.Second
 // service is one service with its listener.
 type service struct {
 	Service
-	log hclog.Logger
+	log   hclog.Logger
+	guard *guard
 	// failed receives the first error of a listener that was not closed by us.
 	failed chan<- error
 	// serving waits for all goroutines of the service.
@@ -161,7 +162,7 @@ func (s *service) closePort() {
 // ServeHTTP implements http.Handler.
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/ctl" {
-		serveControl(w, r, func() any { return s.state() }, s.self)
+		serveControl(w, r, s.guard, func() any { return s.state() }, s.self)
 		return
 	}
 	b, fail := s.count()

@@ -1,0 +1,87 @@
+package store_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/store"
+)
+
+// version is one of the two stored versions of a directory's policies.
+type version struct {
+	load func() ([]policy.File, error)
+	save func([]policy.File) error
+}
+
+func versions(p *store.Policies) map[string]version {
+	return map[string]version{
+		"policies": {p.LoadPolicies, p.SavePolicies},
+		"accepted": {p.LoadAccepted, p.SaveAccepted},
+	}
+}
+
+func wantFiles(t *testing.T, what string, v version, want []policy.File) {
+	t.Helper()
+	got, err := v.load()
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func TestPoliciesBelongToTheirDirectory(t *testing.T) {
+	var log strings.Builder
+	d, err := store.Open(t.TempDir(), hclog.New(&hclog.LoggerOptions{Output: &log}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	files := []policy.File{{Name: "a.yaml", Data: []byte("service: a\n")}}
+	for _, v := range versions(d.Policies("/one")) {
+		if err := v.save(files); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	two := d.Policies("/two")
+	for name, v := range versions(two) {
+		wantFiles(t, name+" of another directory", v, nil)
+	}
+	if got := log.String(); strings.Count(got, "[WARN]") != 1 || !strings.Contains(got, "/one") || !strings.Contains(got, "/two") {
+		t.Errorf("log %q, want one warning with both directories", got)
+	}
+	// To look does not lose them.
+	for name, v := range versions(d.Policies("/one")) {
+		wantFiles(t, name, v, files)
+	}
+	for name, v := range versions(two) {
+		if err := v.save(files); err != nil {
+			t.Fatal(err)
+		}
+		wantFiles(t, name+" after a save", v, files)
+	}
+	for name, v := range versions(d.Policies("/one")) {
+		wantFiles(t, name+" that were replaced", v, nil)
+	}
+}
+
+func TestPoliciesStoredWithoutTheirDirectory(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir)
+	for name := range versions(d.Policies("/one")) {
+		if err := os.WriteFile(filepath.Join(dir, name+".json"), []byte(`[{"name":"a.yaml","data":"eA=="}]`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, v := range versions(d.Policies("/one")) {
+		wantFiles(t, name, v, []policy.File{{Name: "a.yaml", Data: []byte("x")}})
+	}
+}
