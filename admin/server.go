@@ -137,7 +137,9 @@ func (s *Server) ServeGRPC(ctx context.Context, l net.Listener) error {
 	go func() { served <- s.grpc.Serve(l) }()
 	select {
 	case err := <-served:
+		// Without its listener the server still has its connections.
 		s.stop()
+		s.grpc.Stop()
 		return err
 	case <-ctx.Done():
 	}
@@ -167,6 +169,7 @@ func (s *Server) ServeHTTP(ctx context.Context, l net.Listener) error {
 	select {
 	case err := <-served:
 		s.stop()
+		_ = server.Close()
 		return err
 	case <-ctx.Done():
 	}

@@ -2,8 +2,11 @@ package envoy
 
 // Names that the bootstrap and the control plane have to agree on.
 const (
-	// XDSCluster is the static cluster through which Envoy reaches Breakwater.
-	XDSCluster = "breakwater-xds"
+	// XDSCluster is the static cluster through which Envoy reaches Breakwater. The
+	// underscore keeps it apart from every service, whose name is a DNS label: Envoy
+	// ignores a cluster of CDS that has the name of a static one, so that such a
+	// service's requests would go to the control plane.
+	XDSCluster = "breakwater_xds"
 	// GatewayName is the name of the listener and of its route table.
 	GatewayName = "gateway"
 	// MetadataKey is the key of Breakwater's struct in the node's metadata, and the

@@ -122,5 +122,5 @@ func BenchmarkClusterEdit(b *testing.B) {
 // xdsBytes is what Envoy has received from the control plane, in bytes, HTTP/2 frames included.
 func (s *stack) xdsBytes() uint64 {
 	s.t.Helper()
-	return s.stat(s.envoy, "cluster.breakwater-xds.upstream_cx_rx_bytes_total")
+	return s.stat(s.envoy, "cluster.breakwater_xds.upstream_cx_rx_bytes_total")
 }

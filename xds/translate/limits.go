@@ -44,8 +44,9 @@ func clusterLimits(s *policy.Service) ClusterLimits {
 		MaxPendingRequests: differing(s.Limits.MaxPendingRequests),
 		MaxRequests:        differing(s.Limits.MaxRequests),
 	}
-	// Rounded to a millionth of a percent: 0.07 * 100 is 7.000000000000001.
-	if percent := math.Round(s.Retry.Budget*1e8) / 1e6; percent != builtInBudgetPercent {
+	// Rounded to a millionth of a percent, for 0.07 * 100 is 7.000000000000001, and never
+	// to 0, which would be the built-in budget.
+	if percent := max(1, math.Round(s.Retry.Budget*1e8)) / 1e6; percent != builtInBudgetPercent {
 		l.RetryBudgetPercent = percent
 	}
 	return l
