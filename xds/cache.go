@@ -226,6 +226,8 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 		r := t.lookup(proxy, name)
 		switch version, knows := known[name]; {
 		case r != nil && knows && version == r.version:
+		case r != nil && knows && c.held(proxy, typeURL, name, version) && c.accepts(proxy, typeURL, name, r.version):
+			// It has refused what it was sent last, so it has this one still.
 		case r != nil:
 			if c.held(proxy, typeURL, name, r.version) {
 				return

@@ -360,7 +360,9 @@ func TestRejectedAfterRestartTakesNothingAway(t *testing.T) {
 	first := NewPublisher(PublisherOptions{})
 	before := connect(t, serve(t, first), "p1")
 	apply(t, first, service("a"), service("b"))
-	eventually(t, "both", func() string { return names(before, typeListener, envoy.GatewayName) })
+	eventually(t, "both", func() string {
+		return names(before, typeListener, envoy.GatewayName) + names(before, typeCluster, "a", "b")
+	})
 	has := before.all()
 	before.close()
 

@@ -143,7 +143,7 @@ func TestPolicyThatOnlyEnvoyRefuses(t *testing.T) {
 
 			// The same mistake with another edit of the same service is a new version: it is
 			// sent, refused and shown, once.
-			s.write("picky.yaml", r.bad(a)+"limits: {max_requests: 99}\nretry: {max_retries: 1}\n")
+			s.write("picky.yaml", r.bad(a)+"timeout: {connect: 2s}\nretry: {max_retries: 1}\n")
 			s.until("the next version is refused", func() error {
 				if got := s.refused(s.envoy); got != 2 {
 					return fmt.Errorf("%d were refused", got)
