@@ -114,6 +114,7 @@ func (c BootstrapConfig) Build() (*bootstrapv3.Bootstrap, error) {
 		},
 		DynamicResources: dynamicResources(),
 		LayeredRuntime:   layeredRuntime(c.NodeID),
+		ClusterManager:   &bootstrapv3.ClusterManager{LoadStatsConfig: xdsSource(corev3.ApiConfigSource_GRPC)},
 		Admin:            admin(adminHost, adminPort),
 	}
 	if err := b.ValidateAll(); err != nil {
@@ -180,24 +181,29 @@ func admin(host string, port uint32) *bootstrapv3.Admin {
 
 func dynamicResources() *bootstrapv3.Bootstrap_DynamicResources {
 	return &bootstrapv3.Bootstrap_DynamicResources{
-		AdsConfig: &corev3.ApiConfigSource{
-			ApiType:                   corev3.ApiConfigSource_DELTA_GRPC,
-			TransportApiVersion:       corev3.ApiVersion_V3,
-			SetNodeOnFirstMessageOnly: true,
-			GrpcServices: []*corev3.GrpcService{{
-				TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
-					ClusterName: XDSCluster,
-					RetryPolicy: &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{
-						BaseInterval: durationpb.New(reconnectBase),
-						MaxInterval:  durationpb.New(reconnectMax),
-					}},
-				}},
-			}},
-		},
+		AdsConfig: xdsSource(corev3.ApiConfigSource_DELTA_GRPC),
 		// Without a bound: a proxy that never heard of a cluster or a listener is not
 		// ready, whatever /ready would say after 15 s.
 		CdsConfig: adsSource(0),
 		LdsConfig: adsSource(0),
+	}
+}
+
+// xdsSource is one stream to the control plane.
+func xdsSource(api corev3.ApiConfigSource_ApiType) *corev3.ApiConfigSource {
+	return &corev3.ApiConfigSource{
+		ApiType:                   api,
+		TransportApiVersion:       corev3.ApiVersion_V3,
+		SetNodeOnFirstMessageOnly: true,
+		GrpcServices: []*corev3.GrpcService{{
+			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
+				ClusterName: XDSCluster,
+				RetryPolicy: &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{
+					BaseInterval: durationpb.New(reconnectBase),
+					MaxInterval:  durationpb.New(reconnectMax),
+				}},
+			}},
+		}},
 	}
 }
 

@@ -89,7 +89,7 @@ func HostStates(status *adminv3.ClusterStatus) []HostState {
 	var hosts []HostState
 	for _, h := range status.GetHostStatuses() {
 		hosts = append(hosts, HostState{
-			Address:   addressString(h.GetAddress()),
+			Address:   Address(h.GetAddress()),
 			Ejected:   h.GetHealthStatus().GetFailedOutlierCheck(),
 			Unhealthy: h.GetHealthStatus().GetFailedActiveHealthCheck(),
 			Requests:  hostStat(h, "rq_success") + hostStat(h, "rq_error"),
@@ -133,7 +133,8 @@ func hostStat(h *adminv3.HostStatus, name string) uint64 {
 	return 0
 }
 
-func addressString(a *corev3.Address) string {
+// Address is an address as ip:port, or the path of a Unix socket.
+func Address(a *corev3.Address) string {
 	if path := a.GetPipe().GetPath(); path != "" {
 		return path
 	}

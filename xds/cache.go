@@ -12,6 +12,7 @@ import (
 	cachev3 "github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/breakwater/breakwater/xds/translate"
 )
@@ -24,6 +25,10 @@ type resource struct {
 	// every process, so a restarted control plane replaces nothing.
 	version string
 	body    *anypb.Any
+	// ttl is how long a proxy keeps it if it hears nothing more of it; nil: for ever. Then envelope is what the
+	// state-of-the-world protocol sends, which has no other place for a TTL.
+	ttl      *durationpb.Duration
+	envelope *anypb.Any
 }
 
 func newResource(typeURL, name string, m proto.Message) (*resource, error) {
@@ -237,7 +242,7 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 			}
 			touch()
 			next[name] = r.version
-			resp.Resources = append(resp.Resources, &discoveryv3.Resource{Name: name, Version: r.version, Resource: r.body})
+			resp.Resources = append(resp.Resources, &discoveryv3.Resource{Name: name, Version: r.version, Resource: r.body, Ttl: r.ttl})
 		case knows:
 			if c.early(typeURL, w, name, nil) {
 				return
@@ -309,7 +314,11 @@ func (c *cache) answerSotw(typeURL string, t *typeCache, w *sotwWatch) {
 	for _, name := range names {
 		r := t.lookup(proxy, name)
 		versions[name] = r.version
-		bodies = append(bodies, r.body)
+		if r.envelope != nil {
+			bodies = append(bodies, r.envelope)
+		} else {
+			bodies = append(bodies, r.body)
+		}
 		if known[name] != r.version {
 			differs = true
 			// In this protocol a whole type is accepted or rejected at once, so one held

@@ -83,8 +83,6 @@ func (l *Ledger) connect(key streamKey, p Proxy) (replaced string) {
 	if old, ok := l.proxies[p.ID]; ok && old.stream != key {
 		replaced = old.proxy.Address
 	}
-	p.Since = l.now()
-	p.Delta = key.delta
 	l.proxies[p.ID] = &proxyState{proxy: p, stream: key, types: map[string]*typeState{}}
 	l.notify()
 	return replaced
@@ -354,6 +352,13 @@ func (l *Ledger) acceptedBy(typeURL, name, version string) map[string]bool {
 		out[id] = t != nil && t.accepted[name] == version
 	}
 	return out
+}
+
+// connected reports whether a proxy of that id is.
+func (l *Ledger) connected(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.proxies[id] != nil
 }
 
 func (l *Ledger) count() int {

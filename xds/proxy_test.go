@@ -230,7 +230,7 @@ func serve(t *testing.T, p *Publisher) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := NewServer(p, nil, nil).Serve(ctx, l); err != nil {
+		if err := NewServer(p, ServerOptions{}).Serve(ctx, l); err != nil {
 			t.Error(err)
 		}
 	})

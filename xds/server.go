@@ -10,7 +10,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
+	loadstatsv3 "github.com/envoyproxy/go-control-plane/envoy/service/load_stats/v3"
 	serverv3 "github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,7 +19,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/breakwater/breakwater/envoy"
 )
@@ -27,10 +26,13 @@ import (
 // Server serves ADS, in the incremental and in the state-of-the-world protocol, from a
 // Publisher's cache and keeps its ledger.
 type Server struct {
-	cache   *cache
-	ledger  *Ledger
-	log     hclog.Logger
-	metrics *serverMetrics
+	publisher *Publisher
+	cache     *cache
+	ledger    *Ledger
+	loads     func(LoadReport)
+	layers    func(Proxy) ProxyLayers
+	log       hclog.Logger
+	metrics   *serverMetrics
 
 	mu sync.Mutex
 	// streams are the open streams; guarded by mu.
@@ -49,12 +51,33 @@ type serverMetrics struct {
 	nacks     *prometheus.CounterVec
 }
 
-// NewServer returns a server of what the publisher publishes. Nil registerer: no metrics.
-func NewServer(p *Publisher, log hclog.Logger, reg prometheus.Registerer) *Server {
-	s := &Server{cache: p.cache, ledger: p.ledger, log: log, streams: map[streamKey]*stream{}}
+// ServerOptions configure a Server. The zero value works.
+type ServerOptions struct {
+	// Log is the null logger if nil.
+	Log hclog.Logger
+	// Loads is called with each load report, in order for one proxy and from several goroutines for several; nil:
+	// reports are dropped.
+	Loads func(LoadReport)
+	// Layers is called when a proxy connects, before it is answered, and returns what its runtime layers are to have; nil:
+	// they are empty until they are set. It must not call the server.
+	Layers func(Proxy) ProxyLayers
+	// Registerer of the metrics; nil: none.
+	Registerer prometheus.Registerer
+}
+
+// NewServer returns a server of what the publisher publishes.
+func NewServer(p *Publisher, opts ServerOptions) *Server {
+	s := &Server{publisher: p, cache: p.cache, ledger: p.ledger, loads: opts.Loads, layers: opts.Layers, log: opts.Log, streams: map[streamKey]*stream{}}
 	if s.log == nil {
 		s.log = hclog.NewNullLogger()
 	}
+	if s.loads == nil {
+		s.loads = func(LoadReport) {}
+	}
+	if s.layers == nil {
+		s.layers = func(Proxy) ProxyLayers { return ProxyLayers{} }
+	}
+	reg := opts.Registerer
 	vec := func(name, help string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"type"})
 		for _, t := range typeNames {
@@ -93,6 +116,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 	)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, serverv3.NewServer(streamCtx, s.cache, s.callbacks()))
+	loadstatsv3.RegisterLoadReportingServiceServer(g, loadServer{server: s})
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(l) }()
 	select {
@@ -103,6 +127,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	cancel()
 	g.Stop()
 	return <-done
+}
+
+// services is the number of services that are served.
+func (s *Server) services() int {
+	if set := s.publisher.Set(); set != nil {
+		return len(set.Services)
+	}
+	return 0
 }
 
 func (s *Server) callbacks() serverv3.CallbackFuncs {
@@ -228,11 +260,14 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 		Address:      st.peer,
 		AdminAddress: adminAddress(st.peer, node),
 	}
+	p.Since = time.Now()
+	p.Delta = key.delta
+	content := s.layers(p)
 	var layers []*resource
-	for _, name := range []string{envoy.OperatorLayer(id), envoy.BreakerLayer(id)} {
-		r, err := newResource(typeRuntime, name, &runtimev3.Runtime{Name: name, Layer: &structpb.Struct{}})
+	for name, l := range map[string]Layer{envoy.BreakerLayer(id): content.Breaker, envoy.OperatorLayer(id): content.Operator} {
+		r, err := layerResource(name, l)
 		if err != nil {
-			return status.Errorf(codes.Internal, "runtime layer %s: %v", name, err)
+			return status.Error(codes.Internal, err.Error())
 		}
 		layers = append(layers, r)
 	}

@@ -1,0 +1,58 @@
+package translate
+
+import (
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// Enforcement is what a proxy is told of one service's breaker.
+type Enforcement struct {
+	Service string
+	// Max is how many requests at a time may be at the service; 0: none, and its fallback answers if it has one.
+	Max uint64
+	// Fallback is true if the service has one.
+	Fallback bool
+}
+
+// Enforce returns the runtime keys of enforcements. They work at once and cost a request nothing. lease is the name of a
+// further key with the value renewal: a renewed layer has to differ.
+func Enforce(enforcements []Enforcement, lease string, renewal int64) *structpb.Struct {
+	keys := map[string]*structpb.Value{}
+	if len(enforcements) == 0 {
+		return &structpb.Struct{}
+	}
+	for _, e := range enforcements {
+		if e.Max > 0 {
+			e.halfOpen(keys)
+		} else {
+			e.open(keys)
+		}
+	}
+	keys[lease] = structpb.NewNumberValue(float64(renewal))
+	return &structpb.Struct{Fields: keys}
+}
+
+// always is a share of requests, in percent.
+const always = 100
+
+// open lets nothing through.
+func (e Enforcement) open(keys map[string]*structpb.Value) {
+	keys["upstream.maintenance_mode."+e.Service] = structpb.NewNumberValue(always)
+	if e.Fallback {
+		keys[FallbackKey(e.Service)] = structpb.NewNumberValue(always)
+	}
+}
+
+// halfOpen bounds the requests at the service. Those that wait for a connection have to be bounded too: towards a
+// host that swallows SYNs all would wait for the connect timeout. Retries are off, for they would be probes without a
+// request of their own.
+func (e Enforcement) halfOpen(keys map[string]*structpb.Value) {
+	limits := "circuit_breakers." + e.Service + ".default."
+	for name, n := range map[string]float64{
+		"max_requests":                       float64(e.Max),
+		"max_pending_requests":               float64(e.Max),
+		"retry_budget.budget_percent":        0,
+		"retry_budget.min_retry_concurrency": 0,
+	} {
+		keys[limits+name] = structpb.NewNumberValue(n)
+	}
+}
