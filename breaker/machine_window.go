@@ -108,7 +108,6 @@ func (w *window) evict(n uint64) {
 	}
 }
 
-
 // evict takes n attempts out of the batch, and returns how many of them had failed.
 func (b *Batch) evict(n uint64) uint64 {
 	before := b.Failures
