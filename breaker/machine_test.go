@@ -1,0 +1,378 @@
+package breaker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/breakwater/breakwater/policy"
+)
+
+var began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// standard are the settings of a policy that sets nothing.
+func standard() Settings {
+	return Settings{
+		FailureThreshold: policy.Count{N: 5, Set: true}, SuccessThreshold: 2, Timeout: time.Minute,
+		WindowSize: 100, MinRequests: 10, HalfOpenMaxRequests: 1, Backoff: 1, MaxTimeout: 10 * time.Minute,
+	}
+}
+
+// rig drives one machine, and answers its questions when told to.
+type rig struct {
+	t   *testing.T
+	m   *Machine
+	now time.Time
+	// log has every transition as "from>to: cause".
+	log []string
+}
+
+func newRig(t *testing.T, change ...func(*Settings)) *rig {
+	t.Helper()
+	s := standard()
+	for _, c := range change {
+		c(&s)
+	}
+	return &rig{t: t, m: New(s, began, 1), now: began}
+}
+
+func (r *rig) took(transitions []Transition) *rig {
+	for _, x := range transitions {
+		r.log = append(r.log, fmt.Sprintf("%s>%s: %s", x.From, x.To, x.Cause))
+	}
+	return r
+}
+
+func (r *rig) pass(d time.Duration) *rig {
+	r.now = r.now.Add(d)
+	return r.took(r.m.Tick(r.now))
+}
+
+func (r *rig) observe(o Observation) *rig {
+	o.At, o.Generation = r.now, r.m.Generation()
+	return r.took(r.m.Observe(o))
+}
+
+// report reports attempts at host a.
+func (r *rig) report(successes, failures uint64) *rig {
+	return r.observe(Observation{Hosts: []HostResults{{"a", successes, failures}}})
+}
+
+// flying reports attempts at host a and what is in flight.
+func (r *rig) flying(inFlight, successes, failures uint64) *rig {
+	return r.observe(Observation{Hosts: []HostResults{{"a", successes, failures}}, InFlight: Gauge{inFlight, true}})
+}
+
+// look answers the machine's question: of total hosts these are ejected.
+func (r *rig) look(total int, ejected ...string) *rig {
+	return r.observe(Observation{Layer1: Layer1{Answer: Looked, Question: r.m.Question(), Total: total, Ejected: ejected}})
+}
+
+func (r *rig) unavailable() *rig {
+	return r.observe(Observation{Layer1: Layer1{Answer: Unavailable, Question: r.m.Question()}})
+}
+
+// open opens the breaker by five failures.
+func (r *rig) open() *rig {
+	r.t.Helper()
+	return r.report(0, 5).look(1).is(Open)
+}
+
+// halfOpen opens the breaker and lets its timeout pass.
+func (r *rig) halfOpen() *rig {
+	r.t.Helper()
+	return r.open().pass(time.Minute).look(1).is(HalfOpen)
+}
+
+func (r *rig) is(want State) *rig {
+	r.t.Helper()
+	if got := r.m.State(); got != want {
+		r.t.Fatalf("state %s, want %s; transitions:\n%s", got, want, strings.Join(r.log, "\n"))
+	}
+	return r
+}
+
+func (r *rig) asks(want bool) *rig {
+	r.t.Helper()
+	if got := r.m.Question() != 0; got != want {
+		r.t.Fatalf("asks layer 1: %v, want %v", got, want)
+	}
+	return r
+}
+
+func (r *rig) permits(want Permit) *rig {
+	r.t.Helper()
+	if got := r.m.Permit(); got != want {
+		r.t.Fatalf("permit %+v, want %+v", got, want)
+	}
+	return r
+}
+
+func (r *rig) told(want ...string) {
+	r.t.Helper()
+	if !slices.Equal(r.log, want) {
+		r.t.Fatalf("transitions:\n%s\nwant:\n%s", strings.Join(r.log, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func rateOnly(s *Settings) {
+	s.FailureThreshold = policy.Count{}
+	s.FailureRate, s.MinRequests = policy.Ratio{Share: 0.5, Set: true}, 10
+}
+
+func TestMachineClosed(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*Settings)
+		run    func(r *rig)
+		want   []string
+	}{
+		{"under the threshold", nil, func(r *rig) { r.report(95, 4).look(3) }, nil},
+		{"no failure needs no look", nil, func(r *rig) { r.report(1000, 0).asks(false) }, nil},
+		{"any failure needs one", nil, func(r *rig) { r.report(10, 1).asks(true).look(1).asks(false) }, nil},
+		{"no verdict before the answer", nil, func(r *rig) { r.report(0, 50).report(50, 0).pass(time.Hour).asks(true) }, nil},
+		{"the threshold", nil, func(r *rig) { r.report(32, 4).look(3).report(0, 1).look(3) },
+			[]string{"closed>open: 5 of the last 37 attempts failed"}},
+		{"the threshold, unseen", nil, func(r *rig) { r.report(32, 5).unavailable() },
+			[]string{"closed>open: 5 of the last 37 attempts failed (layer 1 could not be asked)"}},
+		{"failures that left the window", nil, func(r *rig) { r.report(0, 4).look(3).report(99, 0).report(0, 4).look(3) }, nil},
+		{"all hosts ejected", nil, func(r *rig) { r.report(0, 1).look(2, "a", "b") },
+			[]string{"closed>open: 2 of 2 hosts ejected"}},
+		{"all hosts ejected, seen unasked", nil, func(r *rig) { r.look(1, "a") },
+			[]string{"closed>open: 1 of 1 host ejected"}},
+		{"no host healthy", nil, func(r *rig) {
+			r.observe(Observation{Layer1: Layer1{Answer: Looked, Total: 2, Unhealthy: 1, Ejected: []string{"a"}}})
+		}, []string{"closed>open: 1 of 2 hosts ejected, the others fail their health check"}},
+		{"none ejected, none healthy", nil, func(r *rig) {
+			r.observe(Observation{Layer1: Layer1{Answer: Looked, Total: 2, Unhealthy: 2}})
+		}, []string{"closed>open: 2 of 2 hosts fail the health check"}},
+		{"no hosts at all", nil, func(r *rig) { r.look(0) }, nil},
+		{"one bad host of three", nil, func(r *rig) {
+			for range 20 {
+				r.report(10, 4).look(3, "a").pass(time.Second)
+			}
+		}, nil},
+		{"its old failures do not return with it", nil, func(r *rig) {
+			r.report(0, 4).look(3).report(0, 4).look(3, "a").pass(time.Minute).report(0, 4).look(3)
+		}, nil},
+		{"the others' failures remain", nil, func(r *rig) {
+			r.observe(Observation{Hosts: []HostResults{{"a", 0, 5}, {"b", 3, 4}}}).look(3, "a").is(Closed)
+			r.observe(Observation{Hosts: []HostResults{{"b", 2, 1}}}).look(3, "a")
+		}, []string{"closed>open: 5 of the last 10 attempts failed"}},
+		{"failures of no known host are never taken out", nil, func(r *rig) {
+			r.observe(Observation{Hosts: []HostResults{{"", 0, 5}}}).look(2, "")
+		}, []string{"closed>open: 5 of the last 5 attempts failed"}},
+		{"the rate", rateOnly, func(r *rig) { r.report(4, 5).look(1).is(Closed).report(1, 0) },
+			[]string{"closed>open: 5 of the last 10 attempts failed: failure_rate is 50%"}},
+		{"under the rate", rateOnly, func(r *rig) { r.report(6, 5).look(1) }, nil},
+		{"the rate with too few attempts", rateOnly, func(r *rig) { r.report(0, 9).look(1) }, nil},
+		{"a rate that is no binary fraction", func(s *Settings) { rateOnly(s); s.FailureRate.Share = 0.07 },
+			func(r *rig) { r.report(93, 7).look(1) }, []string{"closed>open: 7 of the last 100 attempts failed: failure_rate is 7%"}},
+		{"slow attempts", func(s *Settings) { s.SlowRate, s.SlowMinRequests = policy.Ratio{Share: 0.5, Set: true}, 20 },
+			func(r *rig) {
+				r.observe(Observation{Slow: SlowCalls{Measured: 19, Slow: 15}}).is(Closed)
+				r.observe(Observation{Slow: SlowCalls{Measured: 1}})
+			}, []string{"closed>open: 15 of the last 20 attempts were slow: slow_call.rate is 50%"}},
+		{"slow attempts in time", func(s *Settings) { s.SlowRate, s.SlowMinRequests = policy.Ratio{Share: 0.5, Set: true}, 20 },
+			func(r *rig) { r.observe(Observation{Slow: SlowCalls{Measured: 20, Slow: 9}}) }, nil},
+		{"slow attempts that nobody asked for", nil,
+			func(r *rig) { r.observe(Observation{Slow: SlowCalls{Measured: 100, Slow: 100}}) }, nil},
+		{"every criterion off", func(s *Settings) { s.FailureThreshold = policy.Count{} },
+			func(r *rig) { r.report(0, 1000).look(1) }, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			if tt.change != nil {
+				r = newRig(t, tt.change)
+			}
+			r.permits(Permit{})
+			tt.run(r)
+			r.told(tt.want...)
+		})
+	}
+}
+
+// An answer judges what was reported before it was asked for, and no more.
+func TestMachineAnswersJudgeWhatWasAsked(t *testing.T) {
+	r := newRig(t)
+	answer := func(question uint64, ejected ...string) {
+		r.observe(Observation{Layer1: Layer1{Answer: Looked, Question: question, Total: 3, Ejected: ejected}})
+	}
+	r.report(0, 1)
+	first := r.m.Question()
+	r.report(0, 5) // host a is ejected after these, which the first look can not have seen
+	answer(first)
+	r.is(Closed).asks(true)
+	answer(0)
+	r.is(Closed).asks(true)
+	answer(r.m.Question(), "a")
+	r.is(Closed).asks(false)
+
+	// Looks that are slower than the reports still come to a verdict.
+	r = newRig(t)
+	for range 5 {
+		r.report(0, 1)
+	}
+	behind := r.m.Question()
+	r.report(0, 1)
+	answer(behind)
+	r.told("closed>open: 5 of the last 6 attempts failed")
+}
+
+func TestMachineOpen(t *testing.T) {
+	r := newRig(t).open().permits(Permit{Limited: true})
+	if want := began.Add(time.Minute); !r.m.Until().Equal(want) || !r.m.Wake().Equal(want) {
+		t.Fatalf("until %s, wake %s, want %s", r.m.Until(), r.m.Wake(), want)
+	}
+	r.report(1000, 0).report(0, 1000).look(1).is(Open)
+	if c := r.m.Counts(); c != (Counts{Attempts: 5, Failures: 5, TotalAttempts: 2005, TotalFailures: 1005}) {
+		t.Fatalf("counts %+v", c)
+	}
+	r.pass(time.Minute - time.Nanosecond).asks(false).look(1).is(Open)
+
+	// It asks for a host in rotation until it is told of one.
+	r.pass(time.Nanosecond).asks(true).is(Open)
+	r.look(1, "a").asks(false).is(Open)
+	if want := r.now.Add(lookAgain); !r.m.Wake().Equal(want) {
+		t.Fatalf("wake %s, want %s", r.m.Wake(), want)
+	}
+	r.pass(lookAgain).asks(true).look(0).is(Open)
+	r.pass(lookAgain).asks(true).look(2, "a").is(HalfOpen).asks(false).permits(Permit{Limited: true, Max: 1})
+	r.told("closed>open: 5 of the last 5 attempts failed", "open>half_open: it was open for its timeout of 1m0s")
+}
+
+// Without layer 1 an open breaker ends all the same.
+func TestMachineOpenUnavailable(t *testing.T) {
+	r := newRig(t).open().unavailable().is(Open).pass(time.Minute).unavailable().is(HalfOpen)
+	r.told("closed>open: 5 of the last 5 attempts failed",
+		"open>half_open: it was open for its timeout of 1m0s (layer 1 could not be asked)")
+}
+
+func TestMachineHalfOpen(t *testing.T) {
+	const opened, tried = "closed>open: 5 of the last 5 attempts failed", "open>half_open: it was open for its timeout of 1m0s"
+	t.Run("successes close, with an empty window", func(t *testing.T) {
+		r := newRig(t).halfOpen().report(1, 0).is(HalfOpen)
+		if c := r.m.Counts(); c.Successes != 1 {
+			t.Fatalf("counts %+v", c)
+		}
+		r.report(1, 0).is(Closed).permits(Permit{}).report(0, 4).look(1).is(Closed)
+		r.told(opened, tried, "half_open>closed: 2 of 2 attempts in half-open succeeded")
+	})
+	t.Run("a failure opens", func(t *testing.T) {
+		newRig(t).halfOpen().report(1, 0).report(0, 1).told(opened, tried, "half_open>open: 1 of 2 attempts in half-open failed")
+	})
+	t.Run("a failure among successes opens", func(t *testing.T) {
+		newRig(t).halfOpen().report(50, 1).told(opened, tried, "half_open>open: 1 of 51 attempts in half-open failed")
+	})
+	t.Run("layer 1 opens", func(t *testing.T) {
+		newRig(t).halfOpen().look(1, "a").told(opened, tried, "half_open>open: 1 of 1 host ejected")
+	})
+	t.Run("without traffic it waits", func(t *testing.T) {
+		r := newRig(t).halfOpen().pass(24*time.Hour).report(0, 0).look(1).unavailable().is(HalfOpen)
+		if !r.m.Wake().IsZero() || !r.m.Until().IsZero() {
+			t.Fatalf("wake %s, until %s", r.m.Wake(), r.m.Until())
+		}
+	})
+	t.Run("re-opening backs off up to the bound, and closing forgets it", func(t *testing.T) {
+		r := newRig(t, func(s *Settings) { s.Backoff, s.MaxTimeout = 3, 5*time.Minute }).halfOpen()
+		for _, minutes := range []time.Duration{3, 5, 5} {
+			r.report(0, 1).is(Open).pass(minutes*time.Minute - 1).asks(false).pass(1).asks(true).look(1).is(HalfOpen)
+		}
+		r.report(2, 0).is(Closed).halfOpen()
+	})
+	t.Run("settings without values let one probe through and close at one success", func(t *testing.T) {
+		r := newRig(t, func(s *Settings) { s.SuccessThreshold, s.HalfOpenMaxRequests, s.Backoff, s.MaxTimeout = 0, 0, 0, 0 }).halfOpen()
+		r.permits(Permit{Limited: true, Max: 1}).report(1, 0).is(Closed)
+	})
+}
+
+func TestMachineHalfOpenInFlight(t *testing.T) {
+	limit := func(n uint64) Permit { return Permit{Limited: true, Max: n} }
+	t.Run("as many more are permitted, until fewer are in flight", func(t *testing.T) {
+		r := newRig(t).open().flying(3, 0, 0).pass(time.Minute).look(1).is(HalfOpen).permits(limit(4))
+		r.flying(4, 0, 0).permits(limit(4)).flying(2, 0, 0).permits(limit(3)).flying(3, 0, 0).permits(limit(3))
+		r.flying(0, 0, 0).permits(limit(1)).flying(1, 0, 0).permits(limit(1))
+	})
+	t.Run("their successes do not close", func(t *testing.T) {
+		r := newRig(t).open().flying(3, 0, 0).pass(time.Minute).look(1)
+		r.flying(1, 3, 0).is(HalfOpen).flying(0, 1, 0).is(HalfOpen).flying(0, 1, 0).is(Closed)
+	})
+	t.Run("once none is in flight every success counts", func(t *testing.T) {
+		newRig(t).open().flying(3, 0, 0).pass(time.Minute).look(1).flying(0, 0, 0).flying(0, 2, 0).is(Closed)
+	})
+	t.Run("a long stream holds nothing up", func(t *testing.T) {
+		r := newRig(t).open().flying(1, 0, 0).pass(time.Minute).look(1)
+		for range 2 {
+			r.flying(1, 1, 0).is(HalfOpen).permits(limit(2))
+		}
+		r.flying(1, 1, 0).is(Closed)
+	})
+	t.Run("their failure opens", func(t *testing.T) {
+		newRig(t).open().flying(3, 0, 0).pass(time.Minute).look(1).flying(2, 0, 1).is(Open)
+	})
+	t.Run("the gauge may come with the answer", func(t *testing.T) {
+		r := newRig(t).open().flying(3, 0, 0).pass(time.Minute)
+		r.observe(Observation{InFlight: Gauge{1, true}, Layer1: Layer1{Answer: Looked, Total: 1}}).permits(limit(2))
+	})
+}
+
+func TestMachineShadow(t *testing.T) {
+	shadow := func(s *Settings) { s.Shadow = true }
+	open := func(t *testing.T) *rig {
+		return newRig(t, shadow).open().flying(50, 1000, 1000).is(Open).pass(time.Minute).look(1).is(HalfOpen)
+	}
+	open(t).flying(50, 99, 1).is(Closed)
+	open(t).flying(50, 60, 40).is(Open)
+	open(t).flying(50, 1, 0).is(HalfOpen).flying(50, 80, 20).is(Closed)
+	open(t).flying(50, 1, 1).is(Open)
+}
+
+func TestMachineConfigure(t *testing.T) {
+	r := newRig(t).report(50, 0).report(0, 4).look(1)
+	s := standard()
+	s.WindowSize = 10
+	r.m.Configure(s)
+	if c := r.m.Counts(); c.Attempts != 10 || c.Failures != 4 {
+		t.Fatalf("counts %+v", c)
+	}
+	s.WindowSize, s.FailureThreshold.N = 100, 3
+	r.m.Configure(s)
+	r.is(Closed).report(1, 0).told("closed>open: 4 of the last 11 attempts failed")
+
+	s.Timeout = time.Second
+	r.m.Configure(s)
+	r.pass(time.Second).asks(true)
+	s.Timeout = time.Hour // while the question is under way
+	r.m.Configure(s)
+	r.look(1).is(Open).asks(false).pass(time.Minute).asks(false)
+	s.Timeout = time.Minute
+	r.m.Configure(s)
+	r.pass(0).asks(true).look(1).is(HalfOpen)
+	s.SuccessThreshold = 1
+	r.m.Configure(s)
+	r.is(HalfOpen).report(1, 0).is(Closed)
+}
+
+func TestSettingsOf(t *testing.T) {
+	svc := &policy.Service{Breaker: policy.Breaker{
+		FailureThreshold: policy.Count{N: 3, Set: true}, SuccessThreshold: 4, Timeout: 5 * time.Second, WindowSize: 60,
+		FailureRate: policy.Ratio{Share: 0.7, Set: true}, MinRequests: 8, HalfOpenMaxRequests: 9, Backoff: 1.5,
+		MaxTimeout: time.Minute, Shadow: true,
+	}}
+	want := Settings{
+		FailureThreshold: policy.Count{N: 3, Set: true}, SuccessThreshold: 4, Timeout: 5 * time.Second, WindowSize: 60,
+		FailureRate: policy.Ratio{Share: 0.7, Set: true}, MinRequests: 8, HalfOpenMaxRequests: 9, Backoff: 1.5,
+		MaxTimeout: time.Minute, Shadow: true,
+	}
+	if got := SettingsOf(svc); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	svc.Breaker.SlowCall = &policy.SlowCall{Duration: time.Second, Rate: 0.2, MinRequests: 11}
+	want.SlowRate, want.SlowMinRequests = policy.Ratio{Share: 0.2, Set: true}, 11
+	if got := SettingsOf(svc); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
