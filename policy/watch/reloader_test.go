@@ -127,7 +127,9 @@ func TestLastGoodVersionsRaiseNoWarning(t *testing.T) {
 		},
 		"wrong defaults": {
 			map[string]string{"defaults.yaml": shared, "a.yaml": good("a", "8001"), "b.yaml": doubtful("b")},
-			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "defaults.yaml"), "# longer\nretry: {methods: 1}\n") },
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "defaults.yaml"), "# longer\nretry: {methods: 1}\n")
+			},
 		},
 		"a file that can not be read": {
 			map[string]string{"a.yaml": doubtful("a"), "b.yaml": doubtful("b")},
