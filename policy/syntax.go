@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -24,6 +25,9 @@ func (d *decoder) parseYAML(chunk []byte) (root *yaml.Node, ok bool) {
 	var doc yaml.Node
 	if err := unmarshal(chunk, &doc); err != nil {
 		line, column, message := syntaxError(chunk, err)
+		if unquoted.Match(lineOf(chunk, line)) {
+			message += "; inside { } and [ ] a ${…} needs quotes"
+		}
 		d.report(Position{File: d.file, Line: line + d.shift, Column: column}, "", "not valid YAML: %s", message)
 		return nil, false
 	}
@@ -32,6 +36,18 @@ func (d *decoder) parseYAML(chunk []byte) (root *yaml.Node, ok bool) {
 		return nil, false
 	}
 	return deref(doc.Content[0]), true
+}
+
+// unquoted is a variable whose braces YAML takes for a map of its own.
+var unquoted = regexp.MustCompile(`(\{.*:|\[|\[.*,)\s*\$\{`)
+
+// lineOf gives the text of a line, from 1.
+func lineOf(chunk []byte, line int) []byte {
+	lines := bytes.Split(chunk, []byte("\n"))
+	if line > len(lines) {
+		return nil
+	}
+	return lines[line-1]
 }
 
 // unmarshal is yaml.Unmarshal for input from anywhere: a defect of the parser
