@@ -241,7 +241,7 @@ func TestRefusedStartSaysOneThing(t *testing.T) {
 		h := newHarness(t, dir, nil)
 		taken := errors.New("the address is taken")
 		h.failApply(taken)
-		if err := h.Load(t.Context()); err != taken || h.log.Len() != 0 {
+		if err := h.Load(t.Context()); !errors.Is(err, taken) || err.Error() != taken.Error() || h.log.Len() != 0 {
 			t.Errorf("Load = %v, want %v alone; log:\n%s", err, taken, h.log.String())
 		}
 	})
