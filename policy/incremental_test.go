@@ -147,3 +147,11 @@ func BenchmarkLint1000(b *testing.B) {
 		Lint(set)
 	}
 }
+
+// TestFileGivenTwice: the first of one name is read, and the other is said.
+func TestFileGivenTwice(t *testing.T) {
+	files := append(directory{"a.yaml": doc("a")}.files(), directory{"a.yaml": doc("b")}.files()...)
+	set, problems := Build(files, noEnv, nil)
+	wantProblems(t, problems, "a.yaml:1:1")
+	wantServices(t, set, "a")
+}
