@@ -85,8 +85,11 @@ func onLoopback(r *http.Request) bool {
 }
 
 // hostAllowed reports whether a Host header can not be a name that a web page has
-// pointed at this address. An IP address is no name.
+// pointed at this address. An IP address is no name, and a browser always sends one.
 func (s *Server) hostAllowed(hostport string) bool {
+	if hostport == "" {
+		return true
+	}
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		host = h

@@ -1,7 +1,11 @@
 package admin_test
 
 import (
+	"bufio"
+	"fmt"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/breakwater/breakwater/admin"
@@ -47,8 +51,27 @@ func TestBrowsersOfOtherOrigins(t *testing.T) {
 			}
 		})
 	}
+	if got := withoutHost(t, run.url); got != "HTTP/1.0 200 OK" {
+		t.Errorf("a check by HTTP/1.0, which needs no host, is answered %q", got)
+	}
 	preflight := do(t, http.MethodOptions, run.url+"/api/v1/log-level", "", map[string]string{"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"})
 	if preflight.status != http.StatusMethodNotAllowed {
 		t.Errorf("a preflight is answered with %d", preflight.status)
 	}
+}
+
+// withoutHost asks for /healthz as HTTP/1.0 does, and gives the status line.
+func withoutHost(t *testing.T, url string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET /healthz HTTP/1.0\r\n\r\n")
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(line)
 }

@@ -112,9 +112,7 @@ func (s *service) serveLegacyReset(w http.ResponseWriter, r *http.Request) {
 		Reason string `json:"reason"`
 		Actor  string `json:"actor"`
 	}
-	dec := json.NewDecoder(r.Body)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&body); err != nil && !errors.Is(err, io.EOF) {
+	if err := decodeBody(r.Body, &body); err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
 			writeStatus(w, http.StatusRequestEntityTooLarge, codes.InvalidArgument, fmt.Sprintf("the body has more than %d bytes", tooLarge.Limit))
@@ -136,16 +134,41 @@ func (s *service) serveLegacyReset(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	after, err := s.model.Breaker(r.Context(), result.Service)
-	if err != nil {
-		writeError(w, toStatus(err))
-		return
+	// Without an answer, as for a service that went away meanwhile, the reset is no less
+	// done.
+	state := breaker.Unknown
+	if after, err := s.model.Breaker(r.Context(), result.Service); err == nil {
+		state = after.State
 	}
 	code := http.StatusOK
 	if !result.OK() {
 		code = http.StatusBadGateway
 	}
-	writeJSON(w, code, newLegacyReset(result, after.State))
+	writeJSON(w, code, newLegacyReset(result, state))
+}
+
+// decodeBody reads one JSON object into v, or none. Unknown fields are errors.
+func decodeBody(body io.Reader, v any) error {
+	dec := json.NewDecoder(body)
+	dec.DisallowUnknownFields()
+	err := dec.Decode(v)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) && wrongType.Field != "" {
+		return fmt.Errorf("%s is a %s", wrongType.Field, wrongType.Value)
+	}
+	if errors.As(err, &wrongType) {
+		return fmt.Errorf("it is a JSON %s", wrongType.Value)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is more behind it")
+	}
+	return nil
 }
 
 func newLegacyReset(r breaker.ResetResult, after breaker.State) legacyReset {

@@ -1,6 +1,8 @@
 package admin_test
 
 import (
+	"context"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -90,6 +92,18 @@ func TestLegacyReset(t *testing.T) {
 			want: `{"code":3,"message":"the body is no JSON object of host, reason and actor: invalid character 'r' looking for beginning of value"}`,
 		},
 		{
+			name: "no object", path: path, body: "[]", status: 400,
+			want: `{"code":3,"message":"the body is no JSON object of host, reason and actor: it is a JSON array"}`,
+		},
+		{
+			name: "no string", path: path, body: `{"host": 1}`, status: 400,
+			want: `{"code":3,"message":"the body is no JSON object of host, reason and actor: host is a number"}`,
+		},
+		{
+			name: "two objects", path: path, body: `{} {}`, status: 400,
+			want: `{"code":3,"message":"the body is no JSON object of host, reason and actor: there is more behind it"}`,
+		},
+		{
 			name: "unknown field", path: path, body: `{"hots":"x"}`, status: 400,
 			want: `{"code":3,"message":"the body is no JSON object of host, reason and actor: json: unknown field \"hots\""}`,
 		},
@@ -110,5 +124,20 @@ func TestLegacyReset(t *testing.T) {
 				t.Errorf("the model was asked %+v, want %+v", asked, tt.asked)
 			}
 		})
+	}
+}
+
+// goneModel resets a service that is gone right afterwards.
+type goneModel struct{ *fakeModel }
+
+func (goneModel) Breaker(context.Context, string) (breaker.Breaker, error) {
+	return breaker.Breaker{}, breaker.ErrUnknownService
+}
+
+func TestLegacyResetOfAServiceThatGoes(t *testing.T) {
+	url := start(t, admin.Options{Model: goneModel{newFakeModel()}}).url
+	got := do(t, "POST", url+"/api/v1/circuit-breakers/fraud-service/reset", "", nil)
+	if got.status != 200 || !strings.Contains(got.body, `"state":"unknown","ok":true`) {
+		t.Errorf("a reset that was done is answered with %d %s", got.status, got.body)
 	}
 }

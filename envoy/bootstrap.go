@@ -144,7 +144,7 @@ func printable(s string) bool {
 // splitHostPort splits a host:port of which both parts are required.
 func splitHostPort(what, addr string) (string, uint32, error) {
 	host, portText, err := net.SplitHostPort(addr)
-	if err != nil || host == "" || !printable(host) {
+	if err != nil || host == "" || !printable(host) || strings.ContainsAny(host, " /%") {
 		return "", 0, fmt.Errorf("%s %q: must be host:port", what, addr)
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)

@@ -83,6 +83,9 @@ func TestBootstrapErrors(t *testing.T) {
 		{"no xDS host", func(c *envoy.BootstrapConfig) { c.XDSAddr = ":18000" }, `xDS address ":18000": must be host:port`},
 		{"xDS port 0", func(c *envoy.BootstrapConfig) { c.XDSAddr = "127.0.0.1:0" }, "the port must not be 0"},
 		{"xDS port too high", func(c *envoy.BootstrapConfig) { c.XDSAddr = "127.0.0.1:65536" }, "the port must be a number from 0 to 65535"},
+		{"xDS URL", func(c *envoy.BootstrapConfig) { c.XDSAddr = "http://[::1]:18000" }, `must be host:port`},
+		{"space in xDS host", func(c *envoy.BootstrapConfig) { c.XDSAddr = "a b:18000" }, `xDS address "a b:18000": must be host:port`},
+		{"admin zone", func(c *envoy.BootstrapConfig) { c.AdminAddr = "[fe80::1%eth0]:9901" }, "must be host:port"},
 		{"admin name", func(c *envoy.BootstrapConfig) { c.AdminAddr = "localhost:9901" }, "the host must be an IP address"},
 		{"no admin", func(c *envoy.BootstrapConfig) { c.AdminAddr = "" }, `admin address "": must be host:port`},
 	} {

@@ -128,7 +128,7 @@ func TestSyntaxErrorCostsOneDocument(t *testing.T) {
 	set, problems := directory{
 		"all.yaml": doc("a", "retry: off") + "---\n" + doc("b", "retry: {") + "---\n" + doc("c", "retry: off"),
 	}.build(t, first)
-	wantProblems(t, problems, "all.yaml:7:1: not valid YAML")
+	wantProblems(t, problems, "all.yaml:7:8: not valid YAML")
 	wantServices(t, set, "a", "b*", "c")
 	if set.Lookup("c").Retry.MaxRetries != 0 || set.Lookup("c").Position.Line != 9 {
 		t.Errorf("the document after it: %+v", set.Lookup("c").Position)

@@ -147,3 +147,20 @@ func BenchmarkLint1000(b *testing.B) {
 		Lint(set)
 	}
 }
+
+// TestFileGivenTwice: the first of one name is read, and the other is said.
+func TestFileGivenTwice(t *testing.T) {
+	files := append(directory{"a.yaml": doc("a")}.files(), directory{"a.yaml": doc("b")}.files()...)
+	set, problems := Build(files, noEnv, nil)
+	wantProblems(t, problems, "a.yaml:1:1")
+	wantServices(t, set, "a")
+}
+
+// TestFilesAreKeptAsWritten: a file that is in force as a whole is stored byte for byte.
+func TestFilesAreKeptAsWritten(t *testing.T) {
+	text := "# ours\n%YAML 1.1\n---\n" + doc("a") + "...\n# between\n---\n" + doc("b") + "---\n# nothing\n"
+	files := directory{"all.yaml": text}.good(t, nil).Files()
+	if len(files) != 1 || string(files[0].Data) != text {
+		t.Errorf("stored %q", files)
+	}
+}

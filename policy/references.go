@@ -79,7 +79,7 @@ func (b *builder) wrongFallbacks() map[string]string {
 		for ; at != "" && !done[at] && wrong[at] == "" && !slices.Contains(chain, at); at = next(at) {
 			chain = append(chain, at)
 			if target := next(at); target != "" && b.next.live[target] == nil {
-				wrong[at] = b.missingFallback(target)
+				wrong[at] = b.missingFallback(at, target)
 			}
 		}
 		if i := slices.Index(chain, at); i >= 0 && wrong[at] == "" {
@@ -98,12 +98,14 @@ func (b *builder) wrongFallbacks() map[string]string {
 	return wrong
 }
 
-func (b *builder) missingFallback(target string) string {
+// missingFallback says that there is no target for the fallback of name.
+func (b *builder) missingFallback(name, target string) string {
 	message := fmt.Sprintf("there is no service %s", target)
 	if b.claims[target] != nil {
 		return message + " without an error"
 	}
-	if near := nearest(target, slices.Sorted(maps.Keys(b.next.live))); near != "" {
+	others := slices.DeleteFunc(slices.Sorted(maps.Keys(b.next.live)), func(other string) bool { return other == name })
+	if near := nearest(target, others); near != "" {
 		message += fmt.Sprintf("; did you mean %s?", near)
 	}
 	return message

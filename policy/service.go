@@ -23,8 +23,11 @@ func (doc *document) resolve(below *settings, at Position) (*Service, []Problem)
 			problems[i] = f.problem()
 			problems[i].Service = doc.Service.V
 			if f.origin.Layer != LayerService {
-				// What the shared layers set together is at fault only with this document.
+				// What the shared layers set is at fault only with this document.
 				problems[i].Position = doc.Upstream.Origin.Position
+				if f.other.Layer == "" && f.origin.Layer != "" {
+					problems[i].Message += " (set " + f.origin.place() + ")"
+				}
 			}
 		}
 		return nil, problems

@@ -1,13 +1,14 @@
 package policy
 
-// nearest returns the candidate that s is most likely a misspelling of, or "".
+// nearest returns the candidate that s is most likely a misspelling of, or "". One
+// that shares no letter is none.
 func nearest(s string, candidates []string) string {
 	if len(s) > 64 {
 		return ""
 	}
 	best, bestDistance := "", 1+max(1, len(s)/3)
 	for _, c := range candidates {
-		if d := editDistance(s, c); d < bestDistance {
+		if d := editDistance(s, c); d < min(bestDistance, max(len(s), len(c))) {
 			best, bestDistance = c, d
 		}
 	}

@@ -20,9 +20,10 @@ func newDemoCmd() *cobra.Command {
 	behave := func(use, short, done string, b *demo.Behaviour, check func() error) *cobra.Command {
 		var ctl string
 		sub := &cobra.Command{
-			Use:   use + " SERVICE",
-			Short: short,
-			Args:  takes(1, 1),
+			Use:               use + " SERVICE",
+			Short:             short,
+			Args:              takes(1, 1),
+			ValidArgsFunction: completeDemoServices,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				if _, _, err := net.SplitHostPort(ctl); err != nil {
 					return usagef("--ctl %q is not of the form host:port", ctl)
@@ -72,6 +73,16 @@ func newDemoCmd() *cobra.Command {
 		bindEnv(sub)
 	}
 	return cmd
+}
+
+func completeDemoServices(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	if len(args) == 0 {
+		for _, s := range demo.Services() {
+			names = append(names, s.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func newDemoUpstreamCmd() *cobra.Command {

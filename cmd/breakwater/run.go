@@ -46,7 +46,7 @@ Envoy is $ENVOY, else ` + "`envoy`" + ` on PATH, else what ` + "`make envoy`" + 
 			if !cmd.Flags().Changed("demo") {
 				f.demo = !cmd.Flags().Changed("policies")
 			}
-			return runAll(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), f)
+			return unlessInterrupted(cmd.Context(), runAll(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), f))
 		},
 	}
 	f.register(cmd.Flags())

@@ -18,7 +18,7 @@ func newServeCmd() *cobra.Command {
 ` + "`breakwater bootstrap`" + ` prints, and goes on without Breakwater with what it has.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd.Context(), cmd.ErrOrStderr(), f)
+			return unlessInterrupted(cmd.Context(), serve(cmd.Context(), cmd.ErrOrStderr(), f))
 		},
 	}
 	f.register(cmd.Flags())
@@ -48,6 +48,15 @@ func serve(ctx context.Context, stderr io.Writer, f planeFlags) (err error) {
 	p.log.root.Info("serving", "version", buildVersion(), "xds", p.xds.Addr().String(),
 		"http", p.http.Addr().String(), "grpc", p.grpc.Addr().String(), "policies", f.policies, "state", f.state)
 	return g.Run()
+}
+
+// unlessInterrupted is err, unless the user has ended a start that was under way: that is
+// as orderly an end as a later one.
+func unlessInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
 }
 
 // untilDone ends a group of actors with its context.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -225,6 +226,16 @@ func TestStoredVersionOfAMissingDirectory(t *testing.T) {
 	}
 }
 
+func TestInterruptedStartIsNoFailure(t *testing.T) {
+	policies := writeFiles(t, t.TempDir(), map[string]string{"svc.yaml": doubtful})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr strings.Builder
+	if code := execute(ctx, serveArgs("serve", policies, t.TempDir()), &stdout, &stderr); code != exitOK || stderr.Len() != 0 {
+		t.Errorf("exit code %d, standard error:\n%s", code, stderr.String())
+	}
+}
+
 func TestVersion(t *testing.T) {
 	want := outcome{exitOK, "breakwater " + buildVersion() + "\n", ""}
 	for _, arg := range []string{"version", "--version"} {
@@ -273,6 +284,12 @@ func TestDemoUsage(t *testing.T) {
 		{[]string{"explode"}, `unknown command "explode" for "breakwater demo"`},
 	} {
 		runMain(t, append([]string{"demo"}, tt.args...)...).mustFail(t, exitUsage, tt.want)
+	}
+}
+
+func TestDemoCompletion(t *testing.T) {
+	if got := runMain(t, "__completeNoDesc", "demo", "slow", ""); !strings.HasPrefix(got.stdout, "recommendation-service\n") || !strings.HasSuffix(got.stdout, "vision-service\n:4\n") {
+		t.Errorf("completes %q", got.stdout)
 	}
 }
 

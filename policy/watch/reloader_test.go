@@ -127,7 +127,9 @@ func TestLastGoodVersionsRaiseNoWarning(t *testing.T) {
 		},
 		"wrong defaults": {
 			map[string]string{"defaults.yaml": shared, "a.yaml": good("a", "8001"), "b.yaml": doubtful("b")},
-			func(t *testing.T, dir string) { write(t, filepath.Join(dir, "defaults.yaml"), "# longer\nretry: {methods: 1}\n") },
+			func(t *testing.T, dir string) {
+				write(t, filepath.Join(dir, "defaults.yaml"), "# longer\nretry: {methods: 1}\n")
+			},
 		},
 		"a file that can not be read": {
 			map[string]string{"a.yaml": doubtful("a"), "b.yaml": doubtful("b")},
@@ -239,7 +241,7 @@ func TestRefusedStartSaysOneThing(t *testing.T) {
 		h := newHarness(t, dir, nil)
 		taken := errors.New("the address is taken")
 		h.failApply(taken)
-		if err := h.Load(t.Context()); err != taken || h.log.Len() != 0 {
+		if err := h.Load(t.Context()); !errors.Is(err, taken) || err.Error() != taken.Error() || h.log.Len() != 0 {
 			t.Errorf("Load = %v, want %v alone; log:\n%s", err, taken, h.log.String())
 		}
 	})

@@ -206,7 +206,7 @@ func TestRunIsKilled(t *testing.T) {
 
 func TestRunNamesATakenPort(t *testing.T) {
 	t.Parallel()
-	dir := policyDir(t, map[string]string{"svc.yaml": validPolicy})
+	dir := policyDir(t, map[string]string{"svc.yaml": doubtfulPolicy, "bad.yaml": invalidPolicy})
 	for flag := range newRunner(t).ports() {
 		t.Run(flag, func(t *testing.T) {
 			t.Parallel()
@@ -261,7 +261,7 @@ func TestTwoOnOneStateDirectory(t *testing.T) {
 	second := invoke(t, invocation{args: []string{
 		"serve", "--policies", s.dir, "--state", s.stateDir, "--xds", "127.0.0.1:0", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0",
 	}})
-	second.mustFail(t, 1, s.stateDir, "in use by another breakwater", strconv.Itoa(s.process.Pid()))
+	second.mustFail(t, 1, s.stateDir, "already running", strconv.Itoa(s.process.Pid()))
 	if _, err := s.fetch("http://" + s.http + "/readyz"); err != nil {
 		t.Errorf("the first: %v", err)
 	}

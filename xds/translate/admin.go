@@ -65,15 +65,19 @@ func adminRoutes(gw *policy.Gateway) []*routev3.Route {
 	}
 	list := policy.Route{Match: policy.MatchPath, Value: "/api/v1/circuit-breakers"}
 	reset := policy.Route{Match: policy.MatchRegex, Value: "/api/v1/circuit-breakers/[^/]+/reset"}
-	return []*routev3.Route{adminRoute(list, "GET"), adminRoute(reset, "POST")}
+	return []*routev3.Route{adminRoute(gw, list, "GET"), adminRoute(gw, reset, "POST")}
 }
 
-func adminRoute(r policy.Route, method string) *routev3.Route {
+func adminRoute(gw *policy.Gateway, r policy.Route, method string) *routev3.Route {
 	return &routev3.Route{
 		Match:    match(r, []string{method}),
 		Metadata: routeMetadata(map[string]string{metadataKind: kindAdmin}),
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: adminCluster},
+			// On loopback the API answers to its own names alone, not to those of the gateway.
+			// A browser's page of another site is still refused a reset: its Origin is not
+			// this host.
+			HostRewriteSpecifier: &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: gw.ExposeAdmin},
 			Timeout:          durationpb.New(adminTimeout),
 			RetryPolicy:      &routev3.RetryPolicy{}, // none, not the virtual host's
 		}},

@@ -161,9 +161,14 @@ func TestRewrite(t *testing.T) {
 func TestExposedAdmin(t *testing.T) {
 	t.Parallel()
 	api := startUpstream(t)
-	api.handle(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("admin " + r.URL.Path)) })
 	gw := testGateway()
 	gw.ExposeAdmin = api.Listener.Addr().String()
+	api.handle(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != gw.ExposeAdmin {
+			t.Errorf("the API is asked as %s, which it may not answer to", r.Host)
+		}
+		w.Write([]byte("admin " + r.URL.Path))
+	})
 	g := routedBy(t, gw, map[string][]policy.Route{"s": {{Match: policy.MatchPrefix, Value: "/"}}})
 	for _, tt := range []struct{ method, path, want string }{
 		{"GET", "/api/v1/circuit-breakers", "admin /api/v1/circuit-breakers"},
@@ -176,6 +181,9 @@ func TestExposedAdmin(t *testing.T) {
 		if a := g.send(tt.method, tt.path); a.body != tt.want {
 			t.Errorf("%s %s: %d %q, want %q", tt.method, tt.path, a.status, a.body, tt.want)
 		}
+	}
+	if a := g.sendTo("shop.example", "/api/v1/circuit-breakers"); a.body != "admin /api/v1/circuit-breakers" {
+		t.Errorf("by a name of the gateway: %d %q", a.status, a.body)
 	}
 }
 
