@@ -62,7 +62,7 @@ func (w *stuckWriter) Write([]byte) (int, error) {
 	if w.deadline.IsZero() {
 		return 0, errors.New("a write without a deadline")
 	}
-	time.Sleep(time.Until(w.deadline))
+	<-time.After(time.Until(w.deadline))
 	return 0, context.DeadlineExceeded
 }
 

@@ -113,7 +113,9 @@ func TestEveryValidPolicyIsTranslated(t *testing.T) {
 		}
 		files = append(files, paths...)
 	}
-	env := func(name string) (string, bool) { return map[string]string{"A_URL": "http://a:1"}[name], name == "A_URL" }
+	env := func(name string) (string, bool) {
+		return map[string]string{"A_URL": "http://a:1"}[name], name == "A_URL"
+	}
 	services := 0
 	for _, path := range files {
 		data, err := os.ReadFile(path)
