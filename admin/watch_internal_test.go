@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +42,39 @@ func TestIdleWatchIsKeptAlive(t *testing.T) {
 		if !errors.Is(err, gone) || snapshots != 1 || time.Since(begin) != 3*watchKeepAlive {
 			t.Errorf("ended with %v after %v and %d snapshots, want the third keep-alive's error after %v and one snapshot",
 				err, time.Since(begin), snapshots, 3*watchKeepAlive)
+		}
+	})
+}
+
+// stuckWriter is a connection whose client receives nothing: a write fails at its
+// deadline.
+type stuckWriter struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (w *stuckWriter) SetWriteDeadline(at time.Time) error {
+	w.deadline = at
+	return nil
+}
+
+func (w *stuckWriter) Write([]byte) (int, error) {
+	if w.deadline.IsZero() {
+		return 0, errors.New("a write without a deadline")
+	}
+	<-time.After(time.Until(w.deadline))
+	return 0, context.DeadlineExceeded
+}
+
+// TestClientThatReceivesNothing: it is given up, and the model's watch with it.
+func TestClientThatReceivesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{model: silentModel{}, stopping: t.Context()}
+		w := &stuckWriter{ResponseRecorder: httptest.NewRecorder()}
+		begin := time.Now()
+		s.serveWatch(w, httptest.NewRequest(http.MethodGet, "/api/v1/breakers:watch", nil))
+		if took := time.Since(begin); took != watchWriteTimeout || w.Body.Len() > 0 {
+			t.Errorf("given up after %v with %q, want %v and nothing more", took, w.Body, watchWriteTimeout)
 		}
 	})
 }

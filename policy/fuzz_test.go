@@ -78,6 +78,9 @@ func TestEdits(t *testing.T) {
 		"fallback: {service: a}", "fallback: {service: b}", "fallback: {service: c}", "fallback: {body: |+\n  x\n\n}", "fallback: {body: \"x\"}",
 		"health_check: {path: /}", "health_check: off", "timeout: {per_try: 20s}", "timeout: {request: 10s}", "nonsense: 1", "retry: {", "breaker: {errors: [429]}",
 		"tls: {ca_file: /ca}", "# comment",
+		`routes: [{regex: '/a(.*)', rewrite: '/b\1', hosts: [x.example, '::1'], methods: [GET], headers: [{name: x-a, regex: a+}, {name: x-b, exact: '1', invert: true}]}]`,
+		"routes: [{prefix: /a/, rewrite: /, headers: [{name: x-c, present: true}, {name: x-d, prefix: p}]}, {path: /b}]",
+		"fallback: {status: 429, headers: {Retry-After: 5, x-e: ''}}", "breaker: {errors: [5xx, 429, 400-404], failure_rate: 50%, backoff: 1.5}",
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		fragment := rapid.SliceOfN(rapid.SampledFrom(lines), 0, 3)

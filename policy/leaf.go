@@ -53,10 +53,6 @@ const (
 	boolKind
 )
 
-func (k kind) String() string {
-	return [...]string{"a value", "a string", "a number", "true or false"}[k]
-}
-
 // gate says whether an optional section is there.
 type gate struct {
 	meta

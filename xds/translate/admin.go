@@ -78,8 +78,8 @@ func adminRoute(gw *policy.Gateway, r policy.Route, method string) *routev3.Rout
 			// A browser's page of another site is still refused a reset: its Origin is not
 			// this host.
 			HostRewriteSpecifier: &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: gw.ExposeAdmin},
-			Timeout:          durationpb.New(adminTimeout),
-			RetryPolicy:      &routev3.RetryPolicy{}, // none, not the virtual host's
+			Timeout:              durationpb.New(adminTimeout),
+			RetryPolicy:          &routev3.RetryPolicy{}, // none, not the virtual host's
 		}},
 	}
 }

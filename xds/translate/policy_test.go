@@ -1,6 +1,7 @@
 package translate_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -99,5 +100,41 @@ func writeFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Whatever package policy takes for valid can be translated.
+func TestEveryValidPolicyIsTranslated(t *testing.T) {
+	var files []string
+	for _, pattern := range []string{"good/*.yaml", "good/*/*.yaml", "lint/*.yaml", "lint/*/*.yaml", "bad/*.yaml", "bad/*/*.yaml"} {
+		paths, err := filepath.Glob("../../policy/testdata/" + pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, paths...)
+	}
+	env := func(name string) (string, bool) {
+		return map[string]string{"A_URL": "http://a:1"}[name], name == "A_URL"
+	}
+	services := 0
+	for _, path := range files {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, _ := policy.Build([]policy.File{{Name: filepath.Base(path), Data: data}}, env, nil)
+		units := unitsOf(t, set.Services...)
+		services += len(units)
+		if err := translate.RouteTable(units, set.Gateway).ValidateAll(); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+		_, errListeners := translate.Listeners(set.Gateway)
+		_, errClusters := translate.GatewayClusters(set.Gateway)
+		if err := errors.Join(errListeners, errClusters); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if services < 50 {
+		t.Errorf("only %d services were translated", services)
 	}
 }
