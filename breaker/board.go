@@ -21,8 +21,18 @@ type Control interface {
 	// Regenerate makes every proxy forget the ejections of a service or, if host is not
 	// empty, of one of its hosts.
 	Regenerate(service, host string) (xds.Change, error)
-	// Await waits for every proxy to accept the change and says which did.
+	// Await waits for every proxy to accept the change and says which did, AwaitOn for one.
 	Await(ctx context.Context, c xds.Change) map[string]bool
+	AwaitOn(ctx context.Context, proxy string, c xds.Change) bool
+	// SetEnforcing says whether hosts of the service are to be ejected. The change is nil if nothing has to.
+	SetEnforcing(service string, enforcing bool) (*xds.Change, error)
+}
+
+// Layers tells single proxies what is to be enforced; *xds.Server does. They report false if the proxy is not
+// connected.
+type Layers interface {
+	SetBreakerLayer(proxy string, l xds.Layer) (xds.Change, bool)
+	SetOperatorLayer(proxy string, l xds.Layer) (xds.Change, bool)
 }
 
 // Proxies tells which proxies are connected; *xds.Ledger does.
@@ -32,10 +42,16 @@ type Proxies interface {
 	Changed() <-chan struct{}
 }
 
-// Options of a Board. Control and Proxies are required.
+// Options of a Board. Control, Proxies and Layers are required.
 type Options struct {
 	Control Control
 	Proxies Proxies
+	Layers  Layers
+	// Memory keeps states, orders and events over a restart; nil: they are forgotten.
+	Memory Memory
+	// Lease is how long a proxy keeps an open breaker open if it hears nothing more from Breakwater; 15 s if zero. It
+	// is renewed at a third of that.
+	Lease time.Duration
 	// Log is the null logger if nil.
 	Log hclog.Logger
 	// Poll is the shortest time between two looks at a proxy; 500 ms if zero. With many
@@ -51,13 +67,27 @@ type Board struct {
 	mu sync.Mutex
 	// watchers by proxy id; guarded by mu.
 	watchers map[string]*watcher
+	// joined are the proxies that have connected and have no watcher yet, and parked what is known of those that are
+	// not connected; guarded by mu.
+	joined map[string]joined
+	parked map[string]parked
+	// orders are those of the operators; guarded by mu, and changed with ordering held only.
+	orders map[orderKey]StandingOrder
 	// subscribers are told of changes; guarded by mu.
 	subscribers map[*subscriber]struct{}
 	// ended is true once Run has ended; guarded by mu.
 	ended bool
+
+	// ordering is held while an order is carried out, so that they are in one order everywhere.
+	ordering sync.Mutex
+	// ordered and dirty have room for one: the orders have changed, and something is to be saved.
+	ordered, dirty chan struct{}
+	events         *events
 }
 
-// NewBoard returns a board that knows nothing until Run.
+const defaultLease = 15 * time.Second
+
+// NewBoard returns a board that knows what Memory has kept, and nothing of now until Run.
 func NewBoard(opts Options) *Board {
 	if opts.Log == nil {
 		opts.Log = hclog.NewNullLogger()
@@ -65,21 +95,35 @@ func NewBoard(opts Options) *Board {
 	if opts.Poll <= 0 {
 		opts.Poll = 500 * time.Millisecond
 	}
-	return &Board{
+	if opts.Lease <= 0 {
+		opts.Lease = defaultLease
+	}
+	b := &Board{
 		opts:        opts,
 		log:         opts.Log,
 		watchers:    map[string]*watcher{},
+		joined:      map[string]joined{},
+		parked:      map[string]parked{},
+		orders:      map[orderKey]StandingOrder{},
 		subscribers: map[*subscriber]struct{}{},
+		ordered:     make(chan struct{}, 1),
+		dirty:       make(chan struct{}, 1),
+		events:      newEvents(),
 	}
+	b.load()
+	return b
 }
 
 // Run looks at every connected proxy until ctx ends. It always returns nil.
 func (b *Board) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
+	defer b.events.end()
 	defer b.closeSubscribers()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	running.Go(func() { b.keep(ctx) })
+	running.Go(func() { b.expire(ctx) })
 	for {
 		changed := b.opts.Proxies.Changed()
 		b.follow(ctx, &running)
@@ -104,6 +148,9 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 		if p, ok := connected[id]; !ok || !p.Since.Equal(w.proxy.Since) {
 			w.cancel()
 			delete(b.watchers, id)
+			if p := w.park(); len(p.Snapshots) > 0 {
+				b.parked[id] = p
+			}
 			touched = true
 		}
 	}
@@ -113,9 +160,16 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 		}
 		wctx, cancel := context.WithCancel(ctx)
 		w := newWatcher(b, p, cancel)
+		j, ok := b.joined[id]
+		if !ok {
+			j.machines = b.revive(id, time.Now())
+		}
+		delete(b.joined, id)
+		w.machines, w.acting, w.told, w.renewed = j.machines, actingOf(j.machines), j.told, j.at
 		b.watchers[id] = w
 		touched = true
 		running.Go(func() { w.run(wctx) })
+		running.Go(func() { w.control(wctx) })
 	}
 	if touched {
 		b.notifyAll()
@@ -194,7 +248,7 @@ func (b *Board) breaker(service string) Breaker {
 }
 
 // gravity orders the states: the gravest is the service's.
-var gravity = []State{Open, Unknown, Closed}
+var gravity = []State{ForcedOpen, Open, HalfOpen, Unknown, Disabled, Closed}
 
 // summarize is the state over all proxies, and that in words.
 func summarize(proxies []ProxyBreaker) (State, string) {

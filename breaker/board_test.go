@@ -85,6 +85,8 @@ func (f *fakeEnvoy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		body, err = json.Marshal(map[string]any{"stats": stats})
+	case "/runtime":
+		body = []byte(`{"entries": {}}`)
 	default:
 		http.NotFound(w, r)
 		return
@@ -132,6 +134,22 @@ func (c *fakeControl) Await(context.Context, xds.Change) map[string]bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.acks
+}
+
+func (c *fakeControl) AwaitOn(_ context.Context, proxy string, _ xds.Change) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.acks[proxy]
+}
+
+func (c *fakeControl) SetEnforcing(string, bool) (*xds.Change, error) { return nil, nil }
+
+func (c *fakeControl) SetBreakerLayer(string, xds.Layer) (xds.Change, bool) {
+	return xds.Change{}, true
+}
+
+func (c *fakeControl) SetOperatorLayer(string, xds.Layer) (xds.Change, bool) {
+	return xds.Change{}, true
 }
 
 type fakeProxies struct {
@@ -203,7 +221,7 @@ func start(t *testing.T, services []*policy.Service, ids ...string) *fixture {
 		connected = append(connected, xds.Proxy{ID: id, AdminAddress: server.Listener.Addr().String(), Since: time.Unix(1000, 0)})
 	}
 	f.proxies.connect(connected...)
-	f.Board = NewBoard(Options{Control: f.control, Proxies: f.proxies, Poll: time.Hour})
+	f.Board = NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Poll: time.Hour})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
@@ -350,7 +368,7 @@ func TestWatch(t *testing.T) {
 	if got := receive(t, ch); got != "a=closed b=closed" {
 		t.Fatalf("first element: %s", got)
 	}
-	f.envoys["p1"].set("b", "ee")
+	f.envoys["p1"].set("b", "uu")
 	f.look(t, "b", Open)
 	if got := receive(t, ch); got != "b=open" {
 		t.Fatalf("b opened: %s", got)
@@ -358,7 +376,7 @@ func TestWatch(t *testing.T) {
 
 	// Nobody receives: one element may be waiting, all later changes become one more.
 	for range 5 {
-		f.envoys["p1"].set("a", "ee")
+		f.envoys["p1"].set("a", "uu")
 		f.look(t, "a", Open)
 		f.envoys["p1"].set("a", "..")
 		f.look(t, "a", Closed)
@@ -401,26 +419,27 @@ func TestManyServices(t *testing.T) {
 	}
 	f := start(t, services, "p1")
 	e := f.envoys["p1"]
-	known := func() (n int, last State) {
+	// known is how many services were seen, and how many hosts of the last are ejected.
+	known := func() (n, ejected int) {
 		all := f.Breakers(t.Context())
 		for _, b := range all {
 			if b.State != Unknown {
 				n++
 			}
 		}
-		return n, all[len(all)-1].State
+		return n, all[len(all)-1].Proxies[0].EjectedHosts
 	}
 	// The first look was at one chunk; the gauge brings the last service in ahead of its turn.
 	e.set("s449", "ee")
-	if n, last := known(); n != 2*chunk+1 || last != Open {
-		t.Errorf("second look: %d known, the last is %s", n, last)
+	if n, last := known(); n != 2*chunk+1 || last != 2 {
+		t.Errorf("second look: %d known, %d hosts of the last are ejected", n, last)
 	}
-	if n, last := known(); n != len(services) || last != Open {
-		t.Errorf("third look: %d known, the last is %s", n, last)
+	if n, last := known(); n != len(services) || last != 2 {
+		t.Errorf("third look: %d known, %d hosts of the last are ejected", n, last)
 	}
 	e.set("s449", "..")
-	if _, last := known(); last != Closed {
-		t.Errorf("an ejection that ended is looked at once more: %s", last)
+	if _, last := known(); last != 0 {
+		t.Errorf("an ejection that ended is looked at once more: %d", last)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -435,7 +454,7 @@ func TestProxiesComeAndGo(t *testing.T) {
 	if got := receive(t, ch); got != "svc=closed" {
 		t.Fatalf("first element: %s", got)
 	}
-	f.envoys["p2"].set("svc", "ee")
+	f.envoys["p2"].set("svc", "uu")
 	b, err := f.Breaker(t.Context(), "svc")
 	if err != nil || b.Summary != "open on 1 of 2 proxies" || b.Proxies[0].Proxy != "p1" {
 		t.Errorf("p2 is open: %+v, %v", b, err)

@@ -101,24 +101,6 @@ func TestSummarize(t *testing.T) {
 	}
 }
 
-func TestHistoryLooksBackOverTheWindow(t *testing.T) {
-	var h history
-	for i, tt := range []struct{ requests, errors, want uint64 }{
-		{50, 20, 0},    // the first look: what came before is not known to be recent
-		{54, 23, 3},    // 4 attempts, 3 errors
-		{60, 23, 3},    // 6 more without an error: 10 in the window
-		{70, 24, 1},    // the last 10 attempts had 1
-		{70, 24, 1},    // nothing new
-		{170, 124, 10}, // no more than the window
-		{3, 1, 0},      // the cluster was replaced
-		{5, 2, 1},
-	} {
-		if got := h.add(tt.requests, tt.errors, 10); got != tt.want {
-			t.Errorf("look %d: %d recent errors, want %d", i, got, tt.want)
-		}
-	}
-}
-
 func TestPollInterval(t *testing.T) {
 	for services, want := range map[int]time.Duration{7: 500 * time.Millisecond, 5000: 5 * time.Second, 50000: 10 * time.Second} {
 		if got := pollInterval(500*time.Millisecond, services); got != want {

@@ -89,38 +89,6 @@ func same(a, b ProxyBreaker) bool {
 		a.Overloaded == b.Overloaded && slices.Equal(a.Hosts, b.Hosts)
 }
 
-// history counts the errors among the last attempts, from the growth of Envoy's counters.
-type history struct {
-	started          bool
-	requests, errors uint64
-	deltas           []delta
-}
-
-type delta struct{ requests, errors uint64 }
-
-// add takes over the counters of one look and returns the errors among the last window attempts, to the
-// precision of a look. Counters that went back belong to a replaced cluster: counting starts again.
-func (h *history) add(requests, errors, window uint64) uint64 {
-	if !h.started || requests < h.requests || errors < h.errors {
-		*h = history{started: true, requests: requests, errors: errors}
-		return 0
-	}
-	if d := (delta{requests - h.requests, errors - h.errors}); d.requests > 0 {
-		h.deltas = append(h.deltas, d)
-	}
-	h.requests, h.errors = requests, errors
-	var attempts, failed uint64
-	for i := len(h.deltas) - 1; i >= 0; i-- {
-		attempts += h.deltas[i].requests
-		failed += h.deltas[i].errors
-		if attempts >= window {
-			h.deltas = h.deltas[i:]
-			break
-		}
-	}
-	return min(failed, window)
-}
-
 // ejectedHosts are the addresses of the ejected hosts, in ascending order.
 func ejectedHosts(c *adminv3.ClusterStatus) []string {
 	var out []string

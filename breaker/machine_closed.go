@@ -7,7 +7,7 @@ import (
 )
 
 // closedState lets every request through. It leaves
-//   - to open, when layer 1 is seen to have no host in rotation;
+//   - to open, when layer 1 is seen to have ejected every host;
 //   - to open, when the window reaches a criterion: failure_threshold, failure_rate or slow_call.
 //
 // A report with failures asks layer 1 first, and its failures count only once the question
@@ -34,8 +34,8 @@ func (closedState) report(m *Machine, o Observation) {
 }
 
 func (closedState) answer(m *Machine, l Layer1) {
-	if m.rotation.none() {
-		m.enter(&openState{}, m.rotation.words())
+	if m.rotation.allEjected() {
+		m.enter(&openState{}, m.rotation.words(m.settings.FailureThreshold))
 		return
 	}
 	if l.Answer == Looked && len(l.Ejected) > 0 {

@@ -9,7 +9,7 @@ import (
 // halfOpenState lets a few requests through as probes. It leaves
 //   - to closed, with an empty window, at success_threshold successes without a failure;
 //   - to open, at any failure in a report, for a report has no order; the next timeout is longer by the back-off;
-//   - to open, when layer 1 is seen to have no host in rotation.
+//   - to open, when layer 1 is seen to have ejected every host.
 //
 // Without traffic it waits.
 //
@@ -64,8 +64,8 @@ func (s *halfOpenState) report(m *Machine, o Observation) {
 }
 
 func (s *halfOpenState) answer(m *Machine, _ Layer1) {
-	if m.rotation.none() {
-		m.reopen(m.rotation.words())
+	if m.rotation.allEjected() {
+		m.reopen(m.rotation.words(m.settings.FailureThreshold))
 	}
 }
 

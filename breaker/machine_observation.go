@@ -1,8 +1,11 @@
 package breaker
 
 import (
+	"fmt"
 	"math"
 	"time"
+
+	"github.com/breakwater/breakwater/policy"
 )
 
 // Observation is what was seen of a service in one proxy: a load report, a look at layer 1, or both.
@@ -85,17 +88,15 @@ func (l Layer1) rotation() Rotation {
 // in is the number of hosts in rotation.
 func (r Rotation) in() int { return r.Total - r.Ejected - r.Unhealthy }
 
-// none reports whether it is known that there are hosts and that none is in rotation.
-func (r Rotation) none() bool { return r.Known && r.Total > 0 && r.in() <= 0 }
+// allEjected reports whether it is known that there are hosts and that each is ejected. Hosts that fail their health
+// check are another matter: the health check itself lets nothing through until it has seen them well.
+func (r Rotation) allEjected() bool { return r.Known && r.Total > 0 && r.Ejected >= r.Total }
 
-func (r Rotation) words() string {
-	switch {
-	case r.Ejected >= r.Total:
+func (r Rotation) words(threshold policy.Count) string {
+	if !threshold.Set {
 		return hosts(r.Ejected, r.Total) + " ejected"
-	case r.Ejected == 0:
-		return hosts(r.Unhealthy, r.Total) + " fail the health check"
 	}
-	return hosts(r.Ejected, r.Total) + " ejected, the others fail their health check"
+	return fmt.Sprintf("%s ejected after %d consecutive %s", hosts(r.Ejected, r.Total), threshold.N, pick(int(threshold.N), "failure", "failures"))
 }
 
 func (o *Observation) results() (successes, failures uint64) {

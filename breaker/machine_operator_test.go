@@ -38,7 +38,7 @@ func TestMachineOrders(t *testing.T) {
 	t.Run("released it asks layer 1, and opens by that", func(t *testing.T) {
 		r := newRig(t).open().forceOpen(0).look(1, "a").release().is(Closed).asks(true).look(1, "a").is(Open)
 		r.told("closed>open: 5 of the last 5 attempts failed", "open>forced_open: forced open by alice: drill",
-			"forced_open>closed: released by alice: drill", "closed>open: 1 of 1 host ejected")
+			"forced_open>closed: released by alice: drill", "closed>open: 1 of 1 host ejected after 5 consecutive failures")
 	})
 	t.Run("released it has an empty window", func(t *testing.T) {
 		newRig(t).report(0, 4).look(1).disable(0).report(0, 4).release().look(1).report(0, 4).look(1).is(Closed)

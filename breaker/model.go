@@ -27,8 +27,7 @@ var (
 // State is the state of a circuit breaker.
 type State string
 
-// The states. Only Closed, Open and Unknown are concluded from Envoy's outlier
-// detection (layer 1).
+// The states. A breaker is Unknown where the proxy cannot be seen.
 const (
 	Closed  State = "closed"
 	Open    State = "open"
@@ -38,7 +37,7 @@ const (
 // Breaker is one service's breaker over all proxies.
 type Breaker struct {
 	Service string
-	// State is the gravest of the proxies' states: Open, then Unknown, then Closed.
+	// State is the gravest of the proxies' states: ForcedOpen, Open, HalfOpen, Unknown, Disabled, Closed.
 	// It is Unknown if no proxy is connected.
 	State State
 	// Summary in words, such as "open on 2 of 12 proxies".
@@ -58,8 +57,8 @@ type ProxyBreaker struct {
 	Cause string
 	// Since is when this state was first seen.
 	Since time.Time
-	// Until is when Envoy is expected to take the first host back: zero if unknown
-	// or not open. It is a bound: the time of ejection is when Breakwater saw it.
+	// Until is when an open breaker may let requests through again, or an operator's order ends: zero if there is no
+	// such time.
 	Until time.Time
 	// Hosts in ascending order of address; empty if unknown.
 	Hosts []Host
@@ -69,10 +68,19 @@ type ProxyBreaker struct {
 	// that failed (5xx, resets, timeouts, connect failures) since the cluster was
 	// created in that proxy.
 	Requests, Errors uint64
-	// RecentErrors is how many of the last window_size attempts failed, as far as
-	// Breakwater has counted them: 0 right after its start and after a reset. It is at
-	// most Errors.
-	RecentErrors uint64
+	// Attempts and Failures are all that the proxy has reported to this Breakwater, without those that a limit kept
+	// from the service.
+	Attempts, Failures uint64
+	// RecentAttempts are the attempts in the window of the last window_size, and RecentErrors those of them
+	// that failed. They stand still while the breaker is not closed.
+	RecentAttempts, RecentErrors uint64
+	// Successes of probes while the breaker is half-open.
+	Successes uint64
+	// Shadow is true if the breaker only observes; ShadowState is then the state that it would have.
+	Shadow      bool
+	ShadowState State
+	// Order is what an operator has ordered; nil for nothing.
+	Order *Order
 	// Overloaded is true if a limit of the service is hit now.
 	Overloaded bool
 }
@@ -126,6 +134,8 @@ type ProxyReset struct {
 	Proxy string
 	// Acknowledged is true if the proxy accepted the new generation.
 	Acknowledged bool
+	// From is what the proxy was told before: Closed if there was nothing to take back.
+	From State
 	// Before and After are the addresses of the ejected hosts before and after, as
 	// Envoy's admin API reported them. A host in After was ejected again since.
 	Before, After []string

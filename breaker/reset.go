@@ -10,14 +10,16 @@ import (
 
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds"
+	"github.com/breakwater/breakwater/xds/translate"
 )
 
 // ackTimeout bounds how long a reset waits for the proxies to take the new generation over. They take
 // milliseconds; a new EDS cluster that lacks its endpoints would take 15 s.
 const ackTimeout = 5 * time.Second
 
-// Reset makes every proxy forget the ejections of a service or of one of its hosts, and proves it by what
-// each proxy's own admin API says afterwards. If no proxy has anything to clear, nothing is sent.
+// Reset closes a service's breaker in every proxy: it ends the operators' orders, empties the windows, and makes the
+// proxies forget the ejections of the service or of one of its hosts. It is proved by what each proxy's own admin API says
+// afterwards. If no proxy has anything to clear, nothing is sent.
 func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error) {
 	svc, err := b.lookup(req.Service)
 	if err != nil {
@@ -26,45 +28,154 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 	if err := checkHost(svc, req); err != nil {
 		return ResetResult{}, err
 	}
+	b.ordering.Lock()
+	defer b.ordering.Unlock()
 	b.mu.Lock()
 	watchers := b.sorted()
+	ordered := b.hasOrder(req.Service)
 	b.mu.Unlock()
-	if len(watchers) == 0 {
+	if len(watchers) == 0 && !ordered {
 		return ResetResult{}, ErrNoProxy
 	}
 
 	result := ResetResult{Service: req.Service, Host: req.Host, Proxies: make([]ProxyReset, len(watchers))}
+	ejected := false
 	each(watchers, func(i int, w *watcher) {
-		result.Proxies[i].Proxy = w.proxy.ID
-		result.Proxies[i].Before, result.Proxies[i].Error = w.ejected(ctx, req)
+		p := &result.Proxies[i]
+		p.Proxy = w.proxy.ID
+		p.Before, p.Error = w.ejected(ctx, req)
 	})
-	needed := slices.ContainsFunc(result.Proxies, func(p ProxyReset) bool { return p.Error != "" || len(p.Before) > 0 })
-	if !needed {
+	for i, w := range watchers {
+		p := &result.Proxies[i]
+		p.From = w.toldState(req.Service)
+		ejected = ejected || p.Error != "" || len(p.Before) > 0
+		result.Pushed = result.Pushed || p.From != Closed
+	}
+	result.Pushed = result.Pushed || ejected || ordered
+	by := Action{Actor: req.Actor, Reason: req.Reason}
+	if !result.Pushed {
+		b.clear(svc, 0, by)
 		for i := range result.Proxies {
-			result.Proxies[i].Note = "no host is ejected: nothing to clear"
+			result.Proxies[i].Note = "no host is ejected and the breaker is closed: nothing to clear"
 		}
 		return result, nil
 	}
 
-	change, err := b.opts.Control.Regenerate(req.Service, req.Host)
-	switch {
-	case errors.Is(err, xds.ErrNotPublished):
-		return ResetResult{}, fmt.Errorf("%w: %w", ErrUnknownService, err)
-	case err != nil:
+	b.record(Event{At: time.Now(), Kind: WasReset, Service: req.Service, Cause: req.Reason, Actor: req.Actor})
+	changes, err := b.clearCluster(req, ejected, ordered)
+	if err != nil {
 		return ResetResult{}, err
 	}
-	result.Pushed, result.Generation = true, change.Generation
 	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
-	acknowledged := b.opts.Control.Await(ackCtx, change)
-	cancel()
+	defer cancel()
+	for _, c := range changes {
+		result.Generation = c.Generation
+		b.opts.Control.Await(ackCtx, c)
+	}
+	b.clear(svc, result.Generation, by)
 	each(watchers, func(i int, w *watcher) {
 		p := &result.Proxies[i]
-		p.Acknowledged = acknowledged[w.proxy.ID]
+		p.Acknowledged = w.acknowledged(ackCtx, changes)
 		p.After, p.Error = w.ejected(ctx, req)
-		p.conclude(change.Generation)
+		if p.Error == "" {
+			p.Error = w.shut(ctx, req.Service)
+		}
+		p.conclude(result.Generation)
 		w.look(ctx, req.Service)
 	})
 	return result, nil
+}
+
+// clearCluster ends the orders of a service and gives its cluster, or the one host, a new generation where something
+// is ejected. The caller must hold b.ordering.
+func (b *Board) clearCluster(req ResetRequest, ejected, ordered bool) ([]xds.Change, error) {
+	var changes []xds.Change
+	if ordered {
+		if err := b.keepOrder(StandingOrder{Service: req.Service, State: Closed}, time.Now()); err != nil {
+			return nil, err
+		}
+		enforcing, err := b.opts.Control.SetEnforcing(req.Service, true)
+		if err != nil {
+			return nil, err
+		}
+		if enforcing != nil {
+			changes = append(changes, *enforcing)
+		}
+	}
+	if !ejected {
+		return changes, nil
+	}
+	change, err := b.opts.Control.Regenerate(req.Service, req.Host)
+	switch {
+	case errors.Is(err, xds.ErrNotPublished):
+		return nil, fmt.Errorf("%w: %w", ErrUnknownService, err)
+	case err != nil:
+		return nil, err
+	}
+	return append(changes, change), nil
+}
+
+// hasOrder reports whether there is an order for a service. The caller must hold b.mu.
+func (b *Board) hasOrder(service string) bool {
+	for key := range b.orders {
+		if key.service == service {
+			return true
+		}
+	}
+	return false
+}
+
+// clear closes the machines of a service.
+func (b *Board) clear(svc *policy.Service, generation uint64, by Action) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for _, w := range b.watchers {
+		m := w.machine(svc, now)
+		w.happened(svc.Name, m, m.Reset(now, by, generation))
+		// What the next report counts is in part of before.
+		w.fresh[svc.Name] = true
+		w.enforce(now)
+	}
+}
+
+// toldState is what the proxy is told of a service's breaker.
+func (w *watcher) toldState(service string) State {
+	w.board.mu.Lock()
+	defer w.board.mu.Unlock()
+	if m := w.machines[service]; m != nil {
+		return m.Told()
+	}
+	return Closed
+}
+
+// acknowledged waits until the proxy has accepted the changes and what it was told of its breakers.
+func (w *watcher) acknowledged(ctx context.Context, changes []xds.Change) bool {
+	w.board.mu.Lock()
+	all := append(slices.Clone(changes), w.breakerChange, w.operatorChange)
+	w.board.mu.Unlock()
+	for _, c := range all {
+		if c != (xds.Change{}) && !w.board.opts.Control.AwaitOn(ctx, w.proxy.ID, c) {
+			return false
+		}
+	}
+	return true
+}
+
+// shut returns in words that the proxy still keeps requests from the service though its breaker is closed, or why it
+// could not be asked; empty if it does not.
+func (w *watcher) shut(ctx context.Context, service string) string {
+	if w.toldState(service) != Closed {
+		return ""
+	}
+	keys, err := w.admin.Runtime(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	if v, ok := keys[translate.MaintenanceKey(service)]; ok && v != "0" {
+		return fmt.Sprintf("Envoy's runtime has %s = %s", translate.MaintenanceKey(service), v)
+	}
+	return ""
 }
 
 // checkHost returns an error if the request names a host that can not be reset.
@@ -123,6 +234,8 @@ func (p *ProxyReset) conclude(generation uint64) {
 		p.Note = fmt.Sprintf("cleared, and ejected again since: %s", list(p.After))
 	case len(p.Before) > 0:
 		p.Note = fmt.Sprintf("cleared: %s", list(p.Before))
+	case p.From != Closed:
+		p.Note = fmt.Sprintf("closed: the breaker was %s", p.From)
 	default:
 		p.Note = "no host was ejected here"
 	}

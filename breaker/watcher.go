@@ -41,7 +41,26 @@ type watcher struct {
 	// cursor is where the next chunk starts; guarded by looking.
 	cursor int
 
+	// reports wait for control, stir has room for one, and ended is closed when control ends.
+	reports chan xds.LoadReport
+	stir    chan struct{}
+	ended   chan struct{}
+	// overflows belongs to control.
+	overflows overflows
+
 	// All below is guarded by board.mu.
+
+	// machines by service; acting are those that are not closed, and questions what machines want to know of layer 1.
+	machines  map[string]*Machine
+	acting    map[string]bool
+	questions map[string]uint64
+	// fresh are the services that were reset since the last report.
+	fresh map[string]bool
+	// told is what the proxy was told last by its runtime layers, renewed when, and the changes those that the proxy is
+	// to confirm.
+	told                          enforced
+	renewed                       time.Time
+	breakerChange, operatorChange xds.Change
 
 	err      error // of the last look; nil if it succeeded
 	asked    bool
@@ -49,15 +68,16 @@ type watcher struct {
 }
 
 // seen is what was seen of one service in one proxy.
-type seen struct {
-	breaker ProxyBreaker
-	history history
-}
+type seen struct{ breaker ProxyBreaker }
 
 var errNotAsked = errors.New("the proxy's admin API was not asked yet")
 
 func newWatcher(b *Board, p xds.Proxy, cancel context.CancelFunc) *watcher {
-	w := &watcher{board: b, proxy: p, cancel: cancel, services: map[string]*seen{}, err: errNotAsked}
+	w := &watcher{
+		board: b, proxy: p, cancel: cancel, services: map[string]*seen{}, err: errNotAsked,
+		reports: make(chan xds.LoadReport, queuedReports), stir: make(chan struct{}, 1), ended: make(chan struct{}),
+		questions: map[string]uint64{}, fresh: map[string]bool{},
+	}
 	if p.AdminAddress == "" {
 		w.err = fmt.Errorf("the proxy's node metadata names no admin port: use a bootstrap that `breakwater bootstrap` has made")
 	} else {
@@ -91,6 +111,7 @@ func (w *watcher) run(ctx context.Context) {
 // look asks the proxy for the named services or, without one, for those that are due.
 func (w *watcher) look(ctx context.Context, services ...string) {
 	if w.admin == nil {
+		w.unanswered(services)
 		return
 	}
 	asked := time.Now()
@@ -112,15 +133,17 @@ func (w *watcher) look(ctx context.Context, services ...string) {
 			return
 		}
 	}
+	inquiries := w.inquiries(due)
 	status, err := w.admin.Clusters(ctx, due...)
 	if err != nil {
 		w.failed(ctx, err)
+		w.unanswered(services)
 		return
 	}
 	if len(services) == 0 {
 		w.looked = began
 	}
-	w.record(set, due, status, time.Now())
+	w.record(set, due, status, inquiries, time.Now())
 }
 
 // due names the services to ask for now: all if they are few, else those that have an ejected host now or
@@ -178,8 +201,41 @@ func (w *watcher) failed(ctx context.Context, err error) {
 	b.notifyAll()
 }
 
-// record takes over what the proxy said of the services in due.
-func (w *watcher) record(set *policy.Set, due []string, status *adminv3.Clusters, now time.Time) {
+// inquiry is what a machine wants to know, and its generation, when a look begins.
+type inquiry struct{ question, generation uint64 }
+
+// inquiries notes what the machines of some services want to know.
+func (w *watcher) inquiries(services []string) map[string]inquiry {
+	w.board.mu.Lock()
+	defer w.board.mu.Unlock()
+	out := make(map[string]inquiry, len(services))
+	for _, name := range services {
+		if m := w.machines[name]; m != nil {
+			out[name] = inquiry{m.Question(), m.Generation()}
+		}
+	}
+	return out
+}
+
+// unanswered tells the machines of some services that layer 1 cannot be seen.
+func (w *watcher) unanswered(services []string) {
+	b := w.board
+	set := b.opts.Control.Set()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for _, name := range services {
+		q := w.questions[name]
+		if svc := set.Lookup(name); svc != nil && q != 0 {
+			w.observe(svc, Observation{Layer1: Layer1{Answer: Unavailable, Question: q}, Generation: w.machines[name].Generation()}, now)
+		}
+	}
+	w.enforce(now)
+	w.wake()
+}
+
+// record takes over what the proxy said of the services in due. inquiries are what was noted before it was asked.
+func (w *watcher) record(set *policy.Set, due []string, status *adminv3.Clusters, inquiries map[string]inquiry, now time.Time) {
 	b := w.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -205,9 +261,9 @@ func (w *watcher) record(set *policy.Set, due []string, status *adminv3.Clusters
 		}
 		before := s.breaker
 		s.breaker = conclude(w.proxy.ID, svc, clusters[name], before, now)
-		s.breaker.RecentErrors = s.history.add(s.breaker.Requests, s.breaker.Errors, uint64(svc.Breaker.WindowSize))
-		if before.State != s.breaker.State && (before.State == Open || s.breaker.State == Open) {
-			b.log.Info("breaker changed", "service", name, "proxy", w.proxy.ID, "from", before.State, "to", s.breaker.State, "cause", s.breaker.Cause)
+		asked := inquiries[name]
+		if l := sightOf(clusters[name], asked.question); w.machines[name] != nil || len(l.Ejected) > 0 && len(l.Ejected) == l.Total {
+			w.observe(svc, Observation{Layer1: l, Generation: asked.generation}, now)
 		}
 		if recovered || !same(before, s.breaker) {
 			changed = append(changed, name)
@@ -223,19 +279,63 @@ func (w *watcher) record(set *policy.Set, due []string, status *adminv3.Clusters
 	} else {
 		b.notify(changed)
 	}
+	w.enforce(now)
+	w.wake()
+}
+
+// sightOf is what the admin API says of a cluster to a machine; nil: the proxy does not have it.
+func sightOf(c *adminv3.ClusterStatus, question uint64) Layer1 {
+	if c == nil {
+		return Layer1{Answer: Unavailable, Question: question}
+	}
+	l := Layer1{Answer: Looked, Question: question, Ejected: ejectedHosts(c)}
+	for _, h := range envoy.HostStates(c) {
+		l.Total++
+		if h.Unhealthy && !h.Ejected {
+			l.Unhealthy++
+		}
+	}
+	return l
 }
 
 // view is the proxy's part in a service's breaker. The caller must hold board.mu.
 func (w *watcher) view(service string) ProxyBreaker {
+	p := ProxyBreaker{Proxy: w.proxy.ID, State: Unknown, Since: w.proxy.Since}
 	s, ok := w.services[service]
-	if w.err != nil {
-		p := ProxyBreaker{Proxy: w.proxy.ID, State: Unknown, Cause: w.err.Error(), Since: w.proxy.Since}
-		return p
+	switch {
+	case w.err != nil:
+		p.Cause = w.err.Error()
+	case !ok:
+		p.Cause = errNotAsked.Error()
+	default:
+		p = s.breaker
 	}
-	if !ok {
-		return ProxyBreaker{Proxy: w.proxy.ID, State: Unknown, Cause: errNotAsked.Error(), Since: w.proxy.Since}
+	if m := w.machines[service]; m != nil {
+		m.describe(&p)
 	}
-	return s.breaker
+	return p
+}
+
+// describe adds what a machine knows of its breaker to what was seen of layer 1.
+func (m *Machine) describe(p *ProxyBreaker) {
+	c := m.Counts()
+	p.Attempts, p.Failures = c.TotalAttempts, c.TotalFailures
+	p.RecentAttempts, p.RecentErrors = c.Attempts, c.Failures
+	p.Successes = c.Successes
+	p.Shadow = m.settings.Shadow
+	if o, ok := m.Order(); ok {
+		p.Order = &o
+	}
+	if m.settings.Shadow {
+		if _, ordered := m.Order(); !ordered {
+			p.ShadowState = m.Told()
+			return
+		}
+	}
+	// What the proxy was told holds there, whether it can be seen or not; but that it was told nothing proves nothing.
+	if m.Told() != Closed {
+		p.State, p.Cause, p.Since, p.Until = m.Told(), m.Cause(), m.Since(), m.Until()
+	}
 }
 
 // health is the state of the proxy's admin API. The caller must hold board.mu.

@@ -15,7 +15,7 @@ const (
 	acceptedName    = "accepted"
 )
 
-// Generation counts the resets of one service. A change of a number makes Envoy
+// Generation counts the resets of one service, and says whether its breaker is disabled. A change of it makes Envoy
 // replace the cluster or the host, and so forget its ejections. The zero value is
 // a service that was never reset.
 type Generation struct {
@@ -23,6 +23,8 @@ type Generation struct {
 	Cluster uint64 `json:"cluster,omitempty"`
 	// Hosts counts the resets of single hosts, by host:port.
 	Hosts map[string]uint64 `json:"hosts,omitempty"`
+	// Disabled is true while an operator has disabled the service's breaker, so that its cluster ejects nothing.
+	Disabled bool `json:"disabled,omitempty"`
 }
 
 // LoadGenerations returns the generations by service. It is empty and never nil if

@@ -36,7 +36,7 @@ func (p *Publisher) Regenerate(service, host string) (Change, error) {
 	if u == nil {
 		return Change{}, fmt.Errorf("%w: %s", ErrNotPublished, service)
 	}
-	gen := store.Generation{Cluster: p.generations[service].Cluster, Hosts: maps.Clone(p.generations[service].Hosts)}
+	gen := p.generation(service)
 	if host == "" {
 		gen.Cluster++
 	} else {
@@ -48,27 +48,62 @@ func (p *Publisher) Regenerate(service, host string) (Change, error) {
 		}
 		gen.Hosts[host]++
 	}
+	if err := p.regenerate(service, gen); err != nil {
+		return Change{}, err
+	}
+	u = p.effective[service]
+	if host == "" {
+		return Change{typeURL: typeCluster, name: u.cluster.name, version: u.cluster.version, Generation: gen.Cluster}, nil
+	}
+	return Change{typeURL: typeEndpoint, name: u.endpoints.name, version: u.endpoints.version, Generation: gen.Hosts[host]}, nil
+}
+
+// SetEnforcing says whether the service's hosts are to be ejected. The change is nil if they are, or are not, already. It
+// replaces the cluster, so that a service whose breaker is disabled gets its ejected hosts back at once. Like a
+// generation it is stored before it is published.
+func (p *Publisher) SetEnforcing(service string, enforcing bool) (*Change, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	gen := p.generation(service)
+	if gen.Disabled == !enforcing {
+		return nil, nil
+	}
+	if p.effective[service] == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNotPublished, service)
+	}
+	gen.Disabled = !enforcing
+	if err := p.regenerate(service, gen); err != nil {
+		return nil, err
+	}
+	c := p.effective[service].cluster
+	return &Change{typeURL: typeCluster, name: c.name, version: c.version, Generation: gen.Cluster}, nil
+}
+
+// generation returns a copy of a service's generation. The caller must hold p.mu.
+func (p *Publisher) generation(service string) store.Generation {
+	gen := p.generations[service]
+	gen.Hosts = maps.Clone(gen.Hosts)
+	return gen
+}
+
+// regenerate stores and publishes a new generation of a service. The caller must hold p.mu.
+func (p *Publisher) regenerate(service string, gen store.Generation) error {
 	fresh, err := newUnit(p.desired[service].policy, translate.Generation(gen))
 	if err != nil {
-		return Change{}, err
+		return err
 	}
 	generations := maps.Clone(p.generations)
 	generations[service] = gen
 	if p.opts.Generations != nil {
 		if err := p.opts.Generations.SaveGenerations(generations); err != nil {
-			return Change{}, fmt.Errorf("the new generation of %s cannot be stored: %w", service, err)
+			return fmt.Errorf("the new generation of %s cannot be stored: %w", service, err)
 		}
 	}
 	p.generations = generations
 	p.desired[service] = fresh
 	p.reconcile(time.Now())
 	p.wake()
-
-	u = p.effective[service]
-	if host == "" {
-		return Change{typeURL: typeCluster, name: u.cluster.name, version: u.cluster.version, Generation: gen.Cluster}, nil
-	}
-	return Change{typeURL: typeEndpoint, name: u.endpoints.name, version: u.endpoints.version, Generation: gen.Hosts[host]}, nil
+	return nil
 }
 
 func (u *unit) checkHost(host string) error {

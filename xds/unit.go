@@ -42,7 +42,7 @@ func (u *unit) is(svc *policy.Service, gen translate.Generation) bool {
 }
 
 func sameGeneration(a, b translate.Generation) bool {
-	return a.Cluster == b.Cluster && maps.Equal(a.Hosts, b.Hosts)
+	return a.Cluster == b.Cluster && a.Disabled == b.Disabled && maps.Equal(a.Hosts, b.Hosts)
 }
 
 func (u *unit) sameRoutes(other *unit) bool {

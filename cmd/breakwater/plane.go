@@ -88,10 +88,19 @@ func (p *plane) wire() error {
 		Generations: p.store,
 		Accepted:    p.accepted,
 	})
-	p.server = xds.NewServer(p.publisher, p.log.named("xds"), registry)
+	p.server = xds.NewServer(p.publisher, xds.ServerOptions{
+		Log: p.log.named("xds"),
+		// The board tells the server what to enforce, and the server the board what it hears.
+		Loads:      func(r xds.LoadReport) { p.board.Report(r) },
+		Layers:     func(x xds.Proxy) xds.ProxyLayers { return p.board.Join(x) },
+		Registerer: registry,
+	})
 	p.board = breaker.NewBoard(breaker.Options{
 		Control: p.publisher,
 		Proxies: p.publisher.Ledger(),
+		Layers:  p.server,
+		Memory:  p.store,
+		Lease:   p.settings.flags.lease,
 		Log:     p.log.named("breaker"),
 	})
 	var err error

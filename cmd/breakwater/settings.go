@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -23,6 +24,7 @@ type planeFlags struct {
 	log            logFlags
 	strict         bool
 	allowPlaintext bool
+	lease          time.Duration
 }
 
 func (f *planeFlags) register(flags *pflag.FlagSet) {
@@ -32,10 +34,14 @@ func (f *planeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.grpc, "grpc", "127.0.0.1:8082", "address of the gRPC admin API")
 	flags.StringVar(&f.gateway, "gateway", "", "address that every Envoy listens on (default: that of gateway.yaml, else of $GATEWAY_HOST and $GATEWAY_PORT, else 127.0.0.1:8080)")
 	flags.StringVar(&f.state, "state", defaultStateDir(), "directory of what outlives a restart")
+	flags.DurationVar(&f.lease, "lease", 15*time.Second, "how long a proxy keeps a breaker open if it hears nothing more from the control plane")
 	f.log.register(flags)
 	flags.BoolVar(&f.strict, "strict", false, "refuse to start if a policy has an error or a warning")
 	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "allow listeners without TLS off the loopback interface: for private networks only")
 }
+
+// minLease leaves time for a renewal, which comes at a third of it.
+const minLease = time.Second
 
 // defaultStateDir follows the XDG base directories.
 func defaultStateDir() string {
@@ -87,6 +93,9 @@ func (f planeFlags) check(stderr io.Writer) (settings, error) {
 		if !l.to.Addr().IsLoopback() && !f.allowPlaintext {
 			return s, usagef("--%s %s: not a loopback address, and the listener has no TLS: give --allow-plaintext if the network is private", l.flag, l.addr)
 		}
+	}
+	if f.lease < minLease {
+		return s, usagef("--lease %s: must be at least %s", f.lease, minLease)
 	}
 	if f.gateway != "" {
 		addr, err := parseAddr(f.gateway)

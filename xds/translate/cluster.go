@@ -36,7 +36,7 @@ const (
 // is let in again (ENVOY-FACTS, "Clearing an ejection").
 func cluster(s *policy.Service, gen Generation) (*clusterv3.Cluster, error) {
 	c := clusterDefaults(s)
-	c.OutlierDetection = outlierDetection(s)
+	c.OutlierDetection = outlierDetection(s, gen.Disabled)
 	c.CircuitBreakers = circuitBreakers()
 	c.HealthChecks = healthChecks(s)
 	var err error

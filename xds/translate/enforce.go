@@ -34,9 +34,12 @@ func Enforce(enforcements []Enforcement, lease string, renewal int64) *structpb.
 // always is a share of requests, in percent.
 const always = 100
 
+// MaintenanceKey is the runtime key, in percent, that keeps requests from a service's cluster.
+func MaintenanceKey(service string) string { return "upstream.maintenance_mode." + service }
+
 // open lets nothing through.
 func (e Enforcement) open(keys map[string]*structpb.Value) {
-	keys["upstream.maintenance_mode."+e.Service] = structpb.NewNumberValue(always)
+	keys[MaintenanceKey(e.Service)] = structpb.NewNumberValue(always)
 	if e.Fallback {
 		keys[FallbackKey(e.Service)] = structpb.NewNumberValue(always)
 	}

@@ -24,14 +24,14 @@ const (
 // outlierDetection is layer 1 of the breaker: consecutive errors of one host eject it.
 // Every percentage is explicit, for some default to 0 and some to 100 (Envoy's API
 // reference, config.cluster.v3.OutlierDetection).
-func outlierDetection(s *policy.Service) *clusterv3.OutlierDetection {
+func outlierDetection(s *policy.Service, disabled bool) *clusterv3.OutlierDetection {
 	consecutive := uint32(consecutiveErrors)
 	if s.Breaker.FailureThreshold.Set {
 		consecutive = s.Breaker.FailureThreshold.N
 	}
 	enforcing := uint32(100)
-	if s.Breaker.Shadow {
-		// Shadow observes: Envoy counts (outlier_detection.ejections_detected_*) and does
+	if s.Breaker.Shadow || disabled {
+		// Shadow observes, and so does a breaker that an operator has disabled: Envoy counts (outlier_detection.ejections_detected_*) and does
 		// not eject.
 		enforcing = 0
 	}

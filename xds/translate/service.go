@@ -17,6 +17,8 @@ type Generation struct {
 	// Hosts counts the resets of one host, by ip:port. It has no effect on a service
 	// with a host that is given by name: Envoy takes such hosts from DNS.
 	Hosts map[string]uint64
+	// Disabled is true if no host is to be ejected: an operator has disabled the breaker.
+	Disabled bool
 }
 
 // Unit is all that Envoy is told for the sake of one service.

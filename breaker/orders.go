@@ -1,0 +1,363 @@
+package breaker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/xds"
+	"github.com/breakwater/breakwater/xds/translate"
+)
+
+// Errors of what an operator orders.
+var (
+	// ErrInvalidOrder: the order can not be given; the text says why.
+	ErrInvalidOrder = errors.New("invalid order")
+	// ErrUnknownProxy: no proxy of that id is connected.
+	ErrUnknownProxy = errors.New("unknown proxy")
+)
+
+// StandingOrder is a state that an operator has set for a service until it is released or its time is over. It is
+// kept over restarts of either side.
+type StandingOrder struct {
+	Service string `json:"service"`
+	// Proxy is the one proxy that it is for; empty for all, those that join later included.
+	Proxy string `json:"proxy,omitempty"`
+	// State is ForcedOpen or Disabled.
+	State State     `json:"state"`
+	Since time.Time `json:"since"`
+	Order
+}
+
+type orderKey struct{ service, proxy string }
+
+func (o StandingOrder) over(now time.Time) bool { return !o.Until.IsZero() && !now.Before(o.Until) }
+
+// give gives the order to a machine, unless it has it.
+func (o StandingOrder) give(m *Machine, now time.Time) []Transition {
+	if given, ok := m.Order(); ok && given == o.Order && m.Told() == o.State {
+		return nil
+	}
+	if o.State == Disabled {
+		return m.Disable(now, o.Order)
+	}
+	return m.ForceOpen(now, o.Order)
+}
+
+// OrderRequest asks for a state. A service has one order for each proxy and one for all; the former goes first.
+type OrderRequest struct {
+	Service string
+	// Proxy as in StandingOrder. Disabled is always for all proxies: it is a property of the cluster, which they share.
+	Proxy string
+	// State is ForcedOpen, Disabled, or Closed to release.
+	State State
+	// TTL is how long the order holds; 0 until it is released.
+	TTL time.Duration
+	Action
+}
+
+func (r OrderRequest) check() error {
+	switch {
+	case r.State != ForcedOpen && r.State != Disabled && r.State != Closed:
+		return fmt.Errorf("%w: %q is not a state that can be ordered", ErrInvalidOrder, r.State)
+	case r.State == Disabled && r.Proxy != "":
+		return fmt.Errorf("%w: a breaker can be disabled on all proxies only, for they share the service's cluster", ErrInvalidOrder)
+	case r.TTL < 0:
+		return fmt.Errorf("%w: the time to live is %s and must not be negative", ErrInvalidOrder, r.TTL)
+	case r.State == Closed && r.TTL != 0:
+		return fmt.Errorf("%w: a release has no time to live", ErrInvalidOrder)
+	}
+	return nil
+}
+
+// OrderResult is what an order did, proved by each proxy's own admin API.
+type OrderResult struct {
+	Service string
+	State   State
+	// Until is when it ends by itself; zero for never.
+	Until time.Time
+	// Proxies in ascending order of id: those that are connected and that it is for.
+	Proxies []ProxyOrder
+}
+
+// ProxyOrder is one proxy's part in an order.
+type ProxyOrder struct {
+	Proxy string
+	// Acknowledged is true if the proxy accepted what it was told.
+	Acknowledged bool
+	// State of the breaker there afterwards.
+	State State
+	// Note says in words what Envoy reported.
+	Note string
+	// Error says why the order could not be proved; empty if it was.
+	Error string
+}
+
+// OK reports whether every proxy confirmed.
+func (r OrderResult) OK() bool {
+	return !slices.ContainsFunc(r.Proxies, func(p ProxyOrder) bool { return p.Error != "" })
+}
+
+// Order gives or releases an order. It is kept before it is carried out, and holds though no proxy is connected: those
+// that join later follow it.
+func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error) {
+	svc, err := b.lookup(req.Service)
+	if err != nil {
+		return OrderResult{}, err
+	}
+	if err := req.check(); err != nil {
+		return OrderResult{}, err
+	}
+	b.ordering.Lock()
+	defer b.ordering.Unlock()
+	now := time.Now()
+	o := StandingOrder{Service: svc.Name, Proxy: req.Proxy, State: req.State, Since: now, Order: Order{Action: req.Action}}
+	if req.TTL > 0 {
+		o.Until = now.Add(req.TTL)
+	}
+	b.mu.Lock()
+	watchers := b.sorted()
+	_, had := b.orders[orderKey{req.Service, req.Proxy}]
+	b.mu.Unlock()
+	if req.Proxy != "" {
+		watchers = slices.DeleteFunc(watchers, func(w *watcher) bool { return w.proxy.ID != req.Proxy })
+		if len(watchers) == 0 && !had {
+			return OrderResult{}, fmt.Errorf("%w: %s", ErrUnknownProxy, req.Proxy)
+		}
+	}
+	if err := b.keepOrder(o, now); err != nil {
+		return OrderResult{}, err
+	}
+	kind := map[State]EventKind{ForcedOpen: WasForcedOpen, Disabled: WasDisabled, Closed: WasReleased}[req.State]
+	b.record(Event{At: now, Kind: kind, Service: req.Service, Proxy: req.Proxy, Cause: req.Reason, Actor: req.Actor})
+	change, err := b.carryOut(o.Service, now, req.Action)
+	if err != nil {
+		return OrderResult{}, err
+	}
+	b.log.Info("an operator has given an order", "service", req.Service, "proxy", req.Proxy, "state", req.State, "until", o.Until, "actor", req.Actor, "reason", req.Reason)
+
+	result := OrderResult{Service: req.Service, State: req.State, Until: o.Until, Proxies: make([]ProxyOrder, len(watchers))}
+	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	each(watchers, func(i int, w *watcher) { result.Proxies[i] = w.prove(ctx, ackCtx, req.Service, change) })
+	return result, nil
+}
+
+// keepOrder saves the orders with one that is new, or without the one that is released, and then makes them the
+// board's. The caller must hold b.ordering.
+func (b *Board) keepOrder(o StandingOrder, now time.Time) error {
+	b.mu.Lock()
+	orders := maps.Clone(b.orders)
+	b.mu.Unlock()
+	key := orderKey{o.Service, o.Proxy}
+	if o.State == Closed {
+		delete(orders, key)
+		if o.Proxy == "" { // a release for all is one for each
+			maps.DeleteFunc(orders, func(k orderKey, _ StandingOrder) bool { return k.service == o.Service })
+		}
+	} else {
+		orders[key] = o
+	}
+	maps.DeleteFunc(orders, func(_ orderKey, x StandingOrder) bool { return x.over(now) })
+	if err := b.saveOrders(orders); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.orders = orders
+	b.mu.Unlock()
+	select {
+	case b.ordered <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (b *Board) saveOrders(orders map[orderKey]StandingOrder) error {
+	if b.opts.Memory == nil {
+		return nil
+	}
+	list := slices.SortedFunc(maps.Values(orders), func(x, y StandingOrder) int {
+		return cmp.Or(cmp.Compare(x.Service, y.Service), cmp.Compare(x.Proxy, y.Proxy))
+	})
+	if err := b.opts.Memory.Save(ordersDoc, list); err != nil {
+		return fmt.Errorf("the order cannot be stored: %w", err)
+	}
+	return nil
+}
+
+// Orders returns the orders in force, in order of service and proxy.
+func (b *Board) Orders() []StandingOrder {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	var out []StandingOrder
+	for _, o := range b.orders {
+		if !o.over(now) {
+			out = append(out, o)
+		}
+	}
+	slices.SortFunc(out, func(x, y StandingOrder) int {
+		return cmp.Or(cmp.Compare(x.Service, y.Service), cmp.Compare(x.Proxy, y.Proxy))
+	})
+	return out
+}
+
+// orderFor returns the order that a service's breaker follows in a proxy. The caller must hold b.mu.
+func (b *Board) orderFor(service, proxy string, now time.Time) (StandingOrder, bool) {
+	for _, p := range []string{proxy, ""} {
+		if o, ok := b.orders[orderKey{service, p}]; ok && !o.over(now) {
+			return o, true
+		}
+	}
+	return StandingOrder{}, false
+}
+
+// carryOut makes the machines of a service follow the orders, and the cluster enforce or not. The returned change is the
+// cluster's; nil if it stays. The caller must hold b.ordering.
+func (b *Board) carryOut(service string, now time.Time, by Action) (*xds.Change, error) {
+	b.mu.Lock()
+	all, ok := b.orderFor(service, "", now)
+	disabled := ok && all.State == Disabled
+	b.mu.Unlock()
+	change, err := b.opts.Control.SetEnforcing(service, !disabled)
+	if err != nil {
+		return nil, err
+	}
+	set := b.opts.Control.Set()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	svc := set.Lookup(service)
+	if svc == nil {
+		return change, nil
+	}
+	for _, w := range b.watchers {
+		w.obey(svc, now, by)
+		w.enforce(now)
+		w.wake()
+	}
+	return change, nil
+}
+
+// obey makes the machine of a service follow its order, or releases it. The caller must hold board.mu.
+func (w *watcher) obey(svc *policy.Service, now time.Time, by Action) {
+	if o, ok := w.board.orderFor(svc.Name, w.proxy.ID, now); ok {
+		m := w.machine(svc, now)
+		w.happened(svc.Name, m, o.give(m, now))
+	} else if m := w.machines[svc.Name]; m != nil {
+		w.happened(svc.Name, m, m.Release(now, by))
+	}
+}
+
+// prove waits until the proxy has what it was told of a service, and asks it.
+func (w *watcher) prove(ctx, ackCtx context.Context, service string, change *xds.Change) ProxyOrder {
+	b := w.board
+	b.mu.Lock()
+	why := w.err
+	b.mu.Unlock()
+	state := w.toldState(service)
+	var changes []xds.Change
+	if change != nil {
+		changes = append(changes, *change)
+	}
+	p := ProxyOrder{Proxy: w.proxy.ID, State: state, Acknowledged: w.acknowledged(ackCtx, changes)}
+	if !p.Acknowledged {
+		p.Error = fmt.Sprintf("the proxy did not accept it within %s", ackTimeout)
+		return p
+	}
+	if w.admin == nil {
+		p.Error = "what the proxy did could not be seen: " + why.Error()
+		return p
+	}
+	keys, err := w.admin.Runtime(ctx)
+	if err != nil {
+		p.Error = "what the proxy did could not be seen: " + err.Error()
+		return p
+	}
+	enforces, err := w.admin.Enforces(ctx, service)
+	if err != nil {
+		p.Error = "what the proxy did could not be seen: " + err.Error()
+		return p
+	}
+	shut := keys[translate.MaintenanceKey(service)] == "100"
+	switch {
+	case shut != (state == ForcedOpen || state == Open):
+		p.Error = fmt.Sprintf("the breaker is %s, but Envoy's runtime has %s = %q", state, translate.MaintenanceKey(service), keys[translate.MaintenanceKey(service)])
+	case enforces == (state == Disabled):
+		p.Error = fmt.Sprintf("the breaker is %s, but Envoy's cluster ejects hosts: %t", state, enforces)
+	case shut:
+		p.Note = "Envoy sends no request to the service"
+	case state == Disabled:
+		p.Note = "Envoy sends every request and ejects no host"
+	default:
+		p.Note = "Envoy sends requests and ejects hosts that fail"
+	}
+	return p
+}
+
+// expire releases the orders whose time is over, until ctx ends. It begins with what has changed while Breakwater was
+// away.
+func (b *Board) expire(ctx context.Context) {
+	if set := b.opts.Control.Set(); set != nil {
+		for _, svc := range set.Services {
+			b.settle(svc.Name)
+		}
+	}
+	for {
+		b.mu.Lock()
+		next, over := time.Hour, map[string]bool{}
+		for key, o := range b.orders {
+			if o.Until.IsZero() {
+				continue
+			}
+			if left := time.Until(o.Until); left > 0 {
+				next = min(next, left)
+			} else {
+				over[key.service] = true
+			}
+		}
+		b.mu.Unlock()
+		for service := range over {
+			b.settle(service)
+		}
+		if len(over) > 0 {
+			continue
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-b.ordered:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// settle forgets a service's orders that are over, and carries out what is left.
+func (b *Board) settle(service string) {
+	b.ordering.Lock()
+	defer b.ordering.Unlock()
+	now := time.Now()
+	b.mu.Lock()
+	orders := maps.Clone(b.orders)
+	b.mu.Unlock()
+	before := len(orders)
+	maps.DeleteFunc(orders, func(k orderKey, o StandingOrder) bool { return k.service == service && o.over(now) })
+	if len(orders) < before {
+		if err := b.saveOrders(orders); err != nil {
+			b.log.Error("an order that is over stays in the store", "service", service, "error", err)
+		}
+		b.mu.Lock()
+		b.orders = orders
+		b.mu.Unlock()
+	}
+	if _, err := b.carryOut(service, now, Action{Reason: "its time is over"}); err != nil {
+		b.log.Error("an order cannot be carried out", "service", service, "error", err)
+	}
+}

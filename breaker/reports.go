@@ -1,0 +1,175 @@
+package breaker
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/breakwater/breakwater/envoy"
+	"github.com/breakwater/breakwater/xds"
+)
+
+const (
+	// queuedReports is how many reports of one proxy may wait while it is asked something.
+	queuedReports = 16
+	// questionTimeout bounds a question to a proxy's admin API on which a decision waits.
+	questionTimeout = 500 * time.Millisecond
+)
+
+// Report takes a load report in. It waits while earlier reports of the same proxy are dealt with. A report of a proxy
+// that is not connected is dropped.
+func (b *Board) Report(r xds.LoadReport) {
+	b.mu.Lock()
+	w := b.watchers[r.Proxy]
+	b.mu.Unlock()
+	if w == nil {
+		return
+	}
+	select {
+	case w.reports <- r:
+	case <-w.ended:
+	}
+}
+
+// take lets the machines observe what a report says, and asks layer 1 what they want to know.
+func (w *watcher) take(ctx context.Context, r xds.LoadReport) {
+	w.overflows.subtract(ctx, w.admin, r.Services)
+	now := time.Now()
+	set := w.board.opts.Control.Set()
+	if set == nil {
+		return
+	}
+	w.board.mu.Lock()
+	reported := make(map[string]bool, len(w.acting))
+	for _, load := range r.Services {
+		svc := set.Lookup(load.Service)
+		if svc == nil || len(load.Hosts) == 0 {
+			continue
+		}
+		reported[load.Service] = true
+		if !w.fresh[load.Service] {
+			o := observation(load)
+			o.Generation = w.machine(svc, now).Generation()
+			w.observe(svc, o, now)
+		}
+	}
+	clear(w.fresh)
+	// A service of which nothing is reported has no request in flight.
+	for name := range w.acting {
+		if svc := set.Lookup(name); svc != nil && !reported[name] {
+			w.observe(svc, Observation{InFlight: Gauge{Known: true}, Generation: w.machines[name].Generation()}, now)
+		}
+	}
+	asked := w.enforce(now)
+	w.board.mu.Unlock()
+	w.ask(ctx, asked)
+}
+
+// observation is what a load report says of a service.
+func observation(load xds.ServiceLoad) Observation {
+	o := Observation{Hosts: make([]HostResults, len(load.Hosts)), InFlight: Gauge{Known: true}}
+	for i, h := range load.Hosts {
+		o.Hosts[i] = HostResults{Address: h.Address, Successes: h.Successes, Failures: h.Errors}
+		o.InFlight.N = add(o.InFlight.N, h.InProgress)
+	}
+	return o
+}
+
+// overflows tells, of the errors that load reports count, those that no host made: requests over max_requests. Envoy
+// counts each as an error of a host, and as dropped; but it counts as dropped those over max_pending_requests too,
+// which are nobody's errors. So where a report has both, Envoy's own counter says how many were which.
+type overflows struct {
+	// counted is the last value of upstream_rq_active_overflow by service, and early what it had counted of
+	// requests that no report had by then.
+	counted, early map[string]uint64
+}
+
+// subtract takes the overflows out of the errors.
+func (o *overflows) subtract(ctx context.Context, admin *envoy.Admin, loads []xds.ServiceLoad) {
+	var doubtful []*xds.ServiceLoad
+	var names []string
+	for i := range loads {
+		l := &loads[i]
+		switch {
+		case l.Dropped == 0:
+			delete(o.early, l.Service)
+		case errorsOf(l) > 0:
+			doubtful = append(doubtful, l)
+			names = append(names, regexp.QuoteMeta(l.Service))
+		}
+	}
+	if len(doubtful) == 0 {
+		return
+	}
+	counters, err := activeOverflows(ctx, admin, names)
+	for _, l := range doubtful {
+		n := min(l.Dropped, errorsOf(l))
+		total, known := counters[l.Service]
+		before, counted := o.counted[l.Service]
+		if known && counted && total >= before {
+			n = min(n, total-before+o.early[l.Service])
+			o.note(l.Service, total, total-before+o.early[l.Service]-n)
+		} else if err == nil && known {
+			o.note(l.Service, total, 0)
+		}
+		discount(l, n)
+	}
+}
+
+func (o *overflows) note(service string, total, early uint64) {
+	if o.counted == nil {
+		o.counted, o.early = map[string]uint64{}, map[string]uint64{}
+	}
+	o.counted[service], o.early[service] = total, early
+}
+
+// activeOverflows asks for the requests over max_requests of some services since the clusters were created.
+func activeOverflows(ctx context.Context, admin *envoy.Admin, quoted []string) (map[string]uint64, error) {
+	if admin == nil {
+		return nil, errNotAsked
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	const prefix, suffix = "cluster.", ".upstream_rq_active_overflow"
+	stats, err := admin.Stats(ctx, envoy.StatsQuery{
+		Filter: `^cluster\.(` + strings.Join(quoted, "|") + `)\.upstream_rq_active_overflow$`, Type: envoy.Counters,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]uint64, len(stats))
+	for name, n := range stats {
+		out[strings.TrimSuffix(strings.TrimPrefix(name, prefix), suffix)] = n
+	}
+	return out, nil
+}
+
+func errorsOf(l *xds.ServiceLoad) uint64 {
+	var n uint64
+	for _, h := range l.Hosts {
+		n = add(n, h.Errors)
+	}
+	return n
+}
+
+// discount takes n errors out of a service's, from the hosts with the most: which host an overflow was counted at says
+// nothing.
+func discount(l *xds.ServiceLoad, n uint64) {
+	for n > 0 {
+		most, second := 0, uint64(0)
+		for i, h := range l.Hosts {
+			if h.Errors > l.Hosts[most].Errors {
+				most = i
+			}
+		}
+		for i, h := range l.Hosts {
+			if i != most {
+				second = max(second, h.Errors)
+			}
+		}
+		out := min(n, max(1, l.Hosts[most].Errors-second))
+		l.Hosts[most].Errors -= out
+		n -= out
+	}
+}
