@@ -98,6 +98,12 @@ func (r Rotation) words() string {
 	return hosts(r.Ejected, r.Total) + " ejected, the others fail their health check"
 }
 
+// saw reports whether the observation is of anything.
+func (o *Observation) saw() bool {
+	return len(o.Hosts) > 0 || o.InFlight.Known || o.Slow.Measured > 0 || o.Layer1.Answer == Looked
+}
+
+// results are the attempts at all hosts.
 func (o *Observation) results() (successes, failures uint64) {
 	for i := range o.Hosts {
 		successes = add(successes, o.Hosts[i].Successes)

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 	"time"
@@ -66,7 +67,7 @@ func TestSnapshotIsApart(t *testing.T) {
 	twin := r.reborn(0)
 	r.look(2, "a")
 	twin.look(2, "a").report(1, 0)
-	if after, _ := json.Marshal(s); string(after) != string(before) {
+	if after, _ := json.Marshal(s); !bytes.Equal(after, before) {
 		t.Errorf("%s became %s", before, after)
 	}
 }
@@ -89,6 +90,10 @@ func TestRestoreRefusesWhatNoMachineMade(t *testing.T) {
 		"other hosts' failures":  func(s *Snapshot) { s.Window[0].Hosts[0].Failures = 2 },
 		"a host of too many":     func(s *Snapshot) { s.Window[0].Hosts[0].Failures = 1<<64 - 1 },
 		"batches out of order":   func(s *Snapshot) { s.Window[0].Number = 9 },
+		"a time far off":         func(s *Snapshot) { s.Now = s.Now.AddDate(5000, 0, 0) },
+		"a state to come":        func(s *Snapshot) { s.Since = s.Now.Add(1) },
+		"a look far off":         func(s *Snapshot) { s.LookAt = s.Now.Add(time.Hour) },
+		"a loss to come":         func(s *Snapshot) { s.Loss = &Loss{Since: s.Now.Add(1)} },
 		"slow calls":             func(s *Snapshot) { s.Slow = []Batch{{}} },
 	} {
 		var s Snapshot
