@@ -43,6 +43,29 @@ func TestMachineHalfOpen(t *testing.T) {
 	})
 }
 
+func TestSettingsOpenFor(t *testing.T) {
+	for _, tt := range []struct {
+		timeout, longest time.Duration
+		backoff          float64
+		reopens          uint32
+		want             time.Duration
+	}{
+		{time.Minute, 10 * time.Minute, 1, 50, time.Minute},
+		{time.Minute, 10 * time.Minute, 2, 0, time.Minute},
+		{time.Minute, 10 * time.Minute, 2, 3, 8 * time.Minute},
+		{time.Minute, 10 * time.Minute, 2, 4, 10 * time.Minute},
+		{time.Minute, 240 * time.Hour, 100, 1 << 31, 240 * time.Hour},
+		{time.Minute, 0, 2, 3, time.Minute},
+		{time.Minute, 10 * time.Minute, 0, 3, time.Minute},
+		{10 * time.Second, time.Minute, 1.5, 1, 15 * time.Second},
+	} {
+		s := Settings{Timeout: tt.timeout, MaxTimeout: tt.longest, Backoff: tt.backoff}
+		if got := s.openFor(tt.reopens); got != tt.want {
+			t.Errorf("%+v: %s", tt, got)
+		}
+	}
+}
+
 func TestMachineHalfOpenInFlight(t *testing.T) {
 	limit := func(n uint64) Permit { return Permit{Limited: true, Max: n} }
 	t.Run("as many more are permitted, until fewer are in flight", func(t *testing.T) {

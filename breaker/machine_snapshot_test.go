@@ -32,6 +32,9 @@ func TestRestoreWhenTheClockWasSetBack(t *testing.T) {
 	if left := r.m.Until().Sub(r.now); left != 40*time.Second {
 		t.Errorf("%s are left of the timeout", left)
 	}
+	if look := r.m.Snapshot().LookAt; !look.IsZero() {
+		t.Errorf("looks again at %s", look)
+	}
 	r.pass(40*time.Second).asks(true).look(1, "a").is(Open)
 	r.reborn(-time.Hour).pass(lookAgain).asks(true)
 
@@ -57,6 +60,12 @@ func TestRestoreWithOtherSettings(t *testing.T) {
 	}
 	r.m = m
 	r.is(Closed).report(1, 0).told("closed>open: 4 of the last 10 attempts failed")
+}
+
+// A restored machine knows the time it was restored at.
+func TestRestoreMovesTime(t *testing.T) {
+	r := newRig(t).open().reborn(time.Minute)
+	r.took(r.m.Tick(began)).asks(true)
 }
 
 // A snapshot shares nothing with the machine that it was taken of, nor with one that was restored from it.
