@@ -67,7 +67,7 @@ func (m *Machine) Configure(s Settings) {
 // Observe takes an observation in: first the time (as Tick does), then the attempts that it reports,
 // then what layer 1 was seen to do. An observation of an older generation changes nothing at all;
 // one of a newer generation is taken in, and the machine is of that generation
-// from then on. An observation proves that the proxy can be seen.
+// from then on. Whatever was seen proves that the proxy can be seen; a look that failed does not.
 func (m *Machine) Observe(o Observation) []Transition {
 	if o.Generation < m.generation {
 		return nil
@@ -77,7 +77,9 @@ func (m *Machine) Observe(o Observation) []Transition {
 		m.rotation = Rotation{} // the cluster was replaced, and its ejections with it
 	}
 	m.advance(o.At)
-	m.resume()
+	if o.saw() {
+		m.resume()
+	}
 	m.state.tick(m)
 
 	successes, failures := o.results()
@@ -120,7 +122,7 @@ func (m *Machine) Lost(at time.Time, cause string) []Transition {
 		return nil
 	}
 	from := m.state.name()
-	m.loss = &Loss{Since: m.now, Cause: cause}
+	m.loss = &Loss{Since: m.now, Cause: cause, Told: from}
 	m.transitions = append(m.transitions, Transition{From: from, To: Unknown, At: m.now, Cause: cause})
 	return m.drain()
 }
@@ -190,6 +192,10 @@ func (m *Machine) Question() uint64 { return m.question }
 
 // Wake is when Tick is needed next; zero if only observations can change anything.
 func (m *Machine) Wake() time.Time { return m.state.wake(m) }
+
+// Rotation is what layer 1 was last seen to do; unknown if the last look failed, and after
+// a reset, the end of an order or a lapse.
+func (m *Machine) Rotation() Rotation { return m.rotation }
 
 // Generation is that of the newest observation or reset.
 func (m *Machine) Generation() uint64 { return m.generation }
@@ -286,7 +292,7 @@ func (m *Machine) resume() {
 		return
 	}
 	cause := "the proxy can be seen again"
-	if m.since.After(m.loss.Since) && m.cause != "" {
+	if (m.since.After(m.loss.Since) || m.state.name() != m.loss.Told) && m.cause != "" {
 		cause += "; meanwhile: " + m.cause
 	}
 	m.loss = nil

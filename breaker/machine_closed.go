@@ -38,7 +38,7 @@ func (closedState) answer(m *Machine, l Layer1) {
 		m.enter(&openState{}, m.rotation.words(m.settings.FailureThreshold))
 		return
 	}
-	if l.Answer == Looked && len(l.Ejected) > 0 {
+	if len(l.Ejected) > 0 {
 		m.window.discount(l.Ejected)
 	}
 	m.judge()

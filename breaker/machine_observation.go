@@ -99,6 +99,12 @@ func (r Rotation) words(threshold policy.Count) string {
 	return fmt.Sprintf("%s ejected after %d consecutive %s", hosts(r.Ejected, r.Total), threshold.N, pick(int(threshold.N), "failure", "failures"))
 }
 
+// saw reports whether the observation is of anything.
+func (o *Observation) saw() bool {
+	return len(o.Hosts) > 0 || o.InFlight.Known || o.Slow.Measured > 0 || o.Layer1.Answer == Looked
+}
+
+// results are the attempts at all hosts.
 func (o *Observation) results() (successes, failures uint64) {
 	for i := range o.Hosts {
 		successes = add(successes, o.Hosts[i].Successes)

@@ -111,6 +111,11 @@ func TestMachineLost(t *testing.T) {
 		r.took(r.m.Lost(r.now, "gone")).pass(time.Hour).permits(Permit{}).is(Unknown)
 		r.took(r.m.Seen(r.now)).is(Closed)
 	})
+	t.Run("a look that failed does not end it", func(t *testing.T) {
+		r := newRig(t).report(0, 5)
+		r.took(r.m.Lost(r.now, "gone")).unavailable().is(Unknown).permits(Permit{Limited: true}).look(1).is(Open)
+		r.told("closed>unknown: gone", "unknown>open: the proxy can be seen again; meanwhile: 5 of the last 5 attempts failed (layer 1 could not be asked)")
+	})
 	t.Run("a lapse", func(t *testing.T) {
 		r := newRig(t).halfOpen()
 		r.took(r.m.Lapse(r.now)).is(Closed).report(0, 4).look(1).is(Closed)

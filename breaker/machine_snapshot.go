@@ -90,6 +90,9 @@ func (m *Machine) Snapshot() Snapshot {
 // time the clock was set back since: all its times are then moved back by as much, so that what
 // remained of each remains. A snapshot that no machine can have made is an error.
 func Restore(settings Settings, s Snapshot, at time.Time) (*Machine, error) {
+	if err := s.checkTimes(); err != nil {
+		return nil, err
+	}
 	if back := s.Now.Sub(at); back > 0 {
 		s = s.earlier(back)
 	}
@@ -128,6 +131,20 @@ func Restore(settings Settings, s Snapshot, at time.Time) (*Machine, error) {
 	}
 	m.Configure(settings)
 	return m, nil
+}
+
+// latestTime bounds the times that are believed: a span that reaches beyond what a Duration holds could not be
+// moved back.
+var latestTime = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (s Snapshot) checkTimes() error {
+	switch {
+	case s.Now.After(latestTime):
+		return fmt.Errorf("snapshot: its time is %s", s.Now)
+	case s.Since.After(s.Now), s.LookAt.After(s.Now.Add(lookAgain)), s.Loss != nil && s.Loss.Since.After(s.Now):
+		return fmt.Errorf("snapshot: since %s, look at %s, loss %+v are after its own time %s", s.Since, s.LookAt, s.Loss, s.Now)
+	}
+	return nil
 }
 
 func (s Snapshot) restoreState() (state, error) {

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 	"time"
@@ -31,6 +32,9 @@ func TestRestoreWhenTheClockWasSetBack(t *testing.T) {
 	if left := r.m.Until().Sub(r.now); left != 40*time.Second {
 		t.Errorf("%s are left of the timeout", left)
 	}
+	if look := r.m.Snapshot().LookAt; !look.IsZero() {
+		t.Errorf("looks again at %s", look)
+	}
 	r.pass(40*time.Second).asks(true).look(1, "a").is(Open)
 	r.reborn(-time.Hour).pass(lookAgain).asks(true)
 
@@ -58,6 +62,12 @@ func TestRestoreWithOtherSettings(t *testing.T) {
 	r.is(Closed).report(1, 0).told("closed>open: 4 of the last 10 attempts failed")
 }
 
+// A restored machine knows the time it was restored at.
+func TestRestoreMovesTime(t *testing.T) {
+	r := newRig(t).open().reborn(time.Minute)
+	r.took(r.m.Tick(began)).asks(true)
+}
+
 // A snapshot shares nothing with the machine that it was taken of, nor with one that was restored from it.
 func TestSnapshotIsApart(t *testing.T) {
 	r := newRig(t).report(0, 3).look(1)
@@ -66,7 +76,7 @@ func TestSnapshotIsApart(t *testing.T) {
 	twin := r.reborn(0)
 	r.look(2, "a")
 	twin.look(2, "a").report(1, 0)
-	if after, _ := json.Marshal(s); string(after) != string(before) {
+	if after, _ := json.Marshal(s); !bytes.Equal(after, before) {
 		t.Errorf("%s became %s", before, after)
 	}
 }
@@ -89,6 +99,10 @@ func TestRestoreRefusesWhatNoMachineMade(t *testing.T) {
 		"other hosts' failures":  func(s *Snapshot) { s.Window[0].Hosts[0].Failures = 2 },
 		"a host of too many":     func(s *Snapshot) { s.Window[0].Hosts[0].Failures = 1<<64 - 1 },
 		"batches out of order":   func(s *Snapshot) { s.Window[0].Number = 9 },
+		"a time far off":         func(s *Snapshot) { s.Now = s.Now.AddDate(5000, 0, 0) },
+		"a state to come":        func(s *Snapshot) { s.Since = s.Now.Add(1) },
+		"a look far off":         func(s *Snapshot) { s.LookAt = s.Now.Add(time.Hour) },
+		"a loss to come":         func(s *Snapshot) { s.Loss = &Loss{Since: s.Now.Add(1)} },
 		"slow calls":             func(s *Snapshot) { s.Slow = []Batch{{}} },
 	} {
 		var s Snapshot

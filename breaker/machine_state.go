@@ -34,6 +34,8 @@ type Loss struct {
 	Since time.Time `json:"since"`
 	// Cause in words.
 	Cause string `json:"cause"`
+	// Told is what the proxy was told when it was lost.
+	Told State `json:"told"`
 }
 
 // state is what differs between the states. All times come from the machine's now.

@@ -133,15 +133,23 @@ func TestMachineClosed(t *testing.T) {
 		{"no failure needs no look", nil, func(r *rig) { r.report(1000, 0).asks(false) }, nil},
 		{"any failure needs one", nil, func(r *rig) { r.report(10, 1).asks(true).look(1).asks(false) }, nil},
 		{"no verdict before the answer", nil, func(r *rig) { r.report(0, 50).report(50, 0).pass(time.Hour).asks(true) }, nil},
-		{"the threshold", nil, func(r *rig) { r.report(32, 4).look(3).report(0, 1).look(3) },
-			[]string{"closed>open: 5 of the last 37 attempts failed"}},
-		{"the threshold, unseen", nil, func(r *rig) { r.report(32, 5).unavailable() },
-			[]string{"closed>open: 5 of the last 37 attempts failed (layer 1 could not be asked)"}},
+		{
+			"the threshold", nil, func(r *rig) { r.report(32, 4).look(3).report(0, 1).look(3) },
+			[]string{"closed>open: 5 of the last 37 attempts failed"},
+		},
+		{
+			"the threshold, unseen", nil, func(r *rig) { r.report(32, 5).unavailable() },
+			[]string{"closed>open: 5 of the last 37 attempts failed (layer 1 could not be asked)"},
+		},
 		{"failures that left the window", nil, func(r *rig) { r.report(0, 4).look(3).report(99, 0).report(0, 4).look(3) }, nil},
-		{"all hosts ejected", nil, func(r *rig) { r.report(0, 1).look(2, "a", "b") },
-			[]string{"closed>open: 2 of 2 hosts ejected after 5 consecutive failures"}},
-		{"all hosts ejected, seen unasked", nil, func(r *rig) { r.look(1, "a") },
-			[]string{"closed>open: 1 of 1 host ejected after 5 consecutive failures"}},
+		{
+			"all hosts ejected", nil, func(r *rig) { r.report(0, 1).look(2, "a", "b") },
+			[]string{"closed>open: 2 of 2 hosts ejected after 5 consecutive failures"},
+		},
+		{
+			"all hosts ejected, seen unasked", nil, func(r *rig) { r.look(1, "a") },
+			[]string{"closed>open: 1 of 1 host ejected after 5 consecutive failures"},
+		},
 		{"no host healthy is the health check's business", nil, func(r *rig) {
 			r.observe(Observation{Layer1: Layer1{Answer: Looked, Total: 2, Unhealthy: 1, Ejected: []string{"a"}}})
 			r.observe(Observation{Layer1: Layer1{Answer: Looked, Total: 2, Unhealthy: 2}})
@@ -162,23 +170,30 @@ func TestMachineClosed(t *testing.T) {
 		{"failures of no known host are never taken out", nil, func(r *rig) {
 			r.observe(Observation{Hosts: []HostResults{{"", 0, 5}}}).look(2, "")
 		}, []string{"closed>open: 5 of the last 5 attempts failed"}},
-		{"the rate", rateOnly, func(r *rig) { r.report(4, 5).look(1).is(Closed).report(1, 0) },
-			[]string{"closed>open: 5 of the last 10 attempts failed: failure_rate is 50%"}},
+		{
+			"the rate", rateOnly, func(r *rig) { r.report(4, 5).look(1).is(Closed).report(1, 0) },
+			[]string{"closed>open: 5 of the last 10 attempts failed: failure_rate is 50%"},
+		},
 		{"under the rate", rateOnly, func(r *rig) { r.report(6, 5).look(1) }, nil},
 		{"the rate with too few attempts", rateOnly, func(r *rig) { r.report(0, 9).look(1) }, nil},
-		{"a rate that is no binary fraction", func(s *Settings) { rateOnly(s); s.FailureRate.Share = 0.07 },
-			func(r *rig) { r.report(93, 7).look(1) }, []string{"closed>open: 7 of the last 100 attempts failed: failure_rate is 7%"}},
-		{"slow attempts", func(s *Settings) { s.SlowRate, s.SlowMinRequests = policy.Ratio{Share: 0.5, Set: true}, 20 },
-			func(r *rig) {
-				r.observe(Observation{Slow: SlowCalls{Measured: 19, Slow: 15}}).is(Closed)
-				r.observe(Observation{Slow: SlowCalls{Measured: 1}})
-			}, []string{"closed>open: 15 of the last 20 attempts were slow: slow_call.rate is 50%"}},
-		{"slow attempts in time", func(s *Settings) { s.SlowRate, s.SlowMinRequests = policy.Ratio{Share: 0.5, Set: true}, 20 },
-			func(r *rig) { r.observe(Observation{Slow: SlowCalls{Measured: 20, Slow: 9}}) }, nil},
-		{"slow attempts that nobody asked for", nil,
-			func(r *rig) { r.observe(Observation{Slow: SlowCalls{Measured: 100, Slow: 100}}) }, nil},
-		{"every criterion off", func(s *Settings) { s.FailureThreshold = policy.Count{} },
-			func(r *rig) { r.report(0, 1000).look(1) }, nil},
+		{
+			"a rate that is no binary fraction", func(s *Settings) { rateOnly(s); s.FailureRate.Share = 0.07 },
+			func(r *rig) { r.report(93, 7).look(1) },
+			[]string{"closed>open: 7 of the last 100 attempts failed: failure_rate is 7%"},
+		},
+		{"slow attempts", slowHalf, func(r *rig) {
+			r.observe(Observation{Slow: SlowCalls{Measured: 3, Slow: 3}}).is(Closed)
+			r.observe(Observation{Slow: SlowCalls{Measured: 1}})
+		}, []string{"closed>open: 3 of the last 4 attempts were slow: slow_call.rate is 50%"}},
+		{"slow attempts under the rate", slowHalf, func(r *rig) { r.observe(Observation{Slow: SlowCalls{Measured: 20, Slow: 9}}) }, nil},
+		{
+			"slow attempts that nobody asked for", nil,
+			func(r *rig) { r.observe(Observation{Slow: SlowCalls{Measured: 100, Slow: 100}}) }, nil,
+		},
+		{
+			"every criterion off", func(s *Settings) { s.FailureThreshold = policy.Count{} },
+			func(r *rig) { r.report(0, 1000).look(1) }, nil,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -220,6 +235,61 @@ func TestMachineAnswersJudgeWhatWasAsked(t *testing.T) {
 	r.told("closed>open: 5 of the last 6 attempts failed")
 }
 
+// Failures that were judged stay judged, whatever looks come later.
+func TestMachineJudgedStaysJudged(t *testing.T) {
+	r := newRig(t, rateOnly).report(4, 5).look(1)
+	r.observe(Observation{Layer1: Layer1{Answer: Looked, Total: 1}}).is(Closed)
+	r.report(1, 0).is(Open)
+}
+
+func TestMachineRotation(t *testing.T) {
+	r := newRig(t).look(3, "a")
+	want := Rotation{Known: true, Ejected: 1, Total: 3}
+	wants := func(want Rotation) {
+		t.Helper()
+		if got := r.m.Rotation(); got != want {
+			t.Fatalf("rotation %+v, want %+v", got, want)
+		}
+	}
+	wants(want)
+	r.unavailable()
+	wants(Rotation{})
+	r.look(3, "a").took(r.m.Reset(r.now, alice, 0))
+	wants(Rotation{})
+	r.look(3, "a").report(1, 0)
+	wants(want)
+	r.took(r.m.Observe(Observation{At: r.now, Generation: r.m.Generation() + 1}))
+	wants(Rotation{})
+}
+
+func slowHalf(s *Settings) { s.SlowRate, s.SlowMinRequests = policy.Ratio{Share: 0.5, Set: true}, 4 }
+
+func TestMachineSlowWindowEmpties(t *testing.T) {
+	slow := func(slow uint64) Observation { return Observation{Slow: SlowCalls{Measured: 4, Slow: slow}} }
+	r := newRig(t, slowHalf).observe(slow(2)).is(Open).pass(time.Minute).look(1).report(2, 0).is(Closed)
+	if c := r.m.Counts(); c.Measured != 0 || c.Slow != 0 {
+		t.Fatalf("counts %+v", c)
+	}
+	r.observe(slow(1))
+	off := r.m.settings
+	off.SlowRate = policy.Ratio{}
+	on := r.m.settings
+	r.m.Configure(off)
+	r.m.Configure(on)
+	r.observe(Observation{Slow: SlowCalls{Measured: 4, Slow: 1}}).is(Closed)
+	if c := r.m.Counts(); c.Measured != 4 || c.Slow != 1 {
+		t.Fatalf("counts %+v", c)
+	}
+}
+
+// A question that a state asked does not outlive it.
+func TestMachineQuestionsEndWithTheirState(t *testing.T) {
+	r := newRig(t, slowHalf)
+	r.observe(Observation{Hosts: []HostResults{{"a", 3, 1}}, Slow: SlowCalls{Measured: 4, Slow: 4}}).is(Open).asks(false)
+	r = newRig(t).report(0, 1).asks(true)
+	r.took(r.m.Reset(r.now, alice, 0)).asks(false)
+}
+
 func TestMachineOpen(t *testing.T) {
 	r := newRig(t).open().permits(Permit{Limited: true})
 	if want := began.Add(time.Minute); !r.m.Until().Equal(want) || !r.m.Wake().Equal(want) {
@@ -247,85 +317,6 @@ func TestMachineOpenUnavailable(t *testing.T) {
 	r := newRig(t).open().unavailable().is(Open).pass(time.Minute).unavailable().is(HalfOpen)
 	r.told("closed>open: 5 of the last 5 attempts failed",
 		"open>half_open: it was open for its timeout of 1m0s (layer 1 could not be asked)")
-}
-
-func TestMachineHalfOpen(t *testing.T) {
-	const opened, tried = "closed>open: 5 of the last 5 attempts failed", "open>half_open: it was open for its timeout of 1m0s"
-	t.Run("successes close, with an empty window", func(t *testing.T) {
-		r := newRig(t).halfOpen().report(1, 0).is(HalfOpen)
-		if c := r.m.Counts(); c.Successes != 1 {
-			t.Fatalf("counts %+v", c)
-		}
-		r.report(1, 0).is(Closed).permits(Permit{}).report(0, 4).look(1).is(Closed)
-		r.told(opened, tried, "half_open>closed: 2 of 2 attempts in half-open succeeded")
-	})
-	t.Run("a failure opens", func(t *testing.T) {
-		newRig(t).halfOpen().report(1, 0).report(0, 1).told(opened, tried, "half_open>open: 1 of 2 attempts in half-open failed")
-	})
-	t.Run("a failure among successes opens", func(t *testing.T) {
-		newRig(t).halfOpen().report(50, 1).told(opened, tried, "half_open>open: 1 of 51 attempts in half-open failed")
-	})
-	t.Run("layer 1 opens", func(t *testing.T) {
-		newRig(t).halfOpen().look(1, "a").told(opened, tried, "half_open>open: 1 of 1 host ejected after 5 consecutive failures")
-	})
-	t.Run("without traffic it waits", func(t *testing.T) {
-		r := newRig(t).halfOpen().pass(24*time.Hour).report(0, 0).look(1).unavailable().is(HalfOpen)
-		if !r.m.Wake().IsZero() || !r.m.Until().IsZero() {
-			t.Fatalf("wake %s, until %s", r.m.Wake(), r.m.Until())
-		}
-	})
-	t.Run("re-opening backs off up to the bound, and closing forgets it", func(t *testing.T) {
-		r := newRig(t, func(s *Settings) { s.Backoff, s.MaxTimeout = 3, 5*time.Minute }).halfOpen()
-		for _, minutes := range []time.Duration{3, 5, 5} {
-			r.report(0, 1).is(Open).pass(minutes*time.Minute - 1).asks(false).pass(1).asks(true).look(1).is(HalfOpen)
-		}
-		r.report(2, 0).is(Closed).halfOpen()
-	})
-	t.Run("settings without values let one probe through and close at one success", func(t *testing.T) {
-		r := newRig(t, func(s *Settings) { s.SuccessThreshold, s.HalfOpenMaxRequests, s.Backoff, s.MaxTimeout = 0, 0, 0, 0 }).halfOpen()
-		r.permits(Permit{Limited: true, Max: 1}).report(1, 0).is(Closed)
-	})
-}
-
-func TestMachineHalfOpenInFlight(t *testing.T) {
-	limit := func(n uint64) Permit { return Permit{Limited: true, Max: n} }
-	t.Run("as many more are permitted, until fewer are in flight", func(t *testing.T) {
-		r := newRig(t).open().flying(3, 0, 0).pass(time.Minute).look(1).is(HalfOpen).permits(limit(4))
-		r.flying(4, 0, 0).permits(limit(4)).flying(2, 0, 0).permits(limit(3)).flying(3, 0, 0).permits(limit(3))
-		r.flying(0, 0, 0).permits(limit(1)).flying(1, 0, 0).permits(limit(1))
-	})
-	t.Run("their successes do not close", func(t *testing.T) {
-		r := newRig(t).open().flying(3, 0, 0).pass(time.Minute).look(1)
-		r.flying(1, 3, 0).is(HalfOpen).flying(0, 1, 0).is(HalfOpen).flying(0, 1, 0).is(Closed)
-	})
-	t.Run("once none is in flight every success counts", func(t *testing.T) {
-		newRig(t).open().flying(3, 0, 0).pass(time.Minute).look(1).flying(0, 0, 0).flying(0, 2, 0).is(Closed)
-	})
-	t.Run("a long stream holds nothing up", func(t *testing.T) {
-		r := newRig(t).open().flying(1, 0, 0).pass(time.Minute).look(1)
-		for range 2 {
-			r.flying(1, 1, 0).is(HalfOpen).permits(limit(2))
-		}
-		r.flying(1, 1, 0).is(Closed)
-	})
-	t.Run("their failure opens", func(t *testing.T) {
-		newRig(t).open().flying(3, 0, 0).pass(time.Minute).look(1).flying(2, 0, 1).is(Open)
-	})
-	t.Run("the gauge may come with the answer", func(t *testing.T) {
-		r := newRig(t).open().flying(3, 0, 0).pass(time.Minute)
-		r.observe(Observation{InFlight: Gauge{1, true}, Layer1: Layer1{Answer: Looked, Total: 1}}).permits(limit(2))
-	})
-}
-
-func TestMachineShadow(t *testing.T) {
-	shadow := func(s *Settings) { s.Shadow = true }
-	open := func(t *testing.T) *rig {
-		return newRig(t, shadow).open().flying(50, 1000, 1000).is(Open).pass(time.Minute).look(1).is(HalfOpen)
-	}
-	open(t).flying(50, 99, 1).is(Closed)
-	open(t).flying(50, 60, 40).is(Open)
-	open(t).flying(50, 1, 0).is(HalfOpen).flying(50, 80, 20).is(Closed)
-	open(t).flying(50, 1, 1).is(Open)
 }
 
 func TestMachineConfigure(t *testing.T) {

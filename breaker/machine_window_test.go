@@ -71,6 +71,16 @@ func TestWindowHostsLeaveInProportion(t *testing.T) {
 	wantWindow(t, w, 7, 3)
 }
 
+// What leaves after a discount leaves in the proportion of what the discount left.
+func TestWindowLeavesInProportionAfterADiscount(t *testing.T) {
+	w := windowOf(10)
+	w.add(0, []HostResults{{"a", 0, 4}, {"b", 4, 2}})
+	w.discount([]string{"a"})
+	wantWindow(t, w, 6, 2)
+	w.add(0, []HostResults{{"c", 7, 0}})
+	wantWindow(t, w, 10, 1)
+}
+
 func TestWindowDiscountLeavesNoEmptyBatch(t *testing.T) {
 	w := windowOf(10)
 	w.add(1, []HostResults{{"a", 0, 3}})
