@@ -271,12 +271,15 @@ func summarize(proxies []ProxyBreaker) (State, string) {
 	return Unknown, "unknown"
 }
 
-// ProxyHealth says whether a proxy's admin API answers.
+// ProxyHealth says whether a proxy's admin API answers, and whether it reports.
 type ProxyHealth struct {
 	// Reachable is true if it answered the last time it was asked.
 	Reachable bool
 	// Error says why not; empty if it is reachable or was not asked yet.
 	Error string
+	// LastReport is when its last load report came; zero if none has. Without load reports its breakers open by
+	// ejections only.
+	LastReport time.Time
 }
 
 // Health returns the health of every connected proxy's admin API, by proxy id.

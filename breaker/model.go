@@ -95,6 +95,8 @@ type Host struct {
 	Unhealthy bool
 	// Requests and Errors as in ProxyBreaker.
 	Requests, Errors uint64
+	// InFlight are the requests at the host now.
+	InFlight uint64
 }
 
 // ResetRequest asks for a reset on all proxies.

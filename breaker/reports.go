@@ -41,6 +41,7 @@ func (w *watcher) take(ctx context.Context, r xds.LoadReport) {
 		return
 	}
 	w.board.mu.Lock()
+	w.reported = now
 	reported := make(map[string]bool, len(w.acting))
 	for _, load := range r.Services {
 		svc := set.Lookup(load.Service)

@@ -54,6 +54,8 @@ type watcher struct {
 	machines  map[string]*Machine
 	acting    map[string]bool
 	questions map[string]uint64
+	// reported is when the last load report came; zero if none has.
+	reported time.Time
 	// fresh are the services that were reset since the last report.
 	fresh map[string]bool
 	// told is what the proxy was told last by its runtime layers, renewed when, and the changes those that the proxy is
@@ -201,6 +203,15 @@ func (w *watcher) failed(ctx context.Context, err error) {
 	b.notifyAll()
 }
 
+// inFlight is how many requests are at the service's hosts, which load reports that have fallen silent do not say.
+func inFlight(c *adminv3.ClusterStatus) Gauge {
+	g := Gauge{Known: c != nil}
+	for _, h := range envoy.HostStates(c) {
+		g.N = add(g.N, h.InFlight)
+	}
+	return g
+}
+
 // inquiry is what a machine wants to know, and its generation, when a look begins.
 type inquiry struct{ question, generation uint64 }
 
@@ -263,7 +274,7 @@ func (w *watcher) record(set *policy.Set, due []string, status *adminv3.Clusters
 		s.breaker = conclude(w.proxy.ID, svc, clusters[name], before, now)
 		asked := inquiries[name]
 		if l := sightOf(clusters[name], asked.question); w.machines[name] != nil || len(l.Ejected) > 0 && len(l.Ejected) == l.Total {
-			w.observe(svc, Observation{Layer1: l, Generation: asked.generation}, now)
+			w.observe(svc, Observation{Layer1: l, InFlight: inFlight(clusters[name]), Generation: asked.generation}, now)
 		}
 		if recovered || !same(before, s.breaker) {
 			changed = append(changed, name)
@@ -340,12 +351,9 @@ func (m *Machine) describe(p *ProxyBreaker) {
 
 // health is the state of the proxy's admin API. The caller must hold board.mu.
 func (w *watcher) health() ProxyHealth {
-	switch {
-	case w.err == nil:
-		return ProxyHealth{Reachable: true}
-	case errors.Is(w.err, errNotAsked):
-		return ProxyHealth{}
-	default:
-		return ProxyHealth{Error: w.err.Error()}
+	h := ProxyHealth{Reachable: w.err == nil, LastReport: w.reported}
+	if w.err != nil && !errors.Is(w.err, errNotAsked) {
+		h.Error = w.err.Error()
 	}
+	return h
 }

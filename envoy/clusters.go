@@ -81,6 +81,8 @@ type HostState struct {
 	// upstream_rq_active_overflow says how many. One over max_pending_requests is in
 	// neither.
 	Requests, Errors uint64
+	// InFlight are the requests at the host now.
+	InFlight uint64
 }
 
 // HostStates returns the hosts of a cluster in ascending order of address; nil for
@@ -94,6 +96,7 @@ func HostStates(status *adminv3.ClusterStatus) []HostState {
 			Unhealthy: h.GetHealthStatus().GetFailedActiveHealthCheck(),
 			Requests:  hostStat(h, "rq_success") + hostStat(h, "rq_error"),
 			Errors:    hostStat(h, "rq_error"),
+			InFlight:  hostStat(h, "rq_active"),
 		})
 	}
 	slices.SortFunc(hosts, func(a, b HostState) int { return cmp.Compare(a.Address, b.Address) })
