@@ -34,8 +34,8 @@ func TestLegacyList(t *testing.T) {
 
 func TestLegacyCountsNeverWrap(t *testing.T) {
 	model := newFakeModel()
-	model.breakers = []breaker.Breaker{{Service: "a", State: breaker.Closed, Proxies: []breaker.ProxyBreaker{{Proxy: "p", State: breaker.Closed, Requests: 2, Errors: 3}}}}
-	want := `{"circuit_breakers":{"a":{"state":"closed","failure_count":3,"success_count":0,"recent_failures":0,"total_calls":2,"summary":"","hosts_ejected":0,"hosts_total":0,"proxies":{"p":"closed"}}}}`
+	model.breakers = []breaker.Breaker{{Service: "a", State: breaker.Closed, Summary: "a <b> & c", Proxies: []breaker.ProxyBreaker{{Proxy: "p", State: breaker.Closed, Requests: 2, Errors: 3}}}}
+	want := `{"circuit_breakers":{"a":{"state":"closed","failure_count":3,"success_count":0,"recent_failures":0,"total_calls":2,"summary":"a <b> & c","hosts_ejected":0,"hosts_total":0,"proxies":{"p":"closed"}}}}`
 	if got := get(t, start(t, admin.Options{Model: model}).url+"/api/v1/circuit-breakers").body; got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}

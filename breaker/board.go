@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds"
@@ -54,6 +55,8 @@ type Options struct {
 	Lease time.Duration
 	// Log is the null logger if nil.
 	Log hclog.Logger
+	// Registerer of the metrics; nil: none.
+	Registerer prometheus.Registerer
 	// Poll is the shortest time between two looks at a proxy; 500 ms if zero. With many
 	// services it is longer: see pollInterval.
 	Poll time.Duration
@@ -83,6 +86,7 @@ type Board struct {
 	// ordered and dirty have room for one: the orders have changed, and something is to be saved.
 	ordered, dirty chan struct{}
 	events         *events
+	metrics        *metrics
 }
 
 const defaultLease = 15 * time.Second
@@ -110,6 +114,7 @@ func NewBoard(opts Options) *Board {
 		dirty:       make(chan struct{}, 1),
 		events:      newEvents(),
 	}
+	b.metrics = newMetrics(b, opts.Registerer)
 	b.load()
 	return b
 }

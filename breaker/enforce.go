@@ -55,6 +55,7 @@ func (w *watcher) happened(service string, m *Machine, transitions []Transition)
 	b := w.board
 	for _, t := range transitions {
 		b.log.Info("breaker changed", "service", service, "proxy", w.proxy.ID, "from", t.From, "to", t.To, "cause", t.Cause)
+		b.metrics.count(service, t.To, m.settings.Shadow)
 		b.record(Event{At: t.At, Kind: Transitioned, Service: service, Proxy: w.proxy.ID, From: t.From, To: t.To, Cause: t.Cause, Shadow: m.settings.Shadow})
 	}
 	b.notify([]string{service})

@@ -2,8 +2,6 @@ package breaker
 
 import (
 	"context"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/breakwater/breakwater/envoy"
@@ -97,7 +95,7 @@ func (o *overflows) subtract(ctx context.Context, admin *envoy.Admin, loads []xd
 			delete(o.early, l.Service)
 		case errorsOf(l) > 0:
 			doubtful = append(doubtful, l)
-			names = append(names, regexp.QuoteMeta(l.Service))
+			names = append(names, l.Service)
 		}
 	}
 	if len(doubtful) == 0 {
@@ -126,24 +124,13 @@ func (o *overflows) note(service string, total, early uint64) {
 }
 
 // activeOverflows asks for the requests over max_requests of some services since the clusters were created.
-func activeOverflows(ctx context.Context, admin *envoy.Admin, quoted []string) (map[string]uint64, error) {
+func activeOverflows(ctx context.Context, admin *envoy.Admin, services []string) (map[string]uint64, error) {
 	if admin == nil {
 		return nil, errNotAsked
 	}
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
-	const prefix, suffix = "cluster.", ".upstream_rq_active_overflow"
-	stats, err := admin.Stats(ctx, envoy.StatsQuery{
-		Filter: `^cluster\.(` + strings.Join(quoted, "|") + `)\.upstream_rq_active_overflow$`, Type: envoy.Counters,
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]uint64, len(stats))
-	for name, n := range stats {
-		out[strings.TrimSuffix(strings.TrimPrefix(name, prefix), suffix)] = n
-	}
-	return out, nil
+	return admin.ClusterCounters(ctx, services, "upstream_rq_active_overflow")
 }
 
 func errorsOf(l *xds.ServiceLoad) uint64 {

@@ -94,8 +94,10 @@ func (w *watcher) run(ctx context.Context) {
 		return
 	}
 	defer w.admin.Close()
+	var slow slowCalls
 	for {
 		w.look(ctx)
+		slow.observe(ctx, w)
 		services := 0
 		if set := w.board.opts.Control.Set(); set != nil {
 			services = len(set.Services)

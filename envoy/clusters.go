@@ -24,7 +24,11 @@ const maxFilter = 4 << 10
 // a long list is asked in several calls, one after the other.
 func (a *Admin) Clusters(ctx context.Context, names ...string) (*adminv3.Clusters, error) {
 	all := &adminv3.Clusters{}
-	for _, filter := range clusterFilters(names) {
+	filters := []string{""}
+	if len(names) > 0 {
+		filters = clusterFilters(names, "", "")
+	}
+	for _, filter := range filters {
 		query := url.Values{"format": {"json"}}
 		if filter != "" {
 			query.Set("filter", filter)
@@ -38,14 +42,10 @@ func (a *Admin) Clusters(ctx context.Context, names ...string) (*adminv3.Cluster
 	return all, nil
 }
 
-// clusterFilters returns expressions that together match exactly these names, or
-// one empty expression for none. Envoy searches the cluster's name, not its
-// alt_stat_name, for an unanchored RE2 expression.
-func clusterFilters(names []string) []string {
-	if len(names) == 0 {
-		return []string{""}
-	}
-	const head, tail = "^(", ")$"
+// clusterFilters returns expressions that together match exactly these names between head and tail. Envoy searches the
+// cluster's name, not its alt_stat_name, for an unanchored RE2 expression.
+func clusterFilters(names []string, head, tail string) []string {
+	head, tail = "^"+head+"(", ")"+tail+"$"
 	var filters []string
 	filter, length := head, 0
 	for _, name := range names {

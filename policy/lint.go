@@ -204,29 +204,10 @@ func roughly(d time.Duration) string {
 	return "second"
 }
 
-// inactive warns of what is parsed and checked, but acted on by nothing yet. Values
-// that are equal to the built-in ones ask for nothing.
+// inactive warns of what is parsed and checked, but acted on by nothing yet.
 func (l *linter) inactive(s *Service) {
-	b, standard := &s.Breaker, builtIn.breaker()
-	for _, f := range []struct {
-		path string
-		asks bool
-	}{
-		{"breaker.success_threshold", b.SuccessThreshold != standard.SuccessThreshold},
-		{"breaker.window_size", b.WindowSize != standard.WindowSize},
-		{"breaker.failure_rate", b.FailureRate.Set},
-		{"breaker.min_requests", b.MinRequests != standard.MinRequests},
-		{"breaker.slow_call.duration", b.SlowCall != nil},
-		{"breaker.half_open.max_requests", b.HalfOpenMaxRequests != standard.HalfOpenMaxRequests},
-		{"breaker.backoff", b.Backoff != standard.Backoff},
-		{"breaker.max_timeout", true},
-		{"breaker.shadow", b.Shadow},
-		{"fallback.service", s.Fallback != nil && s.Fallback.Service != ""},
-		{"fallback.last_good.max_age", s.Fallback != nil && s.Fallback.LastGoodMaxAge > 0},
-	} {
-		if f.asks {
-			l.check(s, RuleNotActiveYet, []string{f.path}, "is not active yet: it is checked, and nothing acts on it")
-		}
+	if s.Fallback != nil && s.Fallback.LastGoodMaxAge > 0 {
+		l.check(s, RuleNotActiveYet, []string{"fallback.last_good.max_age"}, "is not active yet: it is checked, and nothing acts on it")
 	}
 }
 

@@ -96,12 +96,13 @@ func (p *plane) wire() error {
 		Registerer: registry,
 	})
 	p.board = breaker.NewBoard(breaker.Options{
-		Control: p.publisher,
-		Proxies: p.publisher.Ledger(),
-		Layers:  p.server,
-		Memory:  p.store,
-		Lease:   p.settings.flags.lease,
-		Log:     p.log.named("breaker"),
+		Control:    p.publisher,
+		Proxies:    p.publisher.Ledger(),
+		Layers:     p.server,
+		Memory:     p.store,
+		Lease:      p.settings.flags.lease,
+		Log:        p.log.named("breaker"),
+		Registerer: registry,
 	})
 	var err error
 	if p.reloader, err = watch.NewReloader(watch.Options{
