@@ -32,12 +32,13 @@ func (b *Board) Report(r xds.LoadReport) {
 
 // take lets the machines observe what a report says, and asks layer 1 what they want to know.
 func (w *watcher) take(ctx context.Context, r xds.LoadReport) {
-	w.overflows.subtract(ctx, w.admin, r.Services)
-	now := time.Now()
 	set := w.board.opts.Control.Set()
 	if set == nil {
 		return
 	}
+	w.overflows.subtract(ctx, w.admin, r.Services)
+	w.statuses.correct(ctx, w.admin, set, r.Services)
+	now := time.Now()
 	w.board.mu.Lock()
 	w.reported = now
 	reported := make(map[string]bool, len(w.acting))
@@ -130,7 +131,16 @@ func activeOverflows(ctx context.Context, admin *envoy.Admin, services []string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
-	return admin.ClusterCounters(ctx, services, "upstream_rq_active_overflow")
+	const counter = "upstream_rq_active_overflow"
+	stats, err := admin.ClusterCounters(ctx, services, counter)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]uint64, len(stats))
+	for service, counters := range stats {
+		out[service] = counters[counter]
+	}
+	return out, nil
 }
 
 func errorsOf(l *xds.ServiceLoad) uint64 {

@@ -42,7 +42,7 @@ func (s *slowCalls) observe(ctx context.Context, w *watcher) {
 	defer w.board.mu.Unlock()
 	now := time.Now()
 	for name, svc := range services {
-		h, t := times[name], timeouts[name]
+		h, t := times[name], timeouts[name]["upstream_rq_timeout"]
 		before, had := s.before[name]
 		late := t - min(s.timeouts[name], t)
 		s.before[name], s.timeouts[name] = h, t

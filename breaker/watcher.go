@@ -45,8 +45,9 @@ type watcher struct {
 	reports chan xds.LoadReport
 	stir    chan struct{}
 	ended   chan struct{}
-	// overflows belongs to control.
+	// overflows and statuses belong to control.
 	overflows overflows
+	statuses  statuses
 
 	// All below is guarded by board.mu.
 

@@ -54,32 +54,32 @@ func (a *Admin) ClusterHistograms(ctx context.Context, clusters []string, stat s
 				for i, b := range h.Buckets {
 					buckets[i] = Bucket{UpperBound: b.UpperBound, Count: b.Cumulative}
 				}
-				out[clusterOf(h.Name, stat)] = buckets
+				out[strings.TrimSuffix(strings.TrimPrefix(h.Name, "cluster."), "."+stat)] = buckets
 			}
 		}
 	}
 	return out, nil
 }
 
-// ClusterCounters returns one counter, such as "upstream_rq_timeout", of some clusters, by cluster. A cluster that Envoy does
-// not have is left out.
-func (a *Admin) ClusterCounters(ctx context.Context, clusters []string, stat string) (map[string]uint64, error) {
-	out := make(map[string]uint64, len(clusters))
-	for _, filter := range clusterFilters(clusters, `cluster\.`, `\.`+regexp.QuoteMeta(stat)) {
+// ClusterCounters returns the counters of some clusters whose names match stat, an RE2 expression for what stands after
+// "cluster.NAME.", by cluster and that. The clusters' names must have no dot. A cluster that Envoy does not have is left
+// out.
+func (a *Admin) ClusterCounters(ctx context.Context, clusters []string, stat string) (map[string]map[string]uint64, error) {
+	out := make(map[string]map[string]uint64, len(clusters))
+	for _, filter := range clusterFilters(clusters, `cluster\.`, `\.(`+stat+`)`) {
 		stats, err := a.Stats(ctx, StatsQuery{Filter: filter, Type: Counters})
 		if err != nil {
 			return nil, err
 		}
 		for name, n := range stats {
-			out[clusterOf(name, stat)] = n
+			cluster, stat, _ := strings.Cut(strings.TrimPrefix(name, "cluster."), ".")
+			if out[cluster] == nil {
+				out[cluster] = map[string]uint64{}
+			}
+			out[cluster][stat] = n
 		}
 	}
 	return out, nil
-}
-
-// clusterOf is the cluster of a stat's whole name.
-func clusterOf(name, stat string) string {
-	return strings.TrimSuffix(strings.TrimPrefix(name, "cluster."), "."+stat)
 }
 
 // Since is what was recorded since an earlier reading of the same histogram. If that has more, the histogram began

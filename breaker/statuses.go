@@ -1,0 +1,138 @@
+package breaker
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/breakwater/breakwater/envoy"
+	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/xds"
+)
+
+// statuses corrects the errors that load reports count for services whose policy says which statuses are errors: Envoy's
+// load reports take 5xx for errors whatever the policy says (measured), unlike its outlier detection. For these services
+// Envoy's counters by status are asked with each report.
+type statuses struct {
+	// counted are the last counters by service, and early the correction that was due and that the reports had no
+	// attempts for yet.
+	counted map[string]map[string]uint64
+	early   map[string]correction
+}
+
+// correction is how many attempts that a load report takes for errors are successes, and the reverse.
+type correction struct{ forgiven, blamed uint64 }
+
+// statusCounters are the counters of answers by status, retried ones apart, and those of attempts that Envoy answers
+// itself: a timeout with 504, a connection that failed or broke with 503.
+const statusCounters = `(retry\.)?upstream_rq_[0-9]{3}|` + timeoutCounters + `|` + brokenCounters
+
+const (
+	timeoutCounters = `upstream_rq_timeout|upstream_rq_per_try_timeout`
+	brokenCounters  = `upstream_rq_pending_failure_eject|upstream_rq_rx_reset|upstream_cx_destroy_remote_with_active_rq`
+)
+
+func (s *statuses) correct(ctx context.Context, admin *envoy.Admin, set *policy.Set, loads []xds.ServiceLoad) {
+	var names []string
+	var corrected []*xds.ServiceLoad
+	for i := range loads {
+		if svc := set.Lookup(loads[i].Service); svc != nil && len(svc.Breaker.Errors) > 0 && len(loads[i].Hosts) > 0 {
+			names = append(names, svc.Name)
+			corrected = append(corrected, &loads[i])
+		}
+	}
+	if len(names) == 0 || admin == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	counters, err := admin.ClusterCounters(ctx, names, statusCounters)
+	if err != nil {
+		return // Envoy's own rule is the best that is known
+	}
+	if s.counted == nil {
+		s.counted, s.early = map[string]map[string]uint64{}, map[string]correction{}
+	}
+	for _, l := range corrected {
+		now, before := counters[l.Service], s.counted[l.Service]
+		s.counted[l.Service] = now
+		if before == nil {
+			continue
+		}
+		due := correctionOf(set.Lookup(l.Service).Breaker.Errors, grown(now, before))
+		due.forgiven += s.early[l.Service].forgiven
+		due.blamed += s.early[l.Service].blamed
+		// What is left is of attempts that the next report will have.
+		s.early[l.Service] = due.apply(l)
+	}
+}
+
+// grown is by how much each counter has grown.
+func grown(now, before map[string]uint64) map[string]uint64 {
+	out := make(map[string]uint64, len(now))
+	for name, n := range now {
+		out[name] = n - min(n, before[name])
+	}
+	return out
+}
+
+func correctionOf(errors []policy.StatusRange, grown map[string]uint64) correction {
+	own := map[uint64]uint64{}
+	for status, counters := range map[uint64]string{504: timeoutCounters, 503: brokenCounters} {
+		for _, name := range strings.Split(counters, "|") {
+			own[status] += grown[name]
+		}
+	}
+	var c correction
+	byStatus := map[uint64]uint64{}
+	for name, n := range grown {
+		if status, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimPrefix(name, "retry."), "upstream_rq_"), 10, 64); err == nil {
+			byStatus[status] += n
+		}
+	}
+	for status, n := range byStatus {
+		isError := slices.ContainsFunc(errors, func(r policy.StatusRange) bool {
+			return uint64(r.From) <= status && status <= uint64(r.To)
+		})
+		switch counts := status >= 500; {
+		case isError && !counts:
+			c.blamed += n
+		case !isError && counts:
+			c.forgiven += n - min(n, own[status]) // what never had an answer always counts
+		}
+	}
+	return c
+}
+
+// apply corrects a report, and returns what there were no attempts for. Which host a status was of is not known: the hosts
+// with the most are taken.
+func (c correction) apply(l *xds.ServiceLoad) correction {
+	var successes, failures uint64
+	for _, h := range l.Hosts {
+		successes, failures = add(successes, h.Successes), add(failures, h.Errors)
+	}
+	forgiven, blamed := min(c.forgiven, failures), min(c.blamed, successes)
+	for range forgiven {
+		h := &l.Hosts[most(l.Hosts, func(h xds.HostLoad) uint64 { return h.Errors })]
+		h.Errors--
+		h.Successes++
+	}
+	for range blamed {
+		h := &l.Hosts[most(l.Hosts, func(h xds.HostLoad) uint64 { return h.Successes })]
+		h.Successes--
+		h.Errors++
+	}
+	return correction{c.forgiven - forgiven, c.blamed - blamed}
+}
+
+// most is the index of the host with the most of something.
+func most(hosts []xds.HostLoad, of func(xds.HostLoad) uint64) int {
+	best := 0
+	for i, h := range hosts {
+		if of(h) > of(hosts[best]) {
+			best = i
+		}
+	}
+	return best
+}
