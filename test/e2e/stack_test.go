@@ -78,7 +78,7 @@ func newPlane(t testing.TB, files map[string]string, args ...string) *stack {
 		if log := s.log.String(); strings.Contains(log, "DATA RACE") {
 			t.Errorf("breakwater has a data race:\n%s", log)
 		} else if t.Failed() {
-			t.Logf("end of breakwater's log:\n%s", tail(log, 200))
+			t.Logf("end of breakwater's log:\n%s", tail(log, 60))
 		}
 	})
 	return s
