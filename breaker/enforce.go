@@ -152,6 +152,7 @@ func (b *Board) layers(machines map[string]*Machine, acting map[string]bool) enf
 // control deals with a proxy's reports and its machines' deadlines until ctx ends.
 func (w *watcher) control(ctx context.Context) {
 	defer close(w.ended)
+	w.overflows.base(ctx, w.admin)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
