@@ -199,8 +199,7 @@ func TestOverflowsAreNotErrors(t *testing.T) {
 		e.mu.Unlock()
 		r := attempts(0, errors)
 		r.Services[0].Dropped = dropped
-		f.Report(r)
-		f.reported(t)
+		f.report(t, r)
 	}
 	overflow(10, 10, 10) // all of them
 	overflow(15, 5, 5)
@@ -209,15 +208,16 @@ func TestOverflowsAreNotErrors(t *testing.T) {
 	f.untilState(t, Open)
 }
 
-// reported waits until every report of p1 is dealt with or being dealt with.
-func (f *fixture) reported(t *testing.T) {
+// report reports, and waits until that is dealt with.
+func (f *fixture) report(t *testing.T, r xds.LoadReport) {
 	t.Helper()
-	until(t, "the reports are dealt with", func() string {
+	before := time.Now()
+	f.Report(r)
+	until(t, "the report is dealt with", func() string {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		w := f.watchers["p1"]
-		if left := len(w.reports); left > 0 {
-			return fmt.Sprintf("%d wait", left)
+		if at := f.watchers[r.Proxy].reported; !at.After(before) {
+			return "the last was at " + at.String()
 		}
 		return ""
 	})
@@ -253,10 +253,8 @@ func TestResetOfWhatLayer2HasOpened(t *testing.T) {
 	f.untilTold(t)
 	f.look(t, "svc", Closed)
 	// The next report is in part of before the reset.
-	f.Report(attempts(0, 3))
-	f.reported(t)
-	f.Report(attempts(0, 2))
-	f.reported(t)
+	f.report(t, attempts(0, 3))
+	f.report(t, attempts(0, 2))
 	f.look(t, "svc", Closed)
 	e := f.Events(EventFilter{})
 	if x := e[len(e)-2]; x.Kind != WasReset || x.Actor != "ann" || x.Cause != "mended" {
