@@ -32,6 +32,9 @@ type fakeEnvoy struct {
 	mu       sync.Mutex
 	clusters map[string]string // hosts by service; guarded by mu
 	stats    int               // calls of /stats; guarded by mu
+	counters map[string]int    // by whole name; guarded by mu
+	runtime  map[string]string // guarded by mu
+	enforces bool              // guarded by mu
 	down     bool              // guarded by mu
 }
 
@@ -55,7 +58,7 @@ func (f *fakeEnvoy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	filter, err := regexp.Compile(r.URL.Query().Get("filter"))
-	if err != nil || r.URL.Query().Get("format") != "json" {
+	if err != nil {
 		http.Error(w, "bad query", http.StatusBadRequest)
 		return
 	}
@@ -84,9 +87,21 @@ func (f *fakeEnvoy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				stats = append(stats, stat{gauge, n})
 			}
 		}
+		for name, n := range f.counters {
+			if filter.MatchString(name) {
+				stats = append(stats, stat{name, n})
+			}
+		}
 		body, err = json.Marshal(map[string]any{"stats": stats})
 	case "/runtime":
-		body = []byte(`{"entries": {}}`)
+		entries := map[string]any{}
+		for key, value := range f.runtime {
+			entries[key] = map[string]string{"final_value": value}
+		}
+		body, err = json.Marshal(map[string]any{"entries": entries})
+	case "/config_dump":
+		enforcing := map[bool]int{true: 100}[f.enforces]
+		body = fmt.Appendf(nil, `{"configs": [{"cluster": {"outlier_detection": {"enforcing_consecutive_5xx": %d}}}]}`, enforcing)
 	default:
 		http.NotFound(w, r)
 		return
@@ -104,6 +119,10 @@ type fakeControl struct {
 	pushes int             // guarded by mu
 	acks   map[string]bool // guarded by mu
 	onPush func() error    // guarded by mu
+
+	envoys                        map[string]*fakeEnvoy
+	disabled                      map[string]bool // guarded by mu
+	breakerLayers, operatorLayers map[string]told // guarded by mu
 }
 
 func (c *fakeControl) Set() *policy.Set {
@@ -142,14 +161,66 @@ func (c *fakeControl) AwaitOn(_ context.Context, proxy string, _ xds.Change) boo
 	return c.acks[proxy]
 }
 
-func (c *fakeControl) SetEnforcing(string, bool) (*xds.Change, error) { return nil, nil }
+func (c *fakeControl) SetEnforcing(service string, enforcing bool) (*xds.Change, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.disabled[service] == !enforcing {
+		return nil, nil
+	}
+	c.disabled[service] = !enforcing
+	for _, e := range c.envoys {
+		e.enforce(enforcing)
+	}
+	return &xds.Change{}, nil
+}
 
-func (c *fakeControl) SetBreakerLayer(string, xds.Layer) (xds.Change, bool) {
+// told is a layer as a proxy has it.
+type told struct {
+	keys map[string]any
+	ttl  time.Duration
+}
+
+func (c *fakeControl) SetBreakerLayer(proxy string, l xds.Layer) (xds.Change, bool) {
+	return c.tell(c.breakerLayers, proxy, l)
+}
+
+func (c *fakeControl) SetOperatorLayer(proxy string, l xds.Layer) (xds.Change, bool) {
+	return c.tell(c.operatorLayers, proxy, l)
+}
+
+// tell gives a proxy's fake Envoy a layer.
+func (c *fakeControl) tell(layers map[string]told, proxy string, l xds.Layer) (xds.Change, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	layers[proxy] = told{keys: l.Keys.AsMap(), ttl: l.TTL}
+	if e := c.envoys[proxy]; e != nil {
+		e.tell(c.breakerLayers[proxy].keys, c.operatorLayers[proxy].keys)
+	}
 	return xds.Change{}, true
 }
 
-func (c *fakeControl) SetOperatorLayer(string, xds.Layer) (xds.Change, bool) {
-	return xds.Change{}, true
+// layers returns what a proxy was told last.
+func (c *fakeControl) layers(proxy string) (breaker, operator told) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.breakerLayers[proxy], c.operatorLayers[proxy]
+}
+
+func (f *fakeEnvoy) enforce(enforces bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.enforces = enforces
+}
+
+func (f *fakeEnvoy) tell(layers ...map[string]any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.runtime = map[string]string{}
+	for _, l := range layers {
+		for key, value := range l {
+			f.runtime[key] = fmt.Sprint(value)
+		}
+	}
 }
 
 type fakeProxies struct {
@@ -202,15 +273,24 @@ func service(name string, hosts ...string) *policy.Service {
 // start runs a board over a fake Envoy per id, and waits until each was seen.
 func start(t *testing.T, services []*policy.Service, ids ...string) *fixture {
 	t.Helper()
+	return startWith(t, Options{}, services, ids...)
+}
+
+// startWith is start with options: what they lack is faked.
+func startWith(t *testing.T, opts Options, services []*policy.Service, ids ...string) *fixture {
+	t.Helper()
 	f := &fixture{
-		control: &fakeControl{acks: map[string]bool{}},
+		control: &fakeControl{
+			acks: map[string]bool{}, envoys: map[string]*fakeEnvoy{}, disabled: map[string]bool{},
+			breakerLayers: map[string]told{}, operatorLayers: map[string]told{},
+		},
 		proxies: &fakeProxies{changed: make(chan struct{})},
-		envoys:  map[string]*fakeEnvoy{},
 	}
+	f.envoys = f.control.envoys
 	f.control.serve(services...)
 	var connected []xds.Proxy
 	for _, id := range ids {
-		e := &fakeEnvoy{clusters: map[string]string{}}
+		e := &fakeEnvoy{clusters: map[string]string{}, enforces: true}
 		for _, svc := range services {
 			e.clusters[svc.Name] = ".."
 		}
@@ -221,7 +301,8 @@ func start(t *testing.T, services []*policy.Service, ids ...string) *fixture {
 		connected = append(connected, xds.Proxy{ID: id, AdminAddress: server.Listener.Addr().String(), Since: time.Unix(1000, 0)})
 	}
 	f.proxies.connect(connected...)
-	f.Board = NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Poll: time.Hour})
+	opts.Control, opts.Proxies, opts.Layers, opts.Poll = f.control, f.proxies, f.control, time.Hour
+	f.Board = NewBoard(opts)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()

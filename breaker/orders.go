@@ -258,6 +258,8 @@ func (w *watcher) prove(ctx, ackCtx context.Context, service string, change *xds
 	b := w.board
 	b.mu.Lock()
 	why := w.err
+	all, ok := b.orderFor(service, "", time.Now())
+	disabled := ok && all.State == Disabled
 	b.mu.Unlock()
 	state := w.toldState(service)
 	var changes []xds.Change
@@ -287,7 +289,7 @@ func (w *watcher) prove(ctx, ackCtx context.Context, service string, change *xds
 	switch {
 	case shut != (state == ForcedOpen || state == Open):
 		p.Error = fmt.Sprintf("the breaker is %s, but Envoy's runtime has %s = %q", state, translate.MaintenanceKey(service), keys[translate.MaintenanceKey(service)])
-	case enforces == (state == Disabled):
+	case enforces == disabled && !w.shadows(service):
 		p.Error = fmt.Sprintf("the breaker is %s, but Envoy's cluster ejects hosts: %t", state, enforces)
 	case shut:
 		p.Note = "Envoy sends no request to the service"
@@ -297,6 +299,12 @@ func (w *watcher) prove(ctx, ackCtx context.Context, service string, change *xds
 		p.Note = "Envoy sends requests and ejects hosts that fail"
 	}
 	return p
+}
+
+// shadows reports whether a service's breaker only observes, so that its cluster never ejects hosts.
+func (w *watcher) shadows(service string) bool {
+	svc := w.board.opts.Control.Set().Lookup(service)
+	return svc != nil && svc.Breaker.Shadow
 }
 
 // expire releases the orders whose time is over, until ctx ends. It begins with what has changed while Breakwater was

@@ -270,3 +270,18 @@ func (p *fakeProxy) refusals() int {
 	defer p.mu.Unlock()
 	return p.refused
 }
+
+// ttl is the TTL of a runtime layer as it was sent last; 0 for none.
+func (p *fakeProxy) ttl(name string) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var ttl time.Duration
+	for _, resp := range p.responses {
+		for _, r := range resp.GetResources() {
+			if r.GetName() == name {
+				ttl = r.GetTtl().AsDuration()
+			}
+		}
+	}
+	return ttl
+}
