@@ -62,17 +62,36 @@ func (w *watcher) happened(service string, m *Machine, transitions []Transition)
 	b.unsaved()
 }
 
-// enforce tells the proxy what its machines permit, if that has changed or its lease is to be renewed, and returns the
-// services of which layer 1 is to be asked. The caller must hold board.mu.
-func (w *watcher) enforce(now time.Time) []string {
-	set := w.board.opts.Control.Set()
+// serve adapts the machines to another set of services. The caller must hold board.mu.
+func (w *watcher) serve(set *policy.Set, now time.Time) {
 	for name := range w.machines {
-		if w.acting[name] && (set == nil || set.Lookup(name) == nil) {
+		svc := set.Lookup(name)
+		if svc == nil {
 			delete(w.machines, name)
 			delete(w.acting, name)
 			delete(w.questions, name)
+			delete(w.fresh, name)
+			continue
+		}
+		w.machine(svc, now)
+	}
+	for key := range w.board.orders {
+		svc := set.Lookup(key.service)
+		if svc == nil || w.machines[key.service] != nil {
+			continue
+		}
+		if o, ok := w.board.orderFor(key.service, w.proxy.ID, now); ok {
+			m := w.machine(svc, now)
+			w.happened(key.service, m, o.give(m, now))
 		}
 	}
+	w.enforce(now)
+	w.wake()
+}
+
+// enforce tells the proxy what its machines permit, if that has changed or its lease is to be renewed, and returns the
+// services of which layer 1 is to be asked. The caller must hold board.mu.
+func (w *watcher) enforce(now time.Time) []string {
 	want := w.board.layers(w.machines, w.acting)
 	lease := w.board.opts.Lease
 	if due := !now.Before(w.renewed.Add(lease / 3)); !slices.Equal(want.breaker, w.told.breaker) || due && len(want.breaker) > 0 {
