@@ -66,11 +66,9 @@ func (w *watcher) happened(service string, m *Machine, transitions []Transition)
 // services of which layer 1 is to be asked. The caller must hold board.mu.
 func (w *watcher) enforce(now time.Time) []string {
 	set := w.board.opts.Control.Set()
-	for name := range w.machines {
-		if w.acting[name] && (set == nil || set.Lookup(name) == nil) {
-			delete(w.machines, name)
-			delete(w.acting, name)
-			delete(w.questions, name)
+	for name := range w.acting {
+		if set == nil || set.Lookup(name) == nil {
+			w.forget(name)
 		}
 	}
 	want := w.board.layers(w.machines, w.acting)
@@ -87,6 +85,15 @@ func (w *watcher) enforce(now time.Time) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(w.questions))
+}
+
+// forget forgets a service that is no longer served. The caller must hold board.mu.
+func (w *watcher) forget(service string) {
+	delete(w.services, service)
+	delete(w.machines, service)
+	delete(w.acting, service)
+	delete(w.questions, service)
+	delete(w.fresh, service)
 }
 
 // enforced is what one proxy is told.
