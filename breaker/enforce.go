@@ -67,10 +67,7 @@ func (w *watcher) serve(set *policy.Set, now time.Time) {
 	for name := range w.machines {
 		svc := set.Lookup(name)
 		if svc == nil {
-			delete(w.machines, name)
-			delete(w.acting, name)
-			delete(w.questions, name)
-			delete(w.fresh, name)
+			w.forget(name)
 			continue
 		}
 		w.machine(svc, now)
@@ -106,6 +103,15 @@ func (w *watcher) enforce(now time.Time) []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(w.questions))
+}
+
+// forget forgets a service that is no longer served. The caller must hold board.mu.
+func (w *watcher) forget(service string) {
+	delete(w.services, service)
+	delete(w.machines, service)
+	delete(w.acting, service)
+	delete(w.questions, service)
+	delete(w.fresh, service)
 }
 
 // enforced is what one proxy is told.

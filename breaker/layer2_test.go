@@ -93,8 +93,7 @@ func probing(n int) []string {
 	return []string{
 		fmt.Sprintf("circuit_breakers.svc.default.max_requests=%d", n),
 		fmt.Sprintf("circuit_breakers.svc.default.max_pending_requests=%d", n),
-		"circuit_breakers.svc.default.retry_budget.budget_percent=0",
-		"circuit_breakers.svc.default.retry_budget.min_retry_concurrency=0",
+		"breakwater.half_open.svc=100",
 	}
 }
 

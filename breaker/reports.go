@@ -44,8 +44,11 @@ func (w *watcher) take(ctx context.Context, r xds.LoadReport) {
 	w.reported = now
 	reported := make(map[string]bool, len(w.acting))
 	for _, load := range r.Services {
+		if len(load.Hosts) == 0 {
+			continue
+		}
 		svc := set.Lookup(load.Service)
-		if svc == nil || len(load.Hosts) == 0 {
+		if svc == nil {
 			continue
 		}
 		reported[load.Service] = true

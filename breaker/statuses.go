@@ -37,7 +37,10 @@ func (s *statuses) correct(ctx context.Context, admin *envoy.Admin, set *policy.
 	var names []string
 	var corrected []*xds.ServiceLoad
 	for i := range loads {
-		if svc := set.Lookup(loads[i].Service); svc != nil && len(svc.Breaker.Errors) > 0 && len(loads[i].Hosts) > 0 {
+		if len(loads[i].Hosts) == 0 {
+			continue
+		}
+		if svc := set.Lookup(loads[i].Service); svc != nil && len(svc.Breaker.Errors) > 0 {
 			names = append(names, svc.Name)
 			corrected = append(corrected, &loads[i])
 		}

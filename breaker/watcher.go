@@ -285,7 +285,7 @@ func (w *watcher) record(set *policy.Set, due []string, status *adminv3.Clusters
 	}
 	for name := range w.services {
 		if set.Lookup(name) == nil {
-			delete(w.services, name)
+			w.forget(name)
 		}
 	}
 	if recovered {

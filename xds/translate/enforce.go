@@ -46,16 +46,10 @@ func (e Enforcement) open(keys map[string]*structpb.Value) {
 }
 
 // halfOpen bounds the requests at the service. Those that wait for a connection have to be bounded too: towards a
-// host that swallows SYNs all would wait for the connect timeout. Retries are off, for they would be probes without a
-// request of their own.
+// host that swallows SYNs all would wait for the connect timeout.
 func (e Enforcement) halfOpen(keys map[string]*structpb.Value) {
 	limits := "circuit_breakers." + e.Service + ".default."
-	for name, n := range map[string]float64{
-		"max_requests":                       float64(e.Max),
-		"max_pending_requests":               float64(e.Max),
-		"retry_budget.budget_percent":        0,
-		"retry_budget.min_retry_concurrency": 0,
-	} {
-		keys[limits+name] = structpb.NewNumberValue(n)
-	}
+	keys[limits+"max_requests"] = structpb.NewNumberValue(float64(e.Max))
+	keys[limits+"max_pending_requests"] = structpb.NewNumberValue(float64(e.Max))
+	keys[HalfOpenKey(e.Service)] = structpb.NewNumberValue(always)
 }

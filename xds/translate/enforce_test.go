@@ -18,14 +18,13 @@ func TestEnforce(t *testing.T) {
 		{Service: "c", Max: 3, Fallback: true},
 	}, "lease", 7).AsMap()
 	want := map[string]any{
-		"lease":                                                         7.0,
-		"upstream.maintenance_mode.a":                                   100.0,
-		"upstream.maintenance_mode.b":                                   100.0,
-		"breakwater.fallback.b":                                         100.0,
-		"circuit_breakers.c.default.max_requests":                       3.0,
-		"circuit_breakers.c.default.max_pending_requests":               3.0,
-		"circuit_breakers.c.default.retry_budget.budget_percent":        0.0,
-		"circuit_breakers.c.default.retry_budget.min_retry_concurrency": 0.0,
+		"lease":                                           7.0,
+		"breakwater.half_open.c":                          100.0,
+		"upstream.maintenance_mode.a":                     100.0,
+		"upstream.maintenance_mode.b":                     100.0,
+		"breakwater.fallback.b":                           100.0,
+		"circuit_breakers.c.default.max_requests":         3.0,
+		"circuit_breakers.c.default.max_pending_requests": 3.0,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -8,7 +8,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"github.com/breakwater/breakwater/policy"
 )
@@ -28,15 +27,10 @@ func FallbackKey(service string) string { return "breakwater.fallback." + servic
 
 // fallbackRoute answers in the service's place while its runtime key says so.
 func fallbackRoute(s *policy.Service, r policy.Route) (*routev3.Route, error) {
-	m := match(r, r.Methods)
-	m.RuntimeFraction = &corev3.RuntimeFractionalPercent{
-		DefaultValue: &typev3.FractionalPercent{Numerator: 0, Denominator: typev3.FractionalPercent_HUNDRED},
-		RuntimeKey:   FallbackKey(s.Name),
-	}
 	metadata := serviceMetadata(s)
 	metadata[metadataKind] = kindFallback
 	route := &routev3.Route{
-		Match:                m,
+		Match:                whileRuntime(match(r, r.Methods), FallbackKey(s.Name)),
 		Metadata:             routeMetadata(metadata),
 		ResponseHeadersToAdd: []*corev3.HeaderValueOption{setHeader(headerBreaker, valueFallback)},
 	}
@@ -66,8 +60,8 @@ func fallbackRoute(s *policy.Service, r policy.Route) (*routev3.Route, error) {
 // openFallback gives the static fallback to a route to the service itself, for when
 // Envoy finds no host in rotation, before anybody has turned the runtime key: status,
 // type and body as metadata for the listener's local reply, and the headers under a
-// condition, for a local reply cannot take their names from metadata.
-func openFallback(route *routev3.Route, metadata map[string]string, f *policy.Fallback) {
+// condition in CEL, for a local reply cannot take their names from metadata.
+func openFallback(route *routev3.Route, metadata map[string]string, f *policy.Fallback, condition string) {
 	metadata[metadataFallbackStatus] = strconv.FormatUint(uint64(f.Status), 10)
 	metadata[metadataFallbackType] = fallbackType(f)
 	metadata[metadataFallbackBody] = f.Body
@@ -76,7 +70,7 @@ func openFallback(route *routev3.Route, metadata map[string]string, f *policy.Fa
 			continue // the local reply sets it
 		}
 		// An empty value adds no header: the service's own replies stay as they are.
-		value := "%CEL(" + isOpen + " ? " + celString(h.Value) + ` : "")%`
+		value := "%CEL((" + condition + ") ? " + celString(h.Value) + ` : "")%`
 		route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd, setHeader(h.Name, value))
 	}
 }

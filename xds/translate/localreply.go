@@ -16,7 +16,7 @@ type Reply string
 
 // The replies of the gateway.
 const (
-	ReplyCircuitOpen     Reply = "circuit_open"     // no host in rotation, or the breaker is forced open
+	ReplyCircuitOpen     Reply = "circuit_open"     // no host in rotation, or the breaker is open
 	ReplyOverloaded      Reply = "overloaded"       // a limit is hit
 	ReplyUpstreamTimeout Reply = "upstream_timeout" // the request's or an attempt's time is up
 	ReplyConnectFailure  Reply = "connect_failure"  // no connection to a host
@@ -44,6 +44,11 @@ const (
 	// isOpen holds if no host is in rotation or the breaker is forced open. The other
 	// reply with the flag UO has the details of an overflow.
 	isOpen = `response.code_details in ["no_healthy_upstream", "maintenance_mode"]`
+	// isOverflow holds if a limit is hit.
+	isOverflow = `response.code_details.contains("overflow")`
+	// isShut holds if isOpen does, or if the breaker is half-open and admits no more probes.
+	isShut = "(" + isOpen + " || " + isOverflow + ` && xds.route_metadata.filter_metadata["` +
+		envoy.MetadataKey + `"]["` + metadataBreaker + `"] == "` + breakerHalfOpen + `")`
 	// isDirect holds for a static fallback's route, whose body is the policy's.
 	isDirect = `response.code_details == "direct_response"`
 	// isRedirect holds where a path with escaped slashes is sent to its plain form.
@@ -68,7 +73,7 @@ var fallbackStatuses = []uint32{
 func localReplies() (*hcmv3.LocalReplyConfig, error) {
 	replies := []reply{
 		{
-			flags: []string{"UH", "UO"}, cel: isOpen,
+			flags: []string{"UH", "UO"}, cel: isShut,
 			kind:    ReplyCircuitOpen,
 			message: "The circuit breaker of this service is open.",
 			headers: []*corev3.HeaderValueOption{
@@ -156,7 +161,7 @@ func fallbackMappers() ([]*hcmv3.ResponseMapper, error) {
 }
 
 func fallbackMapper(condition string) (*hcmv3.ResponseMapper, error) {
-	filter, err := replyFilter([]string{"UH", "UO"}, isOpen+" && "+condition)
+	filter, err := replyFilter([]string{"UH", "UO"}, isShut+" && "+condition)
 	if err != nil {
 		return nil, fmt.Errorf("local reply %s: %w", valueFallback, err)
 	}

@@ -63,10 +63,7 @@ func safeRetry(s *policy.Service) (*routev3.RetryPolicy, error) {
 
 // retry is never nil: without a policy of its own a route would take the virtual host's.
 func retry(s *policy.Service, on string, statuses []uint32) (*routev3.RetryPolicy, error) {
-	p := &routev3.RetryPolicy{}
-	if s.Timeout.PerTry.Set { // which needs no retry
-		p.PerTryTimeout = durationpb.New(s.Timeout.PerTry.D)
-	}
+	p := noRetry(s)
 	if s.Retry.MaxRetries == 0 {
 		return p, nil
 	}
@@ -89,6 +86,15 @@ func retry(s *policy.Service, on string, statuses []uint32) (*routev3.RetryPolic
 	}}
 	p.HostSelectionRetryMaxAttempts = otherHostAttempts
 	return p, nil
+}
+
+// noRetry is a policy that tries nothing again. It is not nil for the same reason.
+func noRetry(s *policy.Service) *routev3.RetryPolicy {
+	p := &routev3.RetryPolicy{}
+	if s.Timeout.PerTry.Set { // which needs no retry
+		p.PerTryTimeout = durationpb.New(s.Timeout.PerTry.D)
+	}
+	return p
 }
 
 // withoutRetry gives the hash of a route's retry policy and the route without it,

@@ -12,6 +12,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -26,6 +27,8 @@ const (
 	metadataRetryAfter = "retry_after"
 	// metadataKind is absent from a route to the service itself.
 	metadataKind = "kind"
+	// metadataBreaker is absent from a route that is in force whatever the breaker's state is.
+	metadataBreaker = "breaker"
 
 	// The static fallback of a route to the service itself.
 	metadataFallbackStatus = "fallback_status"
@@ -34,6 +37,8 @@ const (
 
 	kindFallback = "fallback"
 	kindAdmin    = "admin"
+
+	breakerHalfOpen = "half_open"
 )
 
 // Route is one of Envoy's routes with its place in the table.
@@ -89,8 +94,8 @@ func rankOf(s *policy.Service, index int) rank {
 }
 
 // routes builds Envoy's routes for each route of the policy: the fallback's if there is
-// one, then one for the methods that are retried on everything the policy says, then
-// one for the others.
+// one, then the one of half-open, then one for the methods that are retried on everything
+// the policy says, then one for the others.
 func routes(s *policy.Service) ([]Route, error) {
 	var all []Route
 	for i, r := range s.Routes {
@@ -120,6 +125,7 @@ func routeParts(s *policy.Service, r policy.Route) ([]*routev3.Route, error) {
 		}
 		parts = append(parts, fallback)
 	}
+	parts = append(parts, halfOpenRoute(s, r))
 	retried, others := splitMethods(s.Retry, r.Methods)
 	if retried.any {
 		policy, err := fullRetry(s)
@@ -148,10 +154,40 @@ func serviceRoute(s *policy.Service, r policy.Route, methods []string, retry *ro
 	}
 	metadata := serviceMetadata(s)
 	if f := s.Fallback; f != nil && f.Service == "" {
-		openFallback(route, metadata, f)
+		openFallback(route, metadata, f, isOpen)
 	}
 	route.Metadata = routeMetadata(metadata)
 	return route
+}
+
+// HalfOpenKey is the runtime key, in percent, that makes a service's requests probes: they are not tried again, and what
+// its limits keep from the service is answered as by an open breaker.
+func HalfOpenKey(service string) string { return "breakwater.half_open." + service }
+
+// halfOpenRoute is serviceRoute while its runtime key says so.
+func halfOpenRoute(s *policy.Service, r policy.Route) *routev3.Route {
+	action := clusterAction(s, r, s.Name)
+	action.RetryPolicy = noRetry(s)
+	route := &routev3.Route{
+		Match:  whileRuntime(match(r, r.Methods), HalfOpenKey(s.Name)),
+		Action: &routev3.Route_Route{Route: action},
+	}
+	metadata := serviceMetadata(s)
+	metadata[metadataBreaker] = breakerHalfOpen
+	if f := s.Fallback; f != nil && f.Service == "" {
+		openFallback(route, metadata, f, isOpen+" || "+isOverflow)
+	}
+	route.Metadata = routeMetadata(metadata)
+	return route
+}
+
+// whileRuntime makes a match hold only while a runtime key, in percent, says so.
+func whileRuntime(m *routev3.RouteMatch, key string) *routev3.RouteMatch {
+	m.RuntimeFraction = &corev3.RuntimeFractionalPercent{
+		DefaultValue: &typev3.FractionalPercent{Numerator: 0, Denominator: typev3.FractionalPercent_HUNDRED},
+		RuntimeKey:   key,
+	}
+	return m
 }
 
 // clusterAction is the part of a route action that does not depend on the method.
