@@ -103,48 +103,74 @@ func TestLayer2OutlivesBreakwater(t *testing.T) {
 func TestLayer2LeaseRunsOut(t *testing.T) {
 	t.Parallel()
 	const lease = 2 * time.Second
-	for protocol, change := range protocols {
-		t.Run(protocol, func(t *testing.T) {
-			t.Parallel()
-			b := newScript(t)
-			s := newLayer2On(t, change, []string{"--lease", lease.String()}, layer2("svc", b, time.Minute))
-			s.trip("svc", b)
-			// 1. While Breakwater is there it is open for longer than the lease.
-			start := time.Now()
-			s.until("the lease was renewed several times", func() error {
-				s.mustBeOpen("svc", b, 1)
-				if d := time.Since(start); d < 2*lease {
-					return fmt.Errorf("%v have gone by", d)
-				}
-				return nil
-			})
-			// 2. When it is not, Envoy lets requests through once the lease is over, and not before.
-			s.kill()
-			gone := time.Now()
-			s.until("requests pass again", func() error {
-				if r := s.get("/svc"); r.status != http.StatusOK {
-					return fmt.Errorf("%d %s", r.status, r.body)
-				}
-				return nil
-			})
-			// It was renewed up to a third of the lease before.
-			if took := time.Since(gone); took < lease*2/3-200*time.Millisecond || took > lease+time.Second {
-				t.Errorf("requests pass %v after Breakwater was killed, want %v at most", took, lease)
-			}
-			// 3. When it is back it says so.
-			s.restart()
-			s.untilIs("svc", "closed")
-			if log := s.log.String(); !strings.Contains(log, "lease") {
-				t.Error("the log does not tell that the lease ran out")
-			}
-			for range 5 {
-				if r := s.get("/svc"); r.status != http.StatusOK {
-					t.Errorf("closed: %d", r.status)
-				}
-			}
-			// 4. And begins with an empty window.
-			s.untilReporting()
-			s.trip("svc", b)
-		})
+	b := newScript(t)
+	s := newLayer2On(t, nil, []string{"--lease", lease.String()}, layer2("svc", b, time.Minute))
+	s.trip("svc", b)
+	// 1. While Breakwater is there it is open for longer than the lease.
+	start := time.Now()
+	s.until("the lease was renewed several times", func() error {
+		s.mustBeOpen("svc", b, 1)
+		if d := time.Since(start); d < 2*lease {
+			return fmt.Errorf("%v have gone by", d)
+		}
+		return nil
+	})
+	// 2. When it is not, Envoy lets requests through once the lease is over, and not before.
+	s.kill()
+	gone := time.Now()
+	s.until("requests pass again", func() error {
+		if r := s.get("/svc"); r.status != http.StatusOK {
+			return r.asError()
+		}
+		return nil
+	})
+	// It was renewed up to a third of the lease before.
+	if took := time.Since(gone); took < lease*2/3-300*time.Millisecond || took > lease+time.Second {
+		t.Errorf("requests pass %v after Breakwater was killed, want %v at most", took, lease)
 	}
+	// 3. When it is back it says so.
+	s.restart()
+	s.untilIs("svc", "closed")
+	gones := s.mustHaveGone("svc", "closed→open", "open→closed")
+	if cause := gones[len(gones)-1].Cause; !strings.Contains(cause, "lease") {
+		t.Errorf("it closed because %q", cause)
+	}
+	for range 5 {
+		if r := s.get("/svc"); r.status != http.StatusOK {
+			t.Errorf("closed: %d", r.status)
+		}
+	}
+	// 4. And begins with an empty window.
+	s.untilReporting()
+	s.trip("svc", b)
 }
+
+// In the state-of-the-world protocol there is no lease: Envoy 1.40 ends when the TTL of one of several runtime layers
+// runs out. So it stays open until Breakwater is back.
+func TestLayer2WithoutALease(t *testing.T) {
+	t.Parallel()
+	const lease = time.Second
+	b := newScript(t)
+	s := newLayer2On(t, protocols["state of the world"], []string{"--lease", lease.String()}, layer2("svc", b, time.Minute))
+	s.trip("svc", b)
+	s.kill()
+	gone := time.Now()
+	s.until("the lease would be over", func() error {
+		s.mustBeOpen("svc", b, 1)
+		if d := time.Since(gone); d < 2*lease {
+			return fmt.Errorf("%v have gone by", d)
+		}
+		return nil
+	})
+	s.restart()
+	s.untilIs("svc", "closed")
+	s.until("requests pass again", func() error {
+		if r := s.get("/svc"); r.status != http.StatusOK {
+			return r.asError()
+		}
+		return nil
+	})
+}
+
+// asError says what the reply is.
+func (r reply) asError() error { return fmt.Errorf("%d %s", r.status, r.body) }
