@@ -9,8 +9,8 @@ import (
 // A probe at a host that lets connections hang waits for its timeout; nobody else does.
 func TestLayer2ProbesAHostThatSwallowsConnections(t *testing.T) {
 	t.Parallel()
-	const connect, requests = 3 * time.Second, 40
-	s := newLayer2(t, at("svc", swallow(t), "retry: off", "timeout: {connect: 3s, request: 20s}",
+	const connect, requests = 2 * time.Second, 40
+	s := newLayer2(t, at("svc", swallow(t), "retry: off", "timeout: {connect: 2s, request: 20s}",
 		"breaker: {failure_threshold: off, failure_rate: 50%, min_requests: 3, timeout: 1s}"))
 	// 1. Three failures to connect open it, which are too few for layer 1.
 	s.send(3, http.MethodGet, "/svc", "")

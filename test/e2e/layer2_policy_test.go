@@ -13,8 +13,8 @@ func TestLayer2Fallback(t *testing.T) {
 	static, served, cache := newScript(t), newScript(t), newScript(t)
 	cache.set(func(_ int, w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "from the cache") })
 	s := newLayer2(t,
-		layer2("static", static, 2*time.Second)+`fallback: {status: 203, headers: {x-from: policy}, body: '{"score": null}'}`+"\n",
-		layer2("served", served, 2*time.Second)+"fallback: {service: cache}\n",
+		layer2("static", static, time.Second)+`fallback: {status: 203, headers: {x-from: policy}, body: '{"score": null}'}`+"\n",
+		layer2("served", served, time.Second)+"fallback: {service: cache}\n",
 		layer2("cache", cache, time.Minute),
 	)
 	for _, tt := range []struct {

