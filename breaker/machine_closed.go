@@ -35,7 +35,7 @@ func (closedState) report(m *Machine, o Observation) {
 
 func (closedState) answer(m *Machine, l Layer1) {
 	if m.rotation.allEjected() {
-		m.enter(&openState{}, m.rotation.words(m.settings.FailureThreshold))
+		m.enter(&openState{ejected: true}, m.rotation.words(m.settings.FailureThreshold))
 		return
 	}
 	if len(l.Ejected) > 0 {

@@ -49,7 +49,7 @@ func (s *halfOpenState) report(m *Machine, o Observation) {
 		successes, failures = sample(successes, failures, m.settings.proof()-min(s.successes, m.settings.proof()))
 	}
 	if failures > 0 {
-		m.reopen(fmt.Sprintf("%d of %d attempts in half-open failed", failures, add(s.successes, add(successes, failures))))
+		m.reopen(&openState{}, fmt.Sprintf("%d of %d attempts in half-open failed", failures, add(s.successes, add(successes, failures))))
 		return
 	}
 	if o.InFlight.Known {
@@ -65,7 +65,7 @@ func (s *halfOpenState) report(m *Machine, o Observation) {
 
 func (s *halfOpenState) answer(m *Machine, _ Layer1) {
 	if m.rotation.allEjected() {
-		m.reopen(m.rotation.words(m.settings.FailureThreshold))
+		m.reopen(&openState{ejected: true}, m.rotation.words(m.settings.FailureThreshold))
 	}
 }
 

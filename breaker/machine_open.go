@@ -14,10 +14,13 @@ const lookAgain = 250 * time.Millisecond
 //   - to half-open, once the timeout (times the back-off) is over and layer 1, asked then, has
 //     a host in rotation. If it has none, it is asked again until it has. If it can not be
 //     seen, half-open is entered all the same: that lets no more than the probes through, and an open breaker
-//     must not depend on the admin API to end.
+//     must not depend on the admin API to end;
+//   - to half-open before that, if every host was ejected and a passing health check has brought one back.
 type openState struct {
 	// lookAt is when layer 1 may be asked again; zero for at the deadline.
 	lookAt time.Time
+	// ejected is true if it opened because every host was ejected.
+	ejected bool
 }
 
 func (*openState) name() State                  { return Open }
@@ -40,29 +43,35 @@ func (s *openState) tick(m *Machine) {
 
 func (s *openState) answer(m *Machine, l Layer1) {
 	switch {
+	case s.ejected && m.settings.Unejects && m.rotation.in() > 0:
+		m.probe("a host has passed its health check")
 	case !s.due(m):
 		// Whatever layer 1 does, the timeout holds. A question is none before the deadline, but a longer
 		// timeout can have moved it since: it is asked again then.
 	case l.Answer == Looked && m.rotation.in() <= 0:
 		s.lookAt = m.now.Add(lookAgain)
 	case l.Answer == Unavailable:
-		m.probe(" (layer 1 could not be asked)")
+		m.probe(m.timedOut() + " (layer 1 could not be asked)")
 	default:
-		m.probe("")
+		m.probe(m.timedOut())
 	}
 }
 
+func (m *Machine) timedOut() string {
+	return fmt.Sprintf("it was open for its timeout of %s", m.settings.openFor(m.reopens))
+}
+
 // probe enters half-open.
-func (m *Machine) probe(note string) {
+func (m *Machine) probe(cause string) {
 	s := &halfOpenState{}
 	if !m.settings.Shadow {
 		s.before, s.doubtful = m.inFlight.N, m.inFlight.N
 	}
-	m.enter(s, fmt.Sprintf("it was open for its timeout of %s", m.settings.openFor(m.reopens))+note)
+	m.enter(s, cause)
 }
 
 // reopen goes back from half-open to open.
-func (m *Machine) reopen(cause string) {
+func (m *Machine) reopen(next *openState, cause string) {
 	m.reopens++
-	m.enter(&openState{}, cause)
+	m.enter(next, cause)
 }

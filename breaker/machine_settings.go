@@ -31,6 +31,9 @@ type Settings struct {
 	Backoff float64
 	// MaxTimeout bounds Timeout times Backoff; under Timeout it counts as Timeout.
 	MaxTimeout time.Duration
+	// Unejects says that Envoy takes an ejected host back as soon as it passes its health check: a breaker that has
+	// opened because every host was ejected then need not stay open for its timeout.
+	Unejects bool
 	// Shadow says that nothing is enforced: what is observed in half-open is all traffic, not
 	// probes.
 	Shadow bool
@@ -49,6 +52,7 @@ func SettingsOf(svc *policy.Service) Settings {
 		HalfOpenMaxRequests: b.HalfOpenMaxRequests,
 		Backoff:             b.Backoff,
 		MaxTimeout:          b.MaxTimeout,
+		Unejects:            svc.HealthCheck != nil && svc.HealthCheck.Uneject,
 		Shadow:              b.Shadow,
 	}
 	if c := b.SlowCall; c != nil {

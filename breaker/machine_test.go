@@ -312,6 +312,17 @@ func TestMachineOpen(t *testing.T) {
 	r.told("closed>open: 5 of the last 5 attempts failed", "open>half_open: it was open for its timeout of 1m0s")
 }
 
+// A health check that un-ejects ends what ejections have opened, and nothing else; over a restart too.
+func TestMachineUnejects(t *testing.T) {
+	unejects := func(s *Settings) { s.Unejects = true }
+	r := newRig(t, unejects).look(1, "a").is(Open).look(1, "a").is(Open).reborn(0).look(1).is(HalfOpen)
+	r.look(1, "a").is(Open).look(1).is(HalfOpen)
+	r.told("open>half_open: a host has passed its health check",
+		"half_open>open: 1 of 1 host ejected after 5 consecutive failures", "open>half_open: a host has passed its health check")
+	newRig(t, unejects).open().look(1).is(Open)
+	newRig(t).look(1, "a").look(1).is(Open)
+}
+
 // Without layer 1 an open breaker ends all the same.
 func TestMachineOpenUnavailable(t *testing.T) {
 	r := newRig(t).open().unavailable().is(Open).pass(time.Minute).unavailable().is(HalfOpen)

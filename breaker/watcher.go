@@ -347,8 +347,11 @@ func (m *Machine) describe(p *ProxyBreaker) {
 		}
 	}
 	// What the proxy was told holds there, whether it can be seen or not; but that it was told nothing proves nothing.
-	if m.Told() != Closed {
+	switch {
+	case m.Told() != Closed:
 		p.State, p.Cause, p.Since, p.Until = m.Told(), m.Cause(), m.Since(), m.Until()
+	case p.State == Closed && m.Since().After(p.Since):
+		p.Since = m.Since()
 	}
 }
 

@@ -200,7 +200,7 @@ func TestStoredVersionOfAMissingDirectory(t *testing.T) {
 			var log strings.Builder
 			s, err := planeFlags{
 				policies: "policies", state: t.TempDir(), xds: "127.0.0.1:0", http: "127.0.0.1:0", grpc: "127.0.0.1:0",
-				log: logFlags{level: "info", format: "text"},
+				log: logFlags{level: "info", format: "text"}, lease: time.Minute,
 			}.check(&log)
 			if err != nil {
 				t.Fatal(err)

@@ -40,9 +40,13 @@ func TestEjectionEndsAfterItsTimeout(t *testing.T) {
 		if took := time.Since(start); took < 1800*time.Millisecond || took > 6*time.Second {
 			t.Errorf("the service was back after %v, want 2 to 3 s", took)
 		}
-		if got := s.state("svc"); got != "closed" {
-			t.Errorf("it is back and %s, want closed", got)
-		}
+		s.until("it has proved itself", func() error {
+			s.get("/svc")
+			if got := s.state("svc"); got != "closed" {
+				return fmt.Errorf("it is %s", got)
+			}
+			return nil
+		})
 	}
 	if u.Requests() < 8 {
 		t.Errorf("%d requests reached the service", u.Requests())
