@@ -70,7 +70,7 @@ func TestLayer2TripsAndRecovers(t *testing.T) {
 			if d := gone[1].At.Sub(gone[0].At); d < 1990*time.Millisecond || d > 4*time.Second {
 				t.Errorf("%s: open for %v, want 2 s", tt.service, d)
 			}
-			if want := "5 of the last 10 attempts failed"; gone[0].Cause != want {
+			if want := "5 of the last 9 attempts failed"; gone[0].Cause != want {
 				t.Errorf("%s: opened because %q, want %q", tt.service, gone[0].Cause, want)
 			}
 		}
