@@ -113,11 +113,11 @@ func printEvents(w io.Writer, events []*adminpb.Event) error {
 
 // eventLine is an event as the line of a table that has no end.
 func eventLine(e *adminpb.Event) string {
-	line := fmt.Sprintf("%s  %s  %s  %s", formatTime(e.GetTime()), e.GetService(), proxyOrAll(e.GetProxy()), eventName(e))
+	what := eventName(e)
 	if cause := eventCause(e); cause != "" {
-		line += ": " + cause
+		what += ": " + cause
 	}
-	return oneLine(line)
+	return columns(formatTime(e.GetTime()), e.GetService(), proxyOrAll(e.GetProxy()), what)
 }
 
 // eventName is such as "closed -> open" or "reset".

@@ -111,7 +111,7 @@ var states = map[string]lipgloss.Style{
 	"closed":      lipgloss.NewStyle().Foreground(lipgloss.Green),
 	"open":        lipgloss.NewStyle().Foreground(lipgloss.Red),
 	"half_open":   lipgloss.NewStyle().Foreground(lipgloss.Yellow),
-	"forced_open": lipgloss.NewStyle().Foreground(lipgloss.Red).Underline(true),
+	"forced_open": lipgloss.NewStyle().Foreground(lipgloss.Red).Bold(true),
 	"disabled":    lipgloss.NewStyle().Foreground(lipgloss.Blue),
 	"unknown":     lipgloss.NewStyle().Foreground(lipgloss.Magenta),
 }
@@ -164,6 +164,14 @@ func oneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r)
 	}), " ")
+}
+
+// columns are cells two spaces apart, as in a table without an end.
+func columns(cells ...string) string {
+	for i, c := range cells {
+		cells[i] = oneLine(c)
+	}
+	return strings.Join(cells, "  ")
 }
 
 // count is such as "1 service" or "2 services".

@@ -125,7 +125,7 @@ func (v *screenView) draw() error {
 		if i > 0 {
 			frame.WriteString("\r\n")
 		}
-		frame.WriteString(line + clearLine)
+		frame.WriteString(clearLine + line)
 	}
 	frame.WriteString(clearBelow)
 	_, err := v.out.Write(frame.Bytes())

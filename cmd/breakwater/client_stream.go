@@ -22,8 +22,9 @@ type stream[T any] struct {
 	open func(context.Context, adminpb.AdminServiceClient) (grpc.ServerStreamingClient[T], error)
 	// receive takes one message. Its error ends the stream.
 	receive func(*T) error
-	// lost, unless nil, is told why the server is gone, and nil once it is back.
+	// lost is told once why the server is gone, and nil once it is back.
 	lost func(error) error
+	gone bool
 }
 
 var errNoAnswer = errors.New("no answer")
@@ -50,7 +51,8 @@ func (s *stream[T]) follow(cmd *cobra.Command) error {
 		case !served || code != codes.Unavailable:
 			return c.explain(err, server.dialer.lastError())
 		}
-		if s.lost != nil {
+		if !s.gone {
+			s.gone = true
 			if err := s.lost(c.explain(err, server.dialer.lastError())); err != nil {
 				return err
 			}
@@ -82,7 +84,8 @@ func (s *stream[T]) once(ctx context.Context, api adminpb.AdminServiceClient, ag
 	header, err := calls.Header()
 	if answered = err == nil && header != nil; answered {
 		patience.Stop()
-		if again && s.lost != nil {
+		if s.gone {
+			s.gone = false
 			if err := s.lost(nil); err != nil {
 				return true, err
 			}

@@ -149,7 +149,7 @@ func (v *lineView) change(m *adminpb.WatchBreakersResponse) error {
 }
 
 func (v *lineView) print(service, state, text string) error {
-	_, err := fmt.Fprintf(v.out, "%s  %s  %s  %s\n", v.now().UTC().Format(time.RFC3339), oneLine(service), oneLine(state), oneLine(text))
+	_, err := fmt.Fprintln(v.out, columns(v.now().UTC().Format(time.RFC3339), service, state, text))
 	return err
 }
 

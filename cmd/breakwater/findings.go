@@ -82,8 +82,7 @@ func (q *inquiry) explainState(f *findings, p *breaker.ProxyBreaker) {
 		f.add(p.Proxy, fmt.Sprintf("the breaker is open, callers get %s at once: %s", instead, p.Cause), advice)
 	case breaker.HalfOpen:
 		f.add(p.Proxy, fmt.Sprintf("the breaker tries the service: %s at a time may reach it, all others get %s", count(int(q.policy.Breaker.HalfOpenMaxRequests), "request", "requests"), instead),
-			fmt.Sprintf("wait: it closes after %d of %d successes", q.policy.Breaker.SuccessThreshold, q.policy.Breaker.SuccessThreshold)+
-				fmt.Sprintf(" (%d so far) and opens at the first failure", p.Successes))
+			fmt.Sprintf("wait: it closes after %s (%d so far) and opens at the first failure", count(int(q.policy.Breaker.SuccessThreshold), "success", "successes"), p.Successes))
 	case breaker.Unknown:
 		f.add(p.Proxy, "what happens there can not be seen: "+p.Cause, "see `breakwater proxies`: Envoy's admin API must be reachable from Breakwater")
 	case breaker.Disabled:
@@ -133,12 +132,13 @@ func (q *inquiry) explainHosts(f *findings, p *breaker.ProxyBreaker) {
 			unhealthy = append(unhealthy, h.Address)
 		}
 	}
-	if n := len(ejected); n > 0 {
-		f.add(p.Proxy, fmt.Sprintf("%d of %s ejected after failures in a row: %s", n, count(p.TotalHosts, "host is", "hosts are"), strings.Join(ejected, ", ")),
+	// Where all are, that is why the breaker is open.
+	if n := len(ejected); n > 0 && (n < p.TotalHosts || p.State != breaker.Open) {
+		f.add(p.Proxy, fmt.Sprintf("%d of %s %s ejected after failures in a row: %s", n, count(p.TotalHosts, "host", "hosts"), verb(n, "is", "are"), strings.Join(ejected, ", ")),
 			"they come back after breaker.timeout; `breakwater reset "+q.policy.Name+"` brings them back at once")
 	}
 	if n := len(unhealthy); n > 0 {
-		f.add(p.Proxy, fmt.Sprintf("%d of %s the health check: %s", n, count(p.TotalHosts, "host fails", "hosts fail"), strings.Join(unhealthy, ", ")),
+		f.add(p.Proxy, fmt.Sprintf("%d of %s %s the health check: %s", n, count(p.TotalHosts, "host", "hosts"), verb(n, "fails", "fail"), strings.Join(unhealthy, ", ")),
 			"see what they answer to the health check's path")
 	}
 	if p.Overloaded {
@@ -146,8 +146,16 @@ func (q *inquiry) explainHosts(f *findings, p *breaker.ProxyBreaker) {
 	}
 }
 
+// verb is that of a sentence about n things.
+func verb(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
 // explainCounts says how requests failed in the last second, other than by what the
-// breaker's state explains.
+// breaker's state or another count explains.
 func (q *inquiry) explainCounts(f *findings, c admin.ProxyCounts) {
 	if c.Error != "" {
 		f.add(c.Proxy, "Envoy's counts can not be read: "+c.Error, "")
@@ -159,13 +167,32 @@ func (q *inquiry) explainCounts(f *findings, c admin.ProxyCounts) {
 			state = p.State
 		}
 	}
+	recent := map[string]uint64{}
 	for _, n := range c.Counts {
-		explained := n.Stat == "upstream_rq_maintenance_mode" ||
-			state == breaker.HalfOpen && n.Flag == "UO"
-		if n.Recent > 0 && !explained {
-			f.add(c.Proxy, fmt.Sprintf("in the last second, %d times: %s", n.Recent, n.Meaning), q.advice(n.Stat))
+		recent[n.Stat] = n.Recent
+	}
+	for _, n := range c.Counts {
+		left := n.Recent - min(n.Recent, explained(n.Stat, state, recent))
+		if left > 0 {
+			f.add(c.Proxy, fmt.Sprintf("in the last second, %s: %s", count(int(left), "time", "times"), n.Meaning), q.advice(n.Stat))
 		}
 	}
+}
+
+// explained is how many of a counter's recent events the state or other counters explain.
+func explained(stat string, state breaker.State, recent map[string]uint64) uint64 {
+	switch {
+	case stat == "upstream_rq_maintenance_mode",
+		stat == "upstream_cx_none_healthy" && state == breaker.Open,
+		state == breaker.HalfOpen && strings.HasSuffix(stat, "_overflow"):
+		return recent[stat]
+	case stat == "upstream_rq_pending_failure_eject":
+		return recent["upstream_cx_connect_fail"]
+	case stat == failedAttempts.Name:
+		return recent["upstream_cx_connect_fail"] + recent["upstream_rq_timeout"] + recent["upstream_rq_per_try_timeout"] +
+			recent["upstream_rq_rx_reset"] + recent["upstream_cx_destroy_remote_with_active_rq"]
+	}
+	return 0
 }
 
 // failedAttempts stands beside Envoy's counters of the cluster: it is the sum of its hosts'

@@ -77,7 +77,8 @@ func (m *model) failureCounts(ctx context.Context, b breaker.Breaker) map[string
 		asking.Go(func() {
 			f := failureCountsOf(ctx, addresses[p.Proxy], b.Service)
 			if f.err == "" {
-				f.counts[failedAttempts.Name] = p.Errors
+				// A host's count has those too that a limit kept from it.
+				f.counts[failedAttempts.Name] = p.Errors - min(p.Errors, f.counts["upstream_rq_active_overflow"])
 			}
 			mu.Lock()
 			defer mu.Unlock()
