@@ -31,7 +31,6 @@ type fakeModel struct {
 	panics   bool
 	resets   []breaker.ResetRequest
 	orders   []breaker.OrderRequest
-	filters  []breaker.EventFilter
 	levels   map[string]hclog.Level
 	watchers int
 }

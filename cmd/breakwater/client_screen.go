@@ -77,16 +77,23 @@ func (v *screenView) run(watching func() error) error {
 				return err
 			}
 		case err := <-ended:
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			if v.entered {
-				if _, failed := io.WriteString(v.out, leaveScreen); err == nil {
-					err = failed
-				}
+			if failed := v.leave(); err == nil {
+				err = failed
 			}
 			return err
 		}
 	}
+}
+
+// leave leaves the terminal as it was before anything was drawn.
+func (v *screenView) leave() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.entered {
+		return nil
+	}
+	_, err := io.WriteString(v.out, leaveScreen)
+	return err
 }
 
 // tick draws anew what was drawn before.

@@ -88,11 +88,13 @@ func (q *inquiry) explainState(f *findings, p *breaker.ProxyBreaker) {
 	case breaker.Disabled:
 		f.add(p.Proxy, fmt.Sprintf("an operator has turned the breaker off, failures reach the callers and no host is ejected: %s%s", p.Cause, q.until(p)), "`breakwater release "+name+"` ends that")
 	case breaker.Closed:
+		advice := q.opensAt()
 		if p.Shadow && p.ShadowState != breaker.Closed && p.ShadowState != "" {
+			advice = ""
 			f.add(p.Proxy, fmt.Sprintf("the breaker would be %s, but it only observes", p.ShadowState), "set breaker.shadow to false to have it act")
 		}
 		if p.RecentErrors > 0 {
-			f.add(p.Proxy, fmt.Sprintf("%d of the last %d attempts failed", p.RecentErrors, p.RecentAttempts), q.opensAt())
+			f.add(p.Proxy, fmt.Sprintf("%d of the last %d attempts failed", p.RecentErrors, p.RecentAttempts), advice)
 		}
 	}
 }
