@@ -74,7 +74,8 @@ func causeOf(p *adminpb.ProxyBreaker) string {
 		}
 		out = append(out, text)
 	}
-	if p.GetOverloaded() {
+	// In half-open the few probes are the limit.
+	if p.GetOverloaded() && p.GetState() != "half_open" {
 		out = append(out, "a limit is hit")
 	}
 	return strings.Join(out, "; ")

@@ -143,7 +143,8 @@ func (q *inquiry) explainHosts(f *findings, p *breaker.ProxyBreaker) {
 		f.add(p.Proxy, fmt.Sprintf("%d of %s %s the health check: %s", n, count(p.TotalHosts, "host", "hosts"), verb(n, "fails", "fail"), strings.Join(unhealthy, ", ")),
 			"see what they answer to the health check's path")
 	}
-	if p.Overloaded {
+	// In half-open the few probes are the limit.
+	if p.Overloaded && p.State != breaker.HalfOpen {
 		f.add(p.Proxy, "a limit of the service is hit now", "raise limits, or find out why the service holds its requests so long")
 	}
 }

@@ -109,7 +109,7 @@ func TestFindings(t *testing.T) {
 			},
 		},
 		{
-			name: "probes that are refused are no overload", proxies: []breaker.ProxyBreaker{in(breaker.HalfOpen)},
+			name: "probes that are refused are no overload", proxies: []breaker.ProxyBreaker{{Proxy: "p", State: breaker.HalfOpen, Overloaded: true}},
 			ask: func(q *inquiry) {
 				q.counts = []admin.ProxyCounts{{Proxy: "p", Counts: []admin.FailureCount{countOf("upstream_rq_active_overflow", 9), countOf("upstream_rq_maintenance_mode", 9)}}}
 			},
