@@ -106,7 +106,7 @@ func (o *orderFlags) command(done string, do func(context.Context, adminpb.Admin
 					return err
 				}
 				if o.output == outputTable {
-					err = printOrder(cmd.OutOrStdout(), resp, done)
+					err = printOrder(cmd.OutOrStdout(), resp, done, o.proxy)
 				} else {
 					err = printMessage(cmd.OutOrStdout(), o.output, resp)
 				}
@@ -143,7 +143,9 @@ func (o *orderFlags) ttlProto() *durationpb.Duration {
 	return durationpb.New(o.ttl)
 }
 
-func printOrder(w io.Writer, resp orderAnswer, done string) error {
+// printOrder says what was done and each proxy's proof. proxy is the one that it is for; empty
+// for all.
+func printOrder(w io.Writer, resp orderAnswer, done, proxy string) error {
 	if !resp.GetOk() {
 		done = "not proved to be " + done
 	}
@@ -157,7 +159,11 @@ func printOrder(w io.Writer, resp orderAnswer, done string) error {
 		return err
 	}
 	if len(resp.GetProxies()) == 0 {
-		_, err := fmt.Fprintln(w, "no proxy is connected; those that connect follow")
+		line := "no proxy is connected; those that connect follow"
+		if proxy != "" {
+			line = oneLine(proxy) + " is not connected; it follows when it connects"
+		}
+		_, err := fmt.Fprintln(w, line)
 		return err
 	}
 	g := grid{headers: []string{"PROXY", "RESULT", "STATE", "NOTE"}}

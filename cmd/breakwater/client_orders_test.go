@@ -88,6 +88,10 @@ func TestOrderWithoutProxies(t *testing.T) {
 	if want := "a: forced open\nno proxy is connected; those that connect follow\n"; err != nil || got != want {
 		t.Errorf("printed %q, %v, want %q", got, err, want)
 	}
+	got, err = runClient(t, newForceOpenCmd(), "a", "--proxy=edge-9", "--server", serveFake(t, &fakeAPI{}))
+	if want := "a: forced open\nedge-9 is not connected; it follows when it connects\n"; err != nil || got != want {
+		t.Errorf("printed %q, %v, want %q", got, err, want)
+	}
 	got, err = runClient(t, newReleaseCmd(), "a", "-o", "yaml", "--server", serveFake(t, &fakeAPI{}))
 	if want := "service: a\nok: true\nproxies: []\n"; err != nil || got != want {
 		t.Errorf("printed %q, %v, want %q", got, err, want)

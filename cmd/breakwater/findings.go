@@ -17,6 +17,8 @@ type inquiry struct {
 	breaker breaker.Breaker
 	policy  *policy.Service
 	counts  []admin.ProxyCounts
+	// own are the proxies that have an order for them alone.
+	own map[string]bool
 	// blind are the proxies that have sent no load report yet.
 	blind []string
 	// rejections are those that the service's policy has caused.
@@ -73,7 +75,7 @@ func (q *inquiry) explainState(f *findings, p *breaker.ProxyBreaker) {
 	}
 	switch p.State {
 	case breaker.ForcedOpen:
-		f.add(p.Proxy, fmt.Sprintf("an operator keeps every request from it, callers get %s: %s%s", instead, p.Cause, q.until(p)), "`breakwater release "+name+"` ends that")
+		f.add(p.Proxy, fmt.Sprintf("an operator keeps every request from it, callers get %s: %s%s", instead, p.Cause, q.until(p)), q.release(p))
 	case breaker.Open:
 		advice := "mend the service; then `breakwater reset " + name + "` closes it at once"
 		if !p.Until.IsZero() {
@@ -86,7 +88,7 @@ func (q *inquiry) explainState(f *findings, p *breaker.ProxyBreaker) {
 	case breaker.Unknown:
 		f.add(p.Proxy, "what happens there can not be seen: "+p.Cause, "see `breakwater proxies`: Envoy's admin API must be reachable from Breakwater")
 	case breaker.Disabled:
-		f.add(p.Proxy, fmt.Sprintf("an operator has turned the breaker off, failures reach the callers and no host is ejected: %s%s", p.Cause, q.until(p)), "`breakwater release "+name+"` ends that")
+		f.add(p.Proxy, fmt.Sprintf("an operator has turned the breaker off, failures reach the callers and no host is ejected: %s%s", p.Cause, q.until(p)), q.release(p))
 	case breaker.Closed:
 		advice := q.opensAt()
 		if p.Shadow && p.ShadowState != breaker.Closed && p.ShadowState != "" {
@@ -97,6 +99,15 @@ func (q *inquiry) explainState(f *findings, p *breaker.ProxyBreaker) {
 			f.add(p.Proxy, fmt.Sprintf("%d of the last %d attempts failed", p.RecentErrors, p.RecentAttempts), advice)
 		}
 	}
+}
+
+// release is the command that ends the order in a proxy.
+func (q *inquiry) release(p *breaker.ProxyBreaker) string {
+	command := "breakwater release " + q.policy.Name
+	if q.own[p.Proxy] {
+		command += " --proxy " + p.Proxy
+	}
+	return "`" + command + "` ends that"
 }
 
 // until is when an order ends, for the end of a sentence.

@@ -66,8 +66,9 @@ func TestFindings(t *testing.T) {
 				{Proxy: "c", State: breaker.HalfOpen, Successes: 1},
 				{Proxy: "d", State: breaker.ForcedOpen, Cause: "forced open by ann: drill", Until: now.Add(time.Minute)},
 			},
+			ask: func(q *inquiry) { q.own = map[string]bool{"d": true} },
 			want: []string{
-				"d: an operator keeps every request from it, callers get 503: forced open by ann: drill; it ends in 1m | `breakwater release a` ends that",
+				"d: an operator keeps every request from it, callers get 503: forced open by ann: drill; it ends in 1m | `breakwater release a --proxy d` ends that",
 				"c: the breaker tries the service: 1 request at a time may reach it, all others get 503 | wait: it closes after 2 successes (1 so far) and opens at the first failure",
 				"b: what happens there can not be seen: connection refused | see `breakwater proxies`: Envoy's admin API must be reachable from Breakwater",
 				"a: an operator has turned the breaker off, failures reach the callers and no host is ejected: disabled by ann | `breakwater release a` ends that",

@@ -39,7 +39,12 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	if svc == nil {
 		return admin.Explanation{}, fmt.Errorf("%w: %s", breaker.ErrUnknownService, service)
 	}
-	q := inquiry{breaker: b, policy: svc, counts: growth(before, after, b), now: time.Now()}
+	q := inquiry{breaker: b, policy: svc, counts: growth(before, after, b), own: map[string]bool{}, now: time.Now()}
+	for _, o := range m.plane.board.Orders() {
+		if o.Service == service && o.Proxy != "" {
+			q.own[o.Proxy] = true
+		}
+	}
 	health := m.plane.board.Health()
 	for _, p := range b.Proxies {
 		if health[p.Proxy].LastReport.IsZero() {
