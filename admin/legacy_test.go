@@ -37,7 +37,7 @@ func TestLegacyList(t *testing.T) {
 func TestLegacyCounts(t *testing.T) {
 	model := newFakeModel()
 	model.breakers = []breaker.Breaker{
-		{Service: "a", State: breaker.HalfOpen, Proxies: []breaker.ProxyBreaker{
+		{Service: "a", State: breaker.HalfOpen, Summary: "a <b> & c", Proxies: []breaker.ProxyBreaker{
 			{Proxy: "p", State: breaker.HalfOpen, Attempts: 30, Failures: 20, RecentAttempts: 20, RecentErrors: 5, Successes: 1, Requests: 99, Errors: 98},
 			{Proxy: "q", State: breaker.Closed, Attempts: 12, RecentAttempts: 12, RecentErrors: 1},
 		}},
@@ -46,7 +46,7 @@ func TestLegacyCounts(t *testing.T) {
 		}},
 	}
 	want := `{"circuit_breakers":{` +
-		`"a":{"state":"half_open","failure_count":6,"success_count":1,"recent_failures":6,"total_calls":42,"summary":"","hosts_ejected":0,"hosts_total":0,"proxies":{"p":"half_open","q":"closed"}},` +
+		`"a":{"state":"half_open","failure_count":6,"success_count":1,"recent_failures":6,"total_calls":42,"summary":"a <b> & c","hosts_ejected":0,"hosts_total":0,"proxies":{"p":"half_open","q":"closed"}},` +
 		`"b":{"state":"closed","failure_count":9,"success_count":0,"recent_failures":9,"total_calls":9,"summary":"","hosts_ejected":0,"hosts_total":0,"proxies":{"p":"closed"}}}}`
 	got := get(t, start(t, admin.Options{Model: model}).url+"/api/v1/circuit-breakers").body
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/store"
@@ -20,10 +21,16 @@ type outcome struct {
 	stdout, stderr string
 }
 
+// runMain runs a command line that is to end by itself, and soon.
 func runMain(t *testing.T, args ...string) outcome {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	var stdout, stderr strings.Builder
-	code := execute(t.Context(), args, &stdout, &stderr)
+	code := execute(ctx, args, &stdout, &stderr)
+	if ctx.Err() != nil {
+		t.Fatalf("%q does not end; standard error:\n%s", args, stderr.String())
+	}
 	return outcome{code, stdout.String(), stderr.String()}
 }
 

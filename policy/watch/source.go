@@ -20,9 +20,11 @@ const (
 	lingerTime = 50 * time.Millisecond
 	// unsettledTime is how long content may keep changing before the log says so.
 	unsettledTime = time.Second
-	// fruitlessHints bounds the reads between two polls that found no change, so that
-	// a busy neighbour in the directory costs little.
+	// fruitlessHints bounds the reads at once that found no change, so that a busy
+	// neighbour in the directory costs little. After that there is one every restTime
+	// until the next poll: the hints may be the late ones of a burst that is not over.
 	fruitlessHints = 50
+	restTime       = 50 * time.Millisecond
 )
 
 // Source watches a directory of policy files: *.yaml and *.yml in the directory
@@ -95,8 +97,9 @@ func (s *Source) Run(ctx context.Context, deliver func(Snapshot)) error {
 		}
 
 		hints := events.hints()
+		var rested <-chan time.Time
 		if budget <= 0 {
-			hints = nil
+			hints, rested = nil, time.After(restTime)
 		}
 		select {
 		case <-ctx.Done():
@@ -104,6 +107,8 @@ func (s *Source) Run(ctx context.Context, deliver func(Snapshot)) error {
 		case <-again:
 			d = changedOnly
 		case <-hints:
+			d = changedOnly
+		case <-rested:
 			d = changedOnly
 		case <-ticker.C:
 			d = everything

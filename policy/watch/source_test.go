@@ -248,11 +248,33 @@ func TestBusyNeighbourCostsLittle(t *testing.T) {
 			quiet(t, deliveries, 2*time.Millisecond)
 		}
 		synctest.Wait()
-		if limit := 12 * (fruitlessHints + 1); m.renews > limit {
+		if limit := 12 * (fruitlessHints + int(time.Second/restTime) + 1); m.renews > limit {
 			t.Errorf("%d reads in 10 s, want at most %d", m.renews, limit)
 		}
 		write(t, filepath.Join(dir, "a.yaml"), "2")
 		until(t, deliveries, map[string]string{"a.yaml": "2"})
+	})
+}
+
+// Hints that come late, from a burst whose last write is still to come, do not put off
+// that write to the next poll.
+func TestLateHintsOfABurst(t *testing.T) {
+	dir := tree(t, map[string]string{"a.yaml": "1"})
+	synctest.Test(t, func(t *testing.T) {
+		m := newManual()
+		deliveries := run(t, &Source{Dir: dir, Poll: time.Hour, newHinter: hintedBy(m)})
+		until(t, deliveries, map[string]string{"a.yaml": "1"})
+		for range 2 * fruitlessHints {
+			m.hint()
+			synctest.Wait()
+		}
+		write(t, filepath.Join(dir, "a.yaml"), "2")
+		m.hint()
+		begin := time.Now()
+		until(t, deliveries, map[string]string{"a.yaml": "2"})
+		if took := time.Since(begin); took > restTime+10*settleTime {
+			t.Errorf("seen after %s", took)
+		}
 	})
 }
 

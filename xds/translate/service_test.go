@@ -66,6 +66,22 @@ func TestGatewayErrors(t *testing.T) {
 	}
 }
 
+// Where every IPv6 address is asked for, IPv4 is meant as well, and nowhere else.
+func TestListenerOnEveryAddress(t *testing.T) {
+	for host, both := range map[string]bool{"::": true, "::1": false, "0.0.0.0": false} {
+		gw := testGateway()
+		gw.Host = host
+		listeners, err := translate.Listeners(gw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := listeners[0].GetAddress().GetSocketAddress()
+		if a.GetAddress() != host || a.GetIpv4Compat() != both {
+			t.Errorf("%s: listens on %v", host, a)
+		}
+	}
+}
+
 // What the limits layer carries, and what a service was called before, are not the
 // cluster's: an edit of limits leaves its bytes alone, and any other changes the name
 // of its endpoints.
