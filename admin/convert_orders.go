@@ -45,6 +45,8 @@ func eventProto(e breaker.Event) *adminpb.Event {
 		Cause:   e.Cause,
 		Actor:   e.Actor,
 		Shadow:  e.Shadow,
+		Host:    e.Host,
+		Until:   timestampProto(e.Until),
 	}
 }
 

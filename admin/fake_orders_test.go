@@ -56,7 +56,7 @@ func keptEvents() []breaker.Event {
 			ID: 7, At: day, Kind: breaker.Transitioned, Service: "fraud-service", Proxy: "edge-1", From: breaker.Closed, To: breaker.Open,
 			Cause: "5 of 37 attempts failed", Shadow: true,
 		},
-		{ID: 9, At: day.Add(time.Second), Kind: breaker.WasForcedOpen, Service: "search-service", Cause: "drill", Actor: "ann"},
+		{ID: 9, At: day.Add(time.Second), Kind: breaker.WasForcedOpen, Service: "search-service", Cause: "drill", Actor: "ann", Host: "h", Until: day.Add(time.Hour)},
 	}
 }
 

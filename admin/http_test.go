@@ -77,8 +77,8 @@ const (
 	orderedJSON = `"proxies":[{"proxy":"edge-1","acknowledged":true,"state":"closed","note":"Envoy sends no request to the service","error":""}]}`
 	ordersJSON  = `{"orders":[{"service":"fraud-service","proxy":"edge-2","since":"2026-03-04T05:06:07Z",` +
 		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"}}]}`
-	tripJSON    = `{"id":"7","time":"2026-03-04T05:06:07Z","kind":"transition","service":"fraud-service","proxy":"edge-1","from":"closed","to":"open","cause":"5 of 37 attempts failed","actor":"","shadow":true}`
-	forcedJSON  = `{"id":"9","time":"2026-03-04T05:06:08Z","kind":"force_open","service":"search-service","proxy":"","from":"","to":"","cause":"drill","actor":"ann","shadow":false}`
+	tripJSON    = `{"id":"7","time":"2026-03-04T05:06:07Z","kind":"transition","service":"fraud-service","proxy":"edge-1","from":"closed","to":"open","cause":"5 of 37 attempts failed","actor":"","shadow":true,"host":"","until":null}`
+	forcedJSON  = `{"id":"9","time":"2026-03-04T05:06:08Z","kind":"force_open","service":"search-service","proxy":"","from":"","to":"","cause":"drill","actor":"ann","shadow":false,"host":"h","until":"2026-03-04T06:06:07Z"}`
 	explainJSON = `{"breaker":` + searchJSON + `,"findings":[{"proxies":["edge-1"],"what":"its breaker is open","advice":"wait"}],` +
 		`"counts":[{"proxy":"edge-1","counts":[{"stat":"upstream_rq_maintenance_mode","flag":"UO","meaning":"kept from it by its breaker","total":"7","recent":"2"}],"error":""},` +
 		`{"proxy":"edge-2","counts":[],"error":"connection refused"}],` +

@@ -1922,7 +1922,8 @@ type Event struct {
 	// When it happened.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// "transition", "lapse" (the proxy heard nothing for so long that its open breakers
-	// closed), or an operator's "reset", "force_open", "disable", "release".
+	// closed), "host_ejected", "host_returned", or an operator's "reset", "force_open",
+	// "disable", "release".
 	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	// The service, as its policy names it.
 	Service string `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
@@ -1937,7 +1938,11 @@ type Event struct {
 	// Who acted. Empty in a transition.
 	Actor string `protobuf:"bytes,9,opt,name=actor,proto3" json:"actor,omitempty"`
 	// True if the breaker only observes: nothing was enforced.
-	Shadow        bool `protobuf:"varint,10,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	Shadow bool `protobuf:"varint,10,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// The host that was ejected, has returned or was reset, as ip:port. Empty otherwise.
+	Host string `protobuf:"bytes,11,opt,name=host,proto3" json:"host,omitempty"`
+	// When an order ends by itself. Unset for never, and for other kinds.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2040,6 +2045,20 @@ func (x *Event) GetShadow() bool {
 		return x.Shadow
 	}
 	return false
+}
+
+func (x *Event) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Event) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
 }
 
 // ExplainBreakerRequest asks about one service.
@@ -3673,7 +3692,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x14\n" +
 	"\x05since\x18\x03 \x01(\x04R\x05since\"G\n" +
 	"\x13WatchEventsResponse\x120\n" +
-	"\x05event\x18\x01 \x01(\v2\x1a.breakwater.admin.v1.EventR\x05event\"\xf3\x01\n" +
+	"\x05event\x18\x01 \x01(\v2\x1a.breakwater.admin.v1.EventR\x05event\"\xb9\x02\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -3685,7 +3704,9 @@ const file_admin_proto_rawDesc = "" +
 	"\x05cause\x18\b \x01(\tR\x05cause\x12\x14\n" +
 	"\x05actor\x18\t \x01(\tR\x05actor\x12\x16\n" +
 	"\x06shadow\x18\n" +
-	" \x01(\bR\x06shadow\"1\n" +
+	" \x01(\bR\x06shadow\x12\x12\n" +
+	"\x04host\x18\v \x01(\tR\x04host\x120\n" +
+	"\x05until\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"1\n" +
 	"\x15ExplainBreakerRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\"\xfe\x01\n" +
 	"\x16ExplainBreakerResponse\x126\n" +
@@ -3898,64 +3919,65 @@ var file_admin_proto_depIdxs = []int32{
 	27, // 20: breakwater.admin.v1.ListEventsResponse.events:type_name -> breakwater.admin.v1.Event
 	27, // 21: breakwater.admin.v1.WatchEventsResponse.event:type_name -> breakwater.admin.v1.Event
 	51, // 22: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
-	6,  // 23: breakwater.admin.v1.ExplainBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
-	30, // 24: breakwater.admin.v1.ExplainBreakerResponse.findings:type_name -> breakwater.admin.v1.Finding
-	31, // 25: breakwater.admin.v1.ExplainBreakerResponse.counts:type_name -> breakwater.admin.v1.ProxyCounts
-	33, // 26: breakwater.admin.v1.ExplainBreakerResponse.settings:type_name -> breakwater.admin.v1.Setting
-	32, // 27: breakwater.admin.v1.ProxyCounts.counts:type_name -> breakwater.admin.v1.FailureCount
-	41, // 28: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
-	36, // 29: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
-	51, // 30: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
-	37, // 31: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
-	51, // 32: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
-	38, // 33: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
-	51, // 34: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
-	51, // 35: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
-	51, // 36: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
-	42, // 37: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
-	43, // 38: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
-	41, // 39: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
-	41, // 40: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
-	46, // 41: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	46, // 42: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	51, // 43: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
-	0,  // 44: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
-	2,  // 45: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
-	4,  // 46: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
-	10, // 47: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
-	13, // 48: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
-	15, // 49: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
-	17, // 50: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
-	20, // 51: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
-	23, // 52: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
-	25, // 53: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
-	28, // 54: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
-	34, // 55: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
-	39, // 56: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
-	44, // 57: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
-	47, // 58: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
-	49, // 59: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
-	1,  // 60: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
-	3,  // 61: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
-	5,  // 62: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
-	11, // 63: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
-	14, // 64: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
-	16, // 65: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
-	18, // 66: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
-	21, // 67: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
-	24, // 68: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
-	26, // 69: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
-	29, // 70: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
-	35, // 71: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
-	40, // 72: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
-	45, // 73: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
-	48, // 74: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
-	50, // 75: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
-	60, // [60:76] is the sub-list for method output_type
-	44, // [44:60] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	51, // 23: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
+	6,  // 24: breakwater.admin.v1.ExplainBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
+	30, // 25: breakwater.admin.v1.ExplainBreakerResponse.findings:type_name -> breakwater.admin.v1.Finding
+	31, // 26: breakwater.admin.v1.ExplainBreakerResponse.counts:type_name -> breakwater.admin.v1.ProxyCounts
+	33, // 27: breakwater.admin.v1.ExplainBreakerResponse.settings:type_name -> breakwater.admin.v1.Setting
+	32, // 28: breakwater.admin.v1.ProxyCounts.counts:type_name -> breakwater.admin.v1.FailureCount
+	41, // 29: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
+	36, // 30: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
+	51, // 31: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
+	37, // 32: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
+	51, // 33: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
+	38, // 34: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
+	51, // 35: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
+	51, // 36: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
+	51, // 37: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
+	42, // 38: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
+	43, // 39: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
+	41, // 40: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
+	41, // 41: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
+	46, // 42: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
+	46, // 43: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
+	51, // 44: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
+	0,  // 45: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
+	2,  // 46: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
+	4,  // 47: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
+	10, // 48: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
+	13, // 49: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
+	15, // 50: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
+	17, // 51: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
+	20, // 52: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
+	23, // 53: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
+	25, // 54: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
+	28, // 55: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
+	34, // 56: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
+	39, // 57: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
+	44, // 58: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
+	47, // 59: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
+	49, // 60: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
+	1,  // 61: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
+	3,  // 62: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
+	5,  // 63: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
+	11, // 64: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
+	14, // 65: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
+	16, // 66: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
+	18, // 67: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
+	21, // 68: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
+	24, // 69: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
+	26, // 70: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
+	29, // 71: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
+	35, // 72: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
+	40, // 73: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
+	45, // 74: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
+	48, // 75: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
+	50, // 76: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
+	61, // [61:77] is the sub-list for method output_type
+	45, // [45:61] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_admin_proto_init() }

@@ -120,11 +120,17 @@ func eventLine(e *adminpb.Event) string {
 	return columns(formatTime(e.GetTime()), e.GetService(), proxyOrAll(e.GetProxy()), what)
 }
 
-// eventName is such as "closed -> open" or "reset".
+// eventName is such as "closed -> open", "host-ejected 10.0.0.1:80" or "reset".
 func eventName(e *adminpb.Event) string {
 	name := strings.ReplaceAll(e.GetKind(), "_", "-")
 	if e.GetTo() != "" {
 		name = e.GetFrom() + " -> " + e.GetTo()
+	}
+	if e.GetHost() != "" {
+		name += " " + e.GetHost()
+	}
+	if e.GetUntil() != nil {
+		name += " until " + formatTime(e.GetUntil())
 	}
 	if e.GetShadow() {
 		name += " (shadow)"

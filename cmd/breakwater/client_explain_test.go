@@ -11,10 +11,11 @@ import (
 
 func TestEvents(t *testing.T) {
 	got, err := runClient(t, newEventsCmd(), "--server", serveFake(t, newFakeAPI()))
-	want := `TIME                  SERVICE         PROXY   EVENT                    CAUSE
-2026-03-04T12:00:00Z  fraud-service   edge-2  closed -> open (shadow)  2 of 2 hosts ejected
-2026-03-04T12:00:00Z  search-service  (all)   force-open               by ann: drill
-2026-03-04T12:00:00Z  search-service  (all)   release                  by ann
+	want := `TIME                  SERVICE         PROXY   EVENT                                  CAUSE
+2026-03-04T12:00:00Z  fraud-service   edge-2  closed -> open (shadow)                2 of 2 hosts ejected
+2026-03-04T12:00:00Z  search-service  (all)   force-open until 2026-03-04T12:00:00Z  by ann: drill
+2026-03-04T12:00:00Z  search-service  (all)   release                                by ann
+2026-03-04T12:00:00Z  search-service  edge-1  host-ejected 10.0.0.1:80
 `
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v, output (-want +got):\n%s", err, diff)

@@ -76,8 +76,9 @@ func newFakeAPI() *fakeAPI {
 		},
 		events: []*adminpb.Event{
 			{Id: 7, Time: noon, Kind: "transition", Service: "fraud-service", Proxy: "edge-2", From: "closed", To: "open", Cause: "2 of 2\nhosts ejected", Shadow: true},
-			{Id: 8, Time: noon, Kind: "force_open", Service: "search-service", Cause: "drill", Actor: "ann"},
+			{Id: 8, Time: noon, Kind: "force_open", Service: "search-service", Cause: "drill", Actor: "ann", Until: noon},
 			{Id: 9, Time: noon, Kind: "release", Service: "search-service", Actor: "ann"},
+			{Id: 10, Time: noon, Kind: "host_ejected", Service: "search-service", Proxy: "edge-1", Host: "10.0.0.1:80"},
 		},
 		ordered: []*adminpb.ProxyOrder{{Proxy: "edge-1", Acknowledged: true, State: "forced_open", Note: "Envoy sends no request to the service"}},
 		proxies: []*adminpb.Proxy{

@@ -78,8 +78,9 @@ func (f *fakeAPI) allAsked() []proto.Message {
 
 const (
 	eventsText = `2026-03-04T12:00:00Z  fraud-service  edge-2  closed -> open (shadow): 2 of 2 hosts ejected
-2026-03-04T12:00:00Z  search-service  (all)  force-open: by ann: drill
+2026-03-04T12:00:00Z  search-service  (all)  force-open until 2026-03-04T12:00:00Z: by ann: drill
 2026-03-04T12:00:00Z  search-service  (all)  release: by ann
+2026-03-04T12:00:00Z  search-service  edge-1  host-ejected 10.0.0.1:80
 `
 	waitsText = "waiting for the server: no answer from %s: the server is stopping\nthe server is back\n"
 )
@@ -99,13 +100,13 @@ func TestEventsFollow(t *testing.T) {
 	}
 	want := []proto.Message{
 		&adminpb.WatchEventsRequest{Service: "search-service", Limit: 5},
-		&adminpb.WatchEventsRequest{Service: "search-service", Since: 9},
+		&adminpb.WatchEventsRequest{Service: "search-service", Since: 10},
 	}
 	if diff := cmp.Diff(want, api.allAsked()[:2], protocmp.Transform()); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 	stdout, _ = runFollowing(t, newEventsCmd(), func(_, stderr string) bool { return stderr != "" }, "-f", "-o", "json", "--server", server)
-	if lines := strings.Split(stdout, "\n"); len(lines) != 4 || !strings.HasPrefix(lines[1], `{"id":"8","time":"2026-03-04T12:00:00Z","kind":"force_open",`) {
+	if lines := strings.Split(stdout, "\n"); len(lines) != 5 || !strings.HasPrefix(lines[1], `{"id":"8","time":"2026-03-04T12:00:00Z","kind":"force_open",`) {
 		t.Errorf("JSON lines:\n%s", stdout)
 	}
 }
