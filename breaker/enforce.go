@@ -62,15 +62,33 @@ func (w *watcher) happened(service string, m *Machine, transitions []Transition)
 	b.unsaved()
 }
 
+// serve adapts the machines to another set of services. The caller must hold board.mu.
+func (w *watcher) serve(set *policy.Set, now time.Time) {
+	for name := range w.machines {
+		svc := set.Lookup(name)
+		if svc == nil {
+			w.forget(name)
+			continue
+		}
+		w.machine(svc, now)
+	}
+	for key := range w.board.orders {
+		svc := set.Lookup(key.service)
+		if svc == nil || w.machines[key.service] != nil {
+			continue
+		}
+		if o, ok := w.board.orderFor(key.service, w.proxy.ID, now); ok {
+			m := w.machine(svc, now)
+			w.happened(key.service, m, o.give(m, now))
+		}
+	}
+	w.enforce(now)
+	w.wake()
+}
+
 // enforce tells the proxy what its machines permit, if that has changed or its lease is to be renewed, and returns the
 // services of which layer 1 is to be asked. The caller must hold board.mu.
 func (w *watcher) enforce(now time.Time) []string {
-	set := w.board.opts.Control.Set()
-	for name := range w.acting {
-		if set == nil || set.Lookup(name) == nil {
-			w.forget(name)
-		}
-	}
 	want := w.board.layers(w.machines, w.acting)
 	lease := w.board.opts.Lease
 	if due := !now.Before(w.renewed.Add(lease / 3)); !slices.Equal(want.breaker, w.told.breaker) || due && len(want.breaker) > 0 {
@@ -159,6 +177,7 @@ func (b *Board) layers(machines map[string]*Machine, acting map[string]bool) enf
 // control deals with a proxy's reports and its machines' deadlines until ctx ends.
 func (w *watcher) control(ctx context.Context) {
 	defer close(w.ended)
+	w.overflows.base(ctx, w.admin)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

@@ -167,6 +167,7 @@ func (b *Board) revive(proxy string, now time.Time) map[string]*Machine {
 		}
 		if !now.Before(p.At.Add(b.opts.Lease)) {
 			for _, t := range m.Lapse(now) {
+				b.log.Warn("breaker changed", "service", name, "proxy", proxy, "from", t.From, "to", t.To, "cause", t.Cause)
 				b.record(Event{At: now, Kind: Lapsed, Service: name, Proxy: proxy, From: t.From, To: t.To, Cause: t.Cause, Shadow: m.settings.Shadow})
 			}
 		}

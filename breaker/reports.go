@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/breakwater/breakwater/envoy"
@@ -81,22 +82,46 @@ func observation(load xds.ServiceLoad) Observation {
 
 // overflows tells, of the errors that load reports count, those that no host made: requests over max_requests. Envoy
 // counts each as an error of a host, and as dropped; but it counts as dropped those over max_pending_requests too,
-// which are nobody's errors. So where a report has both, Envoy's own counter says how many were which.
+// which are nobody's errors. So where a report has both, Envoy's own counter says how many were which. It is read a
+// little after the report was made, and is ahead by what overflowed in between: that is left for the next report.
 type overflows struct {
-	// counted is the last value of upstream_rq_active_overflow by service, and early what it had counted of
-	// requests that no report had by then.
-	counted, early map[string]uint64
+	// left is how many overflows Envoy has counted that no report had yet, and counted its counter when it was read
+	// last, by service. A service that is in neither had none when based became true.
+	left, counted map[string]uint64
+	based         bool
+}
+
+// base reads how many overflows there were before the first report: those are in none.
+func (o *overflows) base(ctx context.Context, admin *envoy.Admin) {
+	o.left, o.counted = map[string]uint64{}, map[string]uint64{}
+	if admin == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	const prefix, suffix = "cluster.", "." + activeOverflow
+	stats, err := admin.Stats(ctx, envoy.StatsQuery{Filter: `\.` + activeOverflow + "$", UsedOnly: true, Type: envoy.Counters})
+	if err != nil {
+		return
+	}
+	o.based = true
+	for name, n := range stats {
+		o.counted[strings.TrimSuffix(strings.TrimPrefix(name, prefix), suffix)] = n
+	}
 }
 
 // subtract takes the overflows out of the errors.
 func (o *overflows) subtract(ctx context.Context, admin *envoy.Admin, loads []xds.ServiceLoad) {
+	if !o.based {
+		o.base(ctx, admin)
+	}
 	var doubtful []*xds.ServiceLoad
 	var names []string
 	for i := range loads {
 		l := &loads[i]
 		switch {
 		case l.Dropped == 0:
-			delete(o.early, l.Service)
+			delete(o.left, l.Service)
 		case errorsOf(l) > 0:
 			doubtful = append(doubtful, l)
 			names = append(names, l.Service)
@@ -105,27 +130,30 @@ func (o *overflows) subtract(ctx context.Context, admin *envoy.Admin, loads []xd
 	if len(doubtful) == 0 {
 		return
 	}
-	counters, err := activeOverflows(ctx, admin, names)
+	counters, _ := activeOverflows(ctx, admin, names)
 	for _, l := range doubtful {
 		n := min(l.Dropped, errorsOf(l))
-		total, known := counters[l.Service]
-		before, counted := o.counted[l.Service]
-		if known && counted && total >= before {
-			n = min(n, total-before+o.early[l.Service])
-			o.note(l.Service, total, total-before+o.early[l.Service]-n)
-		} else if err == nil && known {
-			o.note(l.Service, total, 0)
+		if total, known := counters[l.Service]; known && o.based {
+			n = min(n, o.count(l.Service, total))
 		}
+		o.left[l.Service] -= min(n, o.left[l.Service])
 		discount(l, n)
 	}
 }
 
-func (o *overflows) note(service string, total, early uint64) {
-	if o.counted == nil {
-		o.counted, o.early = map[string]uint64{}, map[string]uint64{}
+// count takes in what Envoy's counter is now, and returns how many overflows are left for reports.
+func (o *overflows) count(service string, total uint64) uint64 {
+	before := o.counted[service]
+	if total < before {
+		before = 0 // the cluster was removed and is back
 	}
-	o.counted[service], o.early[service] = total, early
+	o.counted[service] = total
+	o.left[service] = add(o.left[service], total-before)
+	return o.left[service]
 }
+
+// activeOverflow is Envoy's counter of requests over max_requests.
+const activeOverflow = "upstream_rq_active_overflow"
 
 // activeOverflows asks for the requests over max_requests of some services since the clusters were created.
 func activeOverflows(ctx context.Context, admin *envoy.Admin, services []string) (map[string]uint64, error) {
@@ -134,14 +162,13 @@ func activeOverflows(ctx context.Context, admin *envoy.Admin, services []string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
-	const counter = "upstream_rq_active_overflow"
-	stats, err := admin.ClusterCounters(ctx, services, counter)
+	stats, err := admin.ClusterCounters(ctx, services, activeOverflow)
 	if err != nil {
 		return nil, err
 	}
 	out := make(map[string]uint64, len(stats))
 	for service, counters := range stats {
-		out[service] = counters[counter]
+		out[service] = counters[activeOverflow]
 	}
 	return out, nil
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // subscriber is one who watches. Changes are merged while it does not receive.
@@ -106,11 +107,23 @@ func (b *Board) since(s *subscriber, told map[string]bool) []Breaker {
 	return out
 }
 
-// Served tells the board that another set is served, so that those who watch learn of services that came
-// or went.
+// Served tells the board that another set is served: what is known of services that went is forgotten, so that they
+// begin anew if they come again; new settings and the orders for services that came hold at once; and those who watch
+// learn of it. It is to be called for every set, before the next is served.
 func (b *Board) Served() {
+	set := b.opts.Control.Set()
+	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, w := range b.watchers {
+		w.serve(set, now)
+	}
+	for _, j := range b.joined {
+		maps.DeleteFunc(j.machines, func(name string, _ *Machine) bool { return set.Lookup(name) == nil })
+	}
+	for _, p := range b.parked {
+		maps.DeleteFunc(p.Snapshots, func(name string, _ Snapshot) bool { return set.Lookup(name) == nil })
+	}
 	b.notifyAll()
 }
 

@@ -25,10 +25,10 @@ type resource struct {
 	// every process, so a restarted control plane replaces nothing.
 	version string
 	body    *anypb.Any
-	// ttl is how long a proxy keeps it if it hears nothing more of it; nil: for ever. Then envelope is what the
-	// state-of-the-world protocol sends, which has no other place for a TTL.
-	ttl      *durationpb.Duration
-	envelope *anypb.Any
+	// ttl is how long a proxy keeps it if it hears nothing more of it; nil: for ever. It is for incremental xDS only: in
+	// the state-of-the-world protocol Envoy tells every runtime layer of the one that has run out, and the first of
+	// another name ends the process (1.40: "Unexpected removal of unknown RTDS runtime layer").
+	ttl *durationpb.Duration
 }
 
 func newResource(typeURL, name string, m proto.Message) (*resource, error) {
@@ -314,11 +314,7 @@ func (c *cache) answerSotw(typeURL string, t *typeCache, w *sotwWatch) {
 	for _, name := range names {
 		r := t.lookup(proxy, name)
 		versions[name] = r.version
-		if r.envelope != nil {
-			bodies = append(bodies, r.envelope)
-		} else {
-			bodies = append(bodies, r.body)
-		}
+		bodies = append(bodies, r.body)
 		if known[name] != r.version {
 			differs = true
 			// In this protocol a whole type is accepted or rejected at once, so one held

@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -19,7 +17,7 @@ type Layer struct {
 	// Keys of the runtime; nil: none.
 	Keys *structpb.Struct
 	// TTL is how long the proxy keeps the keys if it hears nothing more of the layer; zero: for ever. A layer is renewed by
-	// setting it with other keys.
+	// setting it with other keys. A proxy that speaks the state-of-the-world protocol keeps them for ever.
 	TTL time.Duration
 }
 
@@ -67,9 +65,6 @@ func layerResource(name string, l Layer) (*resource, error) {
 	}
 	if l.TTL > 0 {
 		r.ttl = durationpb.New(l.TTL)
-		if r.envelope, err = anypb.New(&discoveryv3.Resource{Name: name, Version: r.version, Resource: r.body, Ttl: r.ttl}); err != nil {
-			return nil, fmt.Errorf("runtime layer %s: %w", name, err)
-		}
 	}
 	return r, nil
 }

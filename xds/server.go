@@ -280,6 +280,10 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 		s.log.Warn("two proxies have one id, or a proxy has reconnected before its old stream ended: give each its own --node-id",
 			"proxy", id, "address", p.Address, "other", other)
 	}
+	if !key.delta {
+		s.log.Warn("the proxy's bootstrap uses the state-of-the-world protocol, in which a breaker that is open has no lease: it "+
+			"stays open while Breakwater is away; use a bootstrap that `breakwater bootstrap` has made", "proxy", id)
+	}
 	s.log.Info("proxy connected", "proxy", id, "address", p.Address, "admin", p.AdminAddress, "version", p.Version, "delta", key.delta)
 	return nil
 }
