@@ -53,7 +53,24 @@ func proxyBreakerProto(p breaker.ProxyBreaker) *adminpb.ProxyBreaker {
 		Errors:       p.Errors,
 		RecentErrors: p.RecentErrors,
 		Overloaded:   p.Overloaded,
+
+		Attempts:       p.Attempts,
+		Failures:       p.Failures,
+		RecentAttempts: p.RecentAttempts,
+		Successes:      p.Successes,
+		Shadow:         p.Shadow,
+		ShadowState:    string(p.ShadowState),
+		Order:          proxyOrderOf(p),
 	}
+}
+
+// proxyOrderOf is what an operator has ordered in a proxy; nil for nothing. The order is in
+// force, so the breaker is in the state that it asks for.
+func proxyOrderOf(p breaker.ProxyBreaker) *adminpb.Order {
+	if p.Order == nil {
+		return nil
+	}
+	return orderProto(p.State, *p.Order)
 }
 
 func hostProto(h breaker.Host) *adminpb.Host {
@@ -98,6 +115,7 @@ func proxyResetProto(p breaker.ProxyReset) *adminpb.ProxyReset {
 		EjectedAfter:  p.After,
 		Note:          p.Note,
 		Error:         p.Error,
+		From:          string(p.From),
 	}
 }
 
@@ -112,6 +130,7 @@ func proxyProto(p Proxy) *adminpb.Proxy {
 		AdminReachable: p.AdminReachable,
 		AdminError:     p.AdminError,
 		Resources:      each(p.Resources, proxyResourcesProto),
+		LastLoadReport: timestampProto(p.LastReport),
 	}
 }
 

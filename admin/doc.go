@@ -12,6 +12,7 @@
 // is a string in JSON, as protobuf has it. Beside them:
 //
 //	GET  /api/v1/breakers:watch                      newline-delimited JSON, or server-sent events if the client accepts text/event-stream
+//	GET  /api/v1/events:watch                        the same of events; a browser that connects again goes on where it was (Last-Event-ID)
 //	GET  /api/v1/circuit-breakers                    the original system's list
 //	POST /api/v1/circuit-breakers/{service}/reset    the original system's reset
 //	GET  /metrics                                    Prometheus

@@ -20,6 +20,7 @@ var day = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 // fakeModel is a Model whose every answer the test sets. Its zero value is not usable.
 type fakeModel struct {
 	changes chan []breaker.Breaker // what Watch sends after the snapshot
+	happens chan breaker.Event     // what FollowEvents sends after those that are kept
 	block   chan struct{}          // if not nil, Breakers waits for it to close or for ctx
 	blocked atomic.Int32           // calls that wait so
 
@@ -29,6 +30,7 @@ type fakeModel struct {
 	err      error // if not nil, the answer of every call
 	panics   bool
 	resets   []breaker.ResetRequest
+	orders   []breaker.OrderRequest
 	levels   map[string]hclog.Level
 	watchers int
 }
@@ -36,16 +38,17 @@ type fakeModel struct {
 func newFakeModel() *fakeModel {
 	return &fakeModel{
 		changes:  make(chan []breaker.Breaker),
+		happens:  make(chan breaker.Event),
 		breakers: []breaker.Breaker{fraud(), search()},
 		result: breaker.ResetResult{Pushed: true, Generation: 7, Proxies: []breaker.ProxyReset{
-			{Proxy: "edge-1", Acknowledged: true, Before: []string{"10.0.0.1:8005"}, Note: "0 of 2 hosts ejected"},
+			{Proxy: "edge-1", Acknowledged: true, From: breaker.Open, Before: []string{"10.0.0.1:8005"}, Note: "0 of 2 hosts ejected"},
 		}},
 		levels: map[string]hclog.Level{"": hclog.Info, "xds": hclog.Debug},
 	}
 }
 
 func fraud() breaker.Breaker {
-	return breaker.Breaker{Service: "fraud-service", State: breaker.Open, Summary: "open on 1 of 2 proxies", Proxies: []breaker.ProxyBreaker{
+	return breaker.Breaker{Service: "fraud-service", State: breaker.ForcedOpen, Summary: "forced_open on 1 of 2 proxies", Proxies: []breaker.ProxyBreaker{
 		{
 			Proxy: "edge-1", State: breaker.Open, Cause: "2 of 2 hosts ejected", Since: day, Until: day.Add(30 * time.Second),
 			Hosts: []breaker.Host{
@@ -53,8 +56,13 @@ func fraud() breaker.Breaker {
 				{Address: "10.0.0.2:8005", Ejected: true, Unhealthy: true, Requests: 10, Errors: 1},
 			},
 			EjectedHosts: 2, TotalHosts: 2, Requests: 40, Errors: 5, RecentErrors: 3, Overloaded: true,
+			Attempts: 39, Failures: 4, RecentAttempts: 12, Successes: 1,
 		},
-		{Proxy: "edge-2", State: breaker.Unknown, Cause: "admin API: connection refused", Since: day, Requests: 5},
+		{
+			Proxy: "edge-2", State: breaker.ForcedOpen, Cause: "forced open by ann: drill", Since: day, Until: day.Add(time.Hour), Requests: 5,
+			Attempts: 5, Shadow: true, ShadowState: breaker.Closed,
+			Order: &breaker.Order{Action: breaker.Action{Actor: "ann", Reason: "drill"}, Until: day.Add(time.Hour)},
+		},
 	}}
 }
 
@@ -161,7 +169,7 @@ func (f *fakeModel) Proxies(context.Context) ([]admin.Proxy, error) {
 	return []admin.Proxy{
 		{
 			ID: "edge-1", NodeCluster: "edge", Version: "envoy/1.40.0", Address: "127.0.0.1:40000", AdminAddress: "127.0.0.1:9901",
-			ConnectedSince: day, AdminReachable: true,
+			ConnectedSince: day, AdminReachable: true, LastReport: day.Add(time.Second),
 			Resources: []admin.ProxyResources{{
 				TypeURL: "type.googleapis.com/envoy.config.cluster.v3.Cluster", Acknowledged: "v1",
 				LastNACK: &admin.NACK{Version: "v2", Message: "no such filter", Time: day},

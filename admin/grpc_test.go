@@ -24,7 +24,7 @@ import (
 )
 
 func fraudProto() *adminpb.Breaker {
-	return &adminpb.Breaker{Service: "fraud-service", State: "open", Summary: "open on 1 of 2 proxies", Proxies: []*adminpb.ProxyBreaker{
+	return &adminpb.Breaker{Service: "fraud-service", State: "forced_open", Summary: "forced_open on 1 of 2 proxies", Proxies: []*adminpb.ProxyBreaker{
 		{
 			Proxy: "edge-1", State: "open", Cause: "2 of 2 hosts ejected",
 			Since: timestamppb.New(day), Until: timestamppb.New(day.Add(30 * time.Second)),
@@ -33,8 +33,13 @@ func fraudProto() *adminpb.Breaker {
 				{Address: "10.0.0.2:8005", Ejected: true, Unhealthy: true, Requests: 10, Errors: 1},
 			},
 			EjectedHosts: 2, TotalHosts: 2, Requests: 40, Errors: 5, RecentErrors: 3, Overloaded: true,
+			Attempts: 39, Failures: 4, RecentAttempts: 12, Successes: 1,
 		},
-		{Proxy: "edge-2", State: "unknown", Cause: "admin API: connection refused", Since: timestamppb.New(day), Requests: 5},
+		{
+			Proxy: "edge-2", State: "forced_open", Cause: "forced open by ann: drill", Since: timestamppb.New(day), Until: timestamppb.New(day.Add(time.Hour)),
+			Requests: 5, Attempts: 5, Shadow: true, ShadowState: "closed",
+			Order: &adminpb.Order{State: "forced_open", Actor: "ann", Reason: "drill", Until: timestamppb.New(day.Add(time.Hour))},
+		},
 	}}
 }
 
@@ -71,7 +76,7 @@ func TestRPCs(t *testing.T) {
 		{
 			name: "reset", do: call(c.ResetBreaker, &adminpb.ResetBreakerRequest{Service: "fraud-service", Host: "10.0.0.1:8005"}),
 			want: &adminpb.ResetBreakerResponse{Service: "fraud-service", Host: "10.0.0.1:8005", Ok: true, Pushed: true, Generation: 7, Proxies: []*adminpb.ProxyReset{
-				{Proxy: "edge-1", Acknowledged: true, EjectedBefore: []string{"10.0.0.1:8005"}, Note: "0 of 2 hosts ejected"},
+				{Proxy: "edge-1", Acknowledged: true, EjectedBefore: []string{"10.0.0.1:8005"}, Note: "0 of 2 hosts ejected", From: "open"},
 			}},
 		},
 		{name: "reset unknown", do: call(c.ResetBreaker, &adminpb.ResetBreakerRequest{Service: "nope"}), code: codes.NotFound, says: `unknown service "nope"`},
@@ -85,7 +90,7 @@ func TestRPCs(t *testing.T) {
 		{name: "proxies", do: call(c.ListProxies, &adminpb.ListProxiesRequest{}), want: &adminpb.ListProxiesResponse{Proxies: []*adminpb.Proxy{
 			{
 				Id: "edge-1", NodeCluster: "edge", Version: "envoy/1.40.0", Address: "127.0.0.1:40000", AdminAddress: "127.0.0.1:9901",
-				ConnectedSince: timestamppb.New(day), AdminReachable: true,
+				ConnectedSince: timestamppb.New(day), AdminReachable: true, LastLoadReport: timestamppb.New(day.Add(time.Second)),
 				Resources: []*adminpb.ProxyResources{{
 					TypeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster", AcknowledgedVersion: "v1",
 					LastNack: &adminpb.Nack{Version: "v2", Message: "no such filter", Time: timestamppb.New(day)},
@@ -169,6 +174,12 @@ func TestModelErrorsGetACode(t *testing.T) {
 			"list":      call(c.ListBreakers, &adminpb.ListBreakersRequest{}),
 			"get":       call(c.GetBreaker, &adminpb.GetBreakerRequest{Service: "x"}),
 			"reset":     call(c.ResetBreaker, &adminpb.ResetBreakerRequest{Service: "x"}),
+			"force":     call(c.ForceOpenBreaker, &adminpb.ForceOpenBreakerRequest{Service: "x"}),
+			"disable":   call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "x"}),
+			"release":   call(c.ReleaseBreaker, &adminpb.ReleaseBreakerRequest{Service: "x"}),
+			"orders":    call(c.ListOrders, &adminpb.ListOrdersRequest{}),
+			"events":    call(c.ListEvents, &adminpb.ListEventsRequest{}),
+			"explain":   call(c.ExplainBreaker, &adminpb.ExplainBreakerRequest{Service: "x"}),
 			"proxies":   call(c.ListProxies, &adminpb.ListProxiesRequest{}),
 			"config":    call(c.GetConfigStatus, &adminpb.GetConfigStatusRequest{}),
 			"levels":    call(c.GetLogLevel, &adminpb.GetLogLevelRequest{}),
@@ -185,7 +196,16 @@ func TestModelErrorsGetACode(t *testing.T) {
 		if status.Code(err) != tt.code {
 			t.Errorf("watch: %q came as %v, want %v", tt.err, err, tt.code)
 		}
-		for _, path := range []string{"/api/v1/breakers", "/api/v1/breakers:watch", "/api/v1/circuit-breakers"} {
+		for _, since := range []uint64{0, 1} {
+			events, err := c.WatchEvents(t.Context(), &adminpb.WatchEventsRequest{Since: since})
+			if err == nil {
+				_, err = events.Recv()
+			}
+			if status.Code(err) != tt.code {
+				t.Errorf("events since %d: %q came as %v, want %v", since, tt.err, err, tt.code)
+			}
+		}
+		for _, path := range []string{"/api/v1/breakers", "/api/v1/breakers:watch", "/api/v1/events:watch", "/api/v1/circuit-breakers"} {
 			if got := get(t, run.url+path); got.status != tt.http {
 				t.Errorf("%s: %q came as %+v, want %d", path, tt.err, got, tt.http)
 			}

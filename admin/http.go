@@ -25,6 +25,12 @@ var gatewayRoutes = []string{
 	"GET /api/v1/breakers",
 	"GET /api/v1/breakers/{service}",
 	"POST /api/v1/breakers/{service}/reset",
+	"POST /api/v1/breakers/{service}/force-open",
+	"POST /api/v1/breakers/{service}/disable",
+	"POST /api/v1/breakers/{service}/release",
+	"GET /api/v1/breakers/{service}/explain",
+	"GET /api/v1/orders",
+	"GET /api/v1/events",
 	"GET /api/v1/proxies",
 	"GET /api/v1/config",
 	"GET /api/v1/log-level",
@@ -51,6 +57,7 @@ func (s *Server) newHTTP() (http.Handler, error) {
 		mux.Handle(route, api)
 	}
 	mux.HandleFunc("GET /api/v1/breakers:watch", s.service.serveWatch)
+	mux.HandleFunc("GET /api/v1/events:watch", s.service.serveWatchEvents)
 	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(callTimeout, http.HandlerFunc(s.service.serveLegacyList)))
 	mux.Handle("POST /api/v1/circuit-breakers/{service}/reset", withTimeout(callTimeout, http.HandlerFunc(s.service.serveLegacyReset)))
 	mux.HandleFunc("GET /healthz", serveHealthy)

@@ -51,26 +51,38 @@ func do(t *testing.T, method, url, body string, header map[string]string) answer
 }
 
 const (
-	fraudJSON = `{"service":"fraud-service","state":"open","summary":"open on 1 of 2 proxies","proxies":[` +
+	fraudJSON = `{"service":"fraud-service","state":"forced_open","summary":"forced_open on 1 of 2 proxies","proxies":[` +
 		`{"proxy":"edge-1","state":"open","cause":"2 of 2 hosts ejected","since":"2026-03-04T05:06:07Z","until":"2026-03-04T05:06:37Z","hosts":[` +
 		`{"address":"10.0.0.1:8005","ejected":true,"unhealthy":false,"requests":"30","errors":"4"},` +
 		`{"address":"10.0.0.2:8005","ejected":true,"unhealthy":true,"requests":"10","errors":"1"}],` +
-		`"ejected_hosts":2,"total_hosts":2,"requests":"40","errors":"5","recent_errors":"3","overloaded":true},` +
-		`{"proxy":"edge-2","state":"unknown","cause":"admin API: connection refused","since":"2026-03-04T05:06:07Z","until":null,"hosts":[],` +
-		`"ejected_hosts":0,"total_hosts":0,"requests":"5","errors":"0","recent_errors":"0","overloaded":false}]}`
+		`"ejected_hosts":2,"total_hosts":2,"requests":"40","errors":"5","recent_errors":"3","overloaded":true,` +
+		`"attempts":"39","failures":"4","recent_attempts":"12","successes":"1","shadow":false,"shadow_state":"","order":null},` +
+		`{"proxy":"edge-2","state":"forced_open","cause":"forced open by ann: drill","since":"2026-03-04T05:06:07Z","until":"2026-03-04T06:06:07Z","hosts":[],` +
+		`"ejected_hosts":0,"total_hosts":0,"requests":"5","errors":"0","recent_errors":"0","overloaded":false,` +
+		`"attempts":"5","failures":"0","recent_attempts":"0","successes":"0","shadow":true,"shadow_state":"closed",` +
+		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"}}]}`
 	searchJSON = `{"service":"search-service","state":"unknown","summary":"no proxy is connected","proxies":[]}`
 	levelsJSON = `{"levels":[{"subsystem":"","level":"info"},{"subsystem":"xds","level":"debug"}]}`
 	resetJSON  = `{"service":"fraud-service","host":"","ok":true,"pushed":true,"generation":"7","proxies":[` +
-		`{"proxy":"edge-1","acknowledged":true,"ejected_before":["10.0.0.1:8005"],"ejected_after":[],"note":"0 of 2 hosts ejected","error":""}]}`
+		`{"proxy":"edge-1","acknowledged":true,"ejected_before":["10.0.0.1:8005"],"ejected_after":[],"note":"0 of 2 hosts ejected","error":"","from":"open"}]}`
 	configJSON = `{"ok":false,"digest":"abc","last_success":"2026-03-04T05:06:07Z","last_attempt":"2026-03-04T05:07:07Z","services":2,` +
 		`"problems":[{"severity":"error","position":{"file":"fraud.yaml","line":3,"column":5},"service":"fraud-service","path":"retry.max_delay","message":"is under base_delay","rule":""}],` +
 		`"rejections":[{"service":"search-service","type_url":"type.googleapis.com/envoy.config.route.v3.RouteConfiguration","resource":"gateway","proxies":["edge-1"],"message":"bad regex","partial":true,"position":{"file":"search.yaml","line":1,"column":1}}],` +
 		`"stale_services":["fraud-service"]}`
 	proxiesJSON = `{"proxies":[{"id":"edge-1","node_cluster":"edge","version":"envoy/1.40.0","address":"127.0.0.1:40000","admin_address":"127.0.0.1:9901",` +
 		`"connected_since":"2026-03-04T05:06:07Z","admin_reachable":true,"admin_error":"","resources":[{"type_url":"type.googleapis.com/envoy.config.cluster.v3.Cluster",` +
-		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}]},` +
+		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}],"last_load_report":"2026-03-04T05:06:08Z"},` +
 		`{"id":"edge-2","node_cluster":"","version":"","address":"127.0.0.1:40001","admin_address":"","connected_since":"2026-03-04T05:06:07Z",` +
-		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[]}]}`
+		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[],"last_load_report":null}]}`
+	orderedJSON = `"proxies":[{"proxy":"edge-1","acknowledged":true,"state":"closed","note":"Envoy sends no request to the service","error":""}]}`
+	ordersJSON  = `{"orders":[{"service":"fraud-service","proxy":"edge-2","since":"2026-03-04T05:06:07Z",` +
+		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"}}]}`
+	tripJSON    = `{"id":"7","time":"2026-03-04T05:06:07Z","kind":"transition","service":"fraud-service","proxy":"edge-1","from":"closed","to":"open","cause":"5 of 37 attempts failed","actor":"","shadow":true,"host":"","until":null}`
+	forcedJSON  = `{"id":"9","time":"2026-03-04T05:06:08Z","kind":"force_open","service":"search-service","proxy":"","from":"","to":"","cause":"drill","actor":"ann","shadow":false,"host":"h","until":"2026-03-04T06:06:07Z"}`
+	explainJSON = `{"breaker":` + searchJSON + `,"findings":[{"proxies":["edge-1"],"what":"its breaker is open","advice":"wait"}],` +
+		`"counts":[{"proxy":"edge-1","counts":[{"stat":"upstream_rq_maintenance_mode","flag":"UO","meaning":"kept from it by its breaker","total":"7","recent":"2"}],"error":""},` +
+		`{"proxy":"edge-2","counts":[],"error":"connection refused"}],` +
+		`"settings":[{"path":"breaker.timeout","value":"30s","layer":"profile","variable":"reads","position":{"file":"defaults.yaml","line":3,"column":5},"clamped":true}]}`
 )
 
 func TestHTTP(t *testing.T) {
@@ -88,6 +100,23 @@ func TestHTTP(t *testing.T) {
 		{"POST", "/api/v1/breakers/fraud-service/reset", `{"hots":"x"}`, 400, ""},
 		{"POST", "/api/v1/breakers/fraud-service/reset", `{"host":"x"}`, 400, `{"code":3,"message":"host \"x\" is not of the form ip:port"}`},
 		{"POST", "/api/v1/breakers/nope/reset", "{}", 404, `{"code":5,"message":"unknown service \"nope\""}`},
+		{"POST", "/api/v1/breakers/fraud-service/force-open", `{"proxy":"edge-1","ttl":"90s","reason":"drill"}`, 200, `{"service":"fraud-service","ok":true,"until":"2026-03-04T05:07:37Z",` + orderedJSON},
+		{"POST", "/api/v1/breakers/fraud-service/disable", "", 200, `{"service":"fraud-service","ok":true,"until":null,` + orderedJSON},
+		{"POST", "/api/v1/breakers/fraud-service/release", "{}", 200, `{"service":"fraud-service","ok":true,` + orderedJSON},
+		{"POST", "/api/v1/breakers/fraud-service/release", `{"ttl":"90s"}`, 400, ""},
+		{"POST", "/api/v1/breakers/fraud-service/disable", `{"proxy":"edge-1"}`, 400, ""},
+		{"POST", "/api/v1/breakers/fraud-service/force-open", `{"ttl":"an hour"}`, 400, ""},
+		{"POST", "/api/v1/breakers/fraud-service/force-open", `{"ttl":"-1s"}`, 400, `{"code":3,"message":"invalid order: the time to live is -1s"}`},
+		{"POST", "/api/v1/breakers/fraud-service/force-open", `{"proxy":"nope"}`, 404, `{"code":5,"message":"unknown proxy \"nope\""}`},
+		{"POST", "/api/v1/breakers/nope/force-open", "", 404, `{"code":5,"message":"unknown service \"nope\""}`},
+		{"GET", "/api/v1/breakers/search-service/explain", "", 200, explainJSON},
+		{"GET", "/api/v1/breakers/nope/explain", "", 404, `{"code":5,"message":"unknown service \"nope\""}`},
+		{"GET", "/api/v1/orders", "", 200, ordersJSON},
+		{"GET", "/api/v1/events", "", 200, `{"events":[` + tripJSON + `,` + forcedJSON + `]}`},
+		{"GET", "/api/v1/events?service=search-service&limit=1", "", 200, `{"events":[` + forcedJSON + `]}`},
+		{"GET", "/api/v1/events?limit=-1", "", 400, ""},
+		{"GET", "/api/v1/events:watch?limit=-1", "", 400, `{"code":3,"message":"limit \"-1\" is not a number that is allowed"}`},
+		{"GET", "/api/v1/events:watch?since=x", "", 400, `{"code":3,"message":"since \"x\" is not a number that is allowed"}`},
 		{"GET", "/api/v1/proxies", "", 200, proxiesJSON},
 		{"GET", "/api/v1/config", "", 200, configJSON},
 		{"GET", "/api/v1/log-level", "", 200, levelsJSON},
@@ -111,7 +140,7 @@ func TestHTTP(t *testing.T) {
 			}
 		})
 	}
-	for _, path := range []string{"/api/v1/breakers", "/api/v1/breakers:watch", "/api/v1/circuit-breakers", "/healthz"} {
+	for _, path := range []string{"/api/v1/breakers", "/api/v1/breakers:watch", "/api/v1/events", "/api/v1/events:watch", "/api/v1/circuit-breakers", "/healthz"} {
 		if got := do(t, http.MethodHead, url+path, "", nil); got.status != 200 || got.body != "" {
 			t.Errorf("HEAD %s gives %d %q", path, got.status, got.body)
 		}
@@ -130,6 +159,9 @@ func TestWrongMethods(t *testing.T) {
 		{"GET", "/api/v1/breakers/fraud-service/reset", "POST"},
 		{"POST", "/api/v1/breakers:watch", "GET, HEAD"},
 		{"POST", "/api/v1/log-level", "GET, HEAD, PUT"},
+		{"GET", "/api/v1/breakers/fraud-service/force-open", "POST"},
+		{"POST", "/api/v1/events", "GET, HEAD"},
+		{"DELETE", "/api/v1/events:watch", "GET, HEAD"},
 		{"POST", "/api/v1/circuit-breakers", "GET, HEAD"},
 		{"GET", "/api/v1/circuit-breakers/fraud-service/reset", "POST"},
 		{"OPTIONS", "/api/v1/breakers", "GET, HEAD"},

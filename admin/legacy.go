@@ -23,17 +23,20 @@ type legacyList struct {
 // what Breakwater adds.
 //
 // The counts are sums over all proxies. The original counted calls of its own process;
-// Envoy counts attempts, so a retried call counts for each attempt, and since the
-// cluster was created in that proxy, so a proxy that restarts begins at 0 again.
+// Envoy counts attempts, so a retried call counts for each attempt. A limit's overflows are
+// in none of them.
 type legacyBreaker struct {
+	// State is what is enforced: closed for a breaker that only observes.
 	State string `json:"state"`
-	// FailureCount is the sum of ProxyBreaker.Errors.
+	// FailureCount is what counts towards the failure threshold: the failures in the window
+	// of the last window_size attempts. It stands still while the breaker is not closed.
 	FailureCount uint64 `json:"failure_count"`
-	// SuccessCount is TotalCalls less FailureCount.
+	// SuccessCount is what counts towards the success threshold: the successes of probes
+	// while the breaker is half-open, else 0.
 	SuccessCount uint64 `json:"success_count"`
-	// RecentFailures is the sum of ProxyBreaker.RecentErrors.
+	// RecentFailures is FailureCount: the original counted the failures of one window twice.
 	RecentFailures uint64 `json:"recent_failures"`
-	// TotalCalls is the sum of ProxyBreaker.Requests.
+	// TotalCalls are all attempts that the proxies have reported to this Breakwater.
 	TotalCalls uint64 `json:"total_calls"`
 	// Summary is Breaker.Summary.
 	Summary string `json:"summary"`
@@ -52,15 +55,14 @@ func newLegacyBreaker(b breaker.Breaker) legacyBreaker {
 		Proxies: make(map[string]breaker.State, len(b.Proxies)),
 	}
 	for _, p := range b.Proxies {
-		l.TotalCalls += p.Requests
-		l.FailureCount += p.Errors
+		l.TotalCalls += p.Attempts
+		l.FailureCount += p.RecentErrors
 		l.RecentFailures += p.RecentErrors
+		l.SuccessCount += p.Successes
 		l.HostsEjected += p.EjectedHosts
 		l.HostsTotal += p.TotalHosts
 		l.Proxies[p.Proxy] = p.State
 	}
-	// Envoy's counters are read one after the other, so errors may be ahead by a few.
-	l.SuccessCount = l.TotalCalls - min(l.FailureCount, l.TotalCalls)
 	return l
 }
 

@@ -32,6 +32,20 @@ type Model interface {
 	// breaker.ErrUnknownService, breaker.ErrUnknownHost, breaker.ErrHostNotResettable or
 	// breaker.ErrNoProxy before anything is sent.
 	Reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error)
+	// Order blocks as Reset does, and proves as it does. It returns
+	// breaker.ErrUnknownService, breaker.ErrUnknownProxy or breaker.ErrInvalidOrder before
+	// anything is kept or sent.
+	Order(ctx context.Context, req breaker.OrderRequest) (breaker.OrderResult, error)
+	// Orders returns the orders in force, in ascending order of service and proxy.
+	Orders(ctx context.Context) ([]breaker.StandingOrder, error)
+	// Events returns the events that are kept, from the oldest to the newest.
+	Events(ctx context.Context, f breaker.EventFilter) ([]breaker.Event, error)
+	// FollowEvents sends what Events returns and then each further event. The channel is
+	// closed when ctx is done, or when the model ends.
+	FollowEvents(ctx context.Context, f breaker.EventFilter) (<-chan breaker.Event, error)
+	// Explain says why requests to a service fail now, or returns
+	// breaker.ErrUnknownService. It takes a second or more, for it looks twice.
+	Explain(ctx context.Context, service string) (Explanation, error)
 	// Proxies returns the connected proxies in ascending order of id.
 	Proxies(ctx context.Context) ([]Proxy, error)
 	// ConfigStatus says what became of the policies on disk.
@@ -62,6 +76,8 @@ type Proxy struct {
 	AdminError string
 	// Resources in ascending order of type URL.
 	Resources []ProxyResources
+	// LastReport is when its last load report came; zero if none has.
+	LastReport time.Time
 }
 
 // ProxyResources is what a proxy accepted and refused of one type of resource.

@@ -74,13 +74,8 @@ func (s *service) ResetBreaker(ctx context.Context, req *adminpb.ResetBreakerReq
 // reset checks the request, has the model do it and logs who did what. Its errors are
 // gRPC statuses.
 func (s *service) reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error) {
-	switch {
-	case req.Service == "":
-		return breaker.ResetResult{}, status.Error(codes.InvalidArgument, "service is empty")
-	case len(req.Actor) > maxActor:
-		return breaker.ResetResult{}, status.Errorf(codes.InvalidArgument, "actor has %d bytes, at most %d are allowed", len(req.Actor), maxActor)
-	case len(req.Reason) > maxReason:
-		return breaker.ResetResult{}, status.Errorf(codes.InvalidArgument, "reason has %d bytes, at most %d are allowed", len(req.Reason), maxReason)
+	if err := checkAction(req.Service, req.Actor, req.Reason); err != nil {
+		return breaker.ResetResult{}, err
 	}
 	if req.Host != "" {
 		if _, err := netip.ParseAddrPort(req.Host); err != nil {
@@ -98,6 +93,19 @@ func (s *service) reset(ctx context.Context, req breaker.ResetRequest) (breaker.
 	}
 	log.Info("reset", "ok", result.OK(), "pushed", result.Pushed, "generation", result.Generation)
 	return result, nil
+}
+
+// checkAction checks what every action of an operator has. Its error is a gRPC status.
+func checkAction(service, actor, reason string) error {
+	switch {
+	case service == "":
+		return status.Error(codes.InvalidArgument, "service is empty")
+	case len(actor) > maxActor:
+		return status.Errorf(codes.InvalidArgument, "actor has %d bytes, at most %d are allowed", len(actor), maxActor)
+	case len(reason) > maxReason:
+		return status.Errorf(codes.InvalidArgument, "reason has %d bytes, at most %d are allowed", len(reason), maxReason)
+	}
+	return nil
 }
 
 // caller names a caller that gave no name, by its IP address.
@@ -161,8 +169,11 @@ func (s *service) GetVersion(context.Context, *adminpb.GetVersionRequest) (*admi
 func toStatus(err error) error {
 	code := codes.Internal
 	switch {
-	case errors.Is(err, breaker.ErrUnknownService), errors.Is(err, breaker.ErrUnknownHost), errors.Is(err, ErrUnknownSubsystem):
+	case errors.Is(err, breaker.ErrUnknownService), errors.Is(err, breaker.ErrUnknownHost),
+		errors.Is(err, breaker.ErrUnknownProxy), errors.Is(err, ErrUnknownSubsystem):
 		code = codes.NotFound
+	case errors.Is(err, breaker.ErrInvalidOrder):
+		code = codes.InvalidArgument
 	case errors.Is(err, breaker.ErrHostNotResettable), errors.Is(err, breaker.ErrNoProxy):
 		code = codes.FailedPrecondition
 	case errors.Is(err, context.Canceled):

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
 	"github.com/breakwater/breakwater/breaker"
@@ -23,15 +24,14 @@ const (
 	watchKeepAlive = 15 * time.Second
 )
 
-// watch sends a snapshot and then the changes until ctx is done, the server stops or
-// send fails. services limits it; empty means all. keepAlive, unless nil, is called
-// every watchKeepAlive. Its own errors are gRPC statuses.
-func (s *service) watch(ctx context.Context, services []string, send func(*adminpb.WatchBreakersResponse) error, keepAlive func() error) error {
+// stream passes on what open gives until ctx is done, the server stops or send fails.
+// keepAlive, unless nil, is called every watchKeepAlive. Its own errors are gRPC statuses.
+func stream[T any](ctx context.Context, s *service, open func(context.Context) (<-chan T, error), send func(T) error, keepAlive func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)() //nolint:contextcheck // the server's own end ends the call
 
-	changes, err := s.model.Watch(ctx)
+	changes, err := open(ctx)
 	if err != nil {
 		return toStatus(err)
 	}
@@ -41,7 +41,7 @@ func (s *service) watch(ctx context.Context, services []string, send func(*admin
 		defer ticker.Stop()
 		tick = ticker.C
 	}
-	for snapshot := true; ; {
+	for {
 		select {
 		case <-tick:
 			if err := keepAlive(); err != nil {
@@ -54,31 +54,54 @@ func (s *service) watch(ctx context.Context, services []string, send func(*admin
 			case !ok:
 				return status.Error(codes.Unavailable, "the server is stopping")
 			}
-			if len(services) > 0 {
-				change = slices.DeleteFunc(slices.Clone(change), func(b breaker.Breaker) bool {
-					return !slices.Contains(services, b.Service)
-				})
-			}
-			if len(change) == 0 && !snapshot {
-				continue
-			}
-			if err := send(changeProto(change, snapshot)); err != nil {
+			if err := send(change); err != nil {
 				return err
 			}
-			snapshot = false
 		}
 	}
+}
+
+// watch sends a snapshot and then the changes. services limits it; empty means all.
+func (s *service) watch(ctx context.Context, services []string, send func(*adminpb.WatchBreakersResponse) error, keepAlive func() error) error {
+	snapshot := true
+	return stream(ctx, s, s.model.Watch, func(change []breaker.Breaker) error {
+		if len(services) > 0 {
+			change = slices.DeleteFunc(slices.Clone(change), func(b breaker.Breaker) bool {
+				return !slices.Contains(services, b.Service)
+			})
+		}
+		if len(change) == 0 && !snapshot {
+			return nil
+		}
+		err := send(changeProto(change, snapshot))
+		snapshot = false
+		return err
+	}, keepAlive)
 }
 
 // serveWatch streams WatchBreakers: one JSON object a line, or one server-sent event
 // (snapshot or change) for each if the client accepts them. The query parameter
 // services, repeated, limits it.
 func (s *service) serveWatch(w http.ResponseWriter, r *http.Request) {
+	serveStream(w, r, func(out *frameWriter, keepAlive func() error) error {
+		return s.watch(r.Context(), r.URL.Query()["services"], func(m *adminpb.WatchBreakersResponse) error {
+			name := "change"
+			if m.GetSnapshot() {
+				name = "snapshot"
+			}
+			return out.message(m, "event: "+name)
+		}, keepAlive)
+	})
+}
+
+// serveStream answers with the messages that run writes: lines, or server-sent events if the
+// client accepts them. keepAlive is nil for lines.
+func serveStream(w http.ResponseWriter, r *http.Request, run func(out *frameWriter, keepAlive func() error) error) {
 	out := &frameWriter{w: w, ctl: http.NewResponseController(w)}
-	contentType, frame := "application/x-ndjson", lineFrame
+	contentType := "application/x-ndjson"
 	var keepAlive func() error
-	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
-		contentType, frame = "text/event-stream", eventFrame
+	if out.events = strings.Contains(r.Header.Get("Accept"), "text/event-stream"); out.events {
+		contentType = "text/event-stream"
 		keepAlive = func() error { return out.write([]byte(": keep-alive\n\n")) }
 	}
 	w.Header().Set("Content-Type", contentType)
@@ -86,26 +109,9 @@ func (s *service) serveWatch(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	err := s.watch(r.Context(), r.URL.Query()["services"], func(m *adminpb.WatchBreakersResponse) error {
-		data, err := marshalJSON(m)
-		if err != nil {
-			return status.Error(codes.Internal, err.Error())
-		}
-		return out.write(frame(m.GetSnapshot(), data))
-	}, keepAlive)
-	if !out.started {
+	if err := run(out, keepAlive); !out.started {
 		writeError(w, err)
 	}
-}
-
-func lineFrame(_ bool, data []byte) []byte { return append(data, '\n') }
-
-func eventFrame(snapshot bool, data []byte) []byte {
-	name := "change"
-	if snapshot {
-		name = "snapshot"
-	}
-	return fmt.Appendf(nil, "event: %s\ndata: %s\n\n", name, data)
 }
 
 // frameWriter writes whole frames, each with its own deadline: the server's write
@@ -114,7 +120,25 @@ type frameWriter struct {
 	w       http.ResponseWriter
 	ctl     *http.ResponseController
 	started bool
+	// events is true for server-sent events, false for lines.
+	events bool
 }
+
+// message writes m as one frame. field is a further field of a server-sent event, such as
+// its name.
+func (s *frameWriter) message(m proto.Message, field string) error {
+	data, err := marshalJSON(m)
+	if err != nil {
+		return status.Error(codes.Internal, err.Error())
+	}
+	if s.events {
+		return s.write(fmt.Appendf(nil, "%s\ndata: %s\n\n", field, data))
+	}
+	return s.write(append(data, '\n'))
+}
+
+// begin sends the headers, so that a client knows that it is served.
+func (s *frameWriter) begin() error { return s.write(nil) }
 
 func (s *frameWriter) write(frame []byte) error {
 	s.started = true

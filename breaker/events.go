@@ -16,6 +16,9 @@ const (
 	Transitioned EventKind = "transition"
 	// Lapsed: the lease of a proxy's breaker states ran out while Breakwater was away or cut off from it.
 	Lapsed EventKind = "lapse"
+	// HostEjected and HostReturned: Envoy has taken a host out of rotation in one proxy, or back.
+	HostEjected  EventKind = "host_ejected"
+	HostReturned EventKind = "host_returned"
 	// The actions of operators.
 	WasReset      EventKind = "reset"
 	WasForcedOpen EventKind = "force_open"
@@ -32,6 +35,8 @@ type Event struct {
 	Service string    `json:"service"`
 	// Proxy in which it happened; empty for all.
 	Proxy string `json:"proxy,omitempty"`
+	// Host is the host that was ejected or has returned, or the one that was reset; empty otherwise.
+	Host string `json:"host,omitempty"`
 	// From and To are set in a transition.
 	From State `json:"from,omitempty"`
 	To   State `json:"to,omitempty"`
@@ -39,6 +44,8 @@ type Event struct {
 	Cause string `json:"cause,omitempty"`
 	// Actor is who acted; empty in a transition.
 	Actor string `json:"actor,omitempty"`
+	// Until is when an order ends by itself; zero for never.
+	Until time.Time `json:"until,omitzero"`
 	// Shadow is true if the breaker only observes: nothing was enforced.
 	Shadow bool `json:"shadow,omitempty"`
 }

@@ -163,6 +163,38 @@ func TestLayer1HandsOver(t *testing.T) {
 	f.untilTold(t, shut)
 }
 
+func TestEjectionsAreEvents(t *testing.T) {
+	f := start(t, []*policy.Service{layer2Service()}, "p1")
+	for _, hosts := range []string{"e.", ".e", ".."} {
+		f.envoys["p1"].set("svc", hosts)
+		f.look(t, "svc", Closed)
+	}
+	var got []string
+	for _, e := range f.Events(EventFilter{}) {
+		got = append(got, fmt.Sprintf("%s %s %s", e.Proxy, e.Kind, e.Host))
+	}
+	want := []string{
+		"p1 host_ejected 127.0.0.1:8001", "p1 host_returned 127.0.0.1:8001", "p1 host_ejected 127.0.0.1:8002",
+		"p1 host_returned 127.0.0.1:8002",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// What led to the ejections is reported after them.
+func TestWhatOpenedItIsInTheWindow(t *testing.T) {
+	f := start(t, []*policy.Service{layer2Service()}, "p1")
+	f.envoys["p1"].set("svc", "ee")
+	f.look(t, "svc", Open)
+	f.report(t, attempts(0, 3))
+	f.report(t, attempts(0, 2)) // what was in flight
+	b, err := f.Breaker(t.Context(), "svc")
+	if p := b.Proxies[0]; err != nil || p.RecentErrors != 3 || p.RecentAttempts != 3 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 func TestFailuresOfAnEjectedHostDoNotOpen(t *testing.T) {
 	f := start(t, []*policy.Service{layer2Service()}, "p1")
 	f.envoys["p1"].set("svc", "e.")

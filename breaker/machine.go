@@ -26,8 +26,8 @@ type Machine struct {
 	// reopens counts the times the breaker went back from half-open to open since it was closed.
 	reopens uint32
 	// window has the attempts that are looked back on, slow those of them that were
-	// measured. They fill while the breaker is closed, and stand still otherwise, so that one can see
-	// what opened it.
+	// measured. They fill while the breaker is closed, and stand still otherwise but for the report
+	// of what led to the ejections that have opened it, so that one can see what did.
 	window, slow window
 
 	// inquiries numbers the questions asked of layer 1, and with them the reports with failures.

@@ -9,7 +9,7 @@ import (
 // back at a sweep each second or more often.
 const lookAgain = 250 * time.Millisecond
 
-// openState lets no request through and takes in no attempt: what ends now was sent before, or,
+// openState lets no request through and judges no attempt: what ends now was sent before, or,
 // in shadow, is what would not have been sent. It leaves
 //   - to half-open, once the timeout (times the back-off) is over and layer 1, asked then, has
 //     a host in rotation. If it has none, it is asked again until it has. If it can not be
@@ -19,13 +19,13 @@ const lookAgain = 250 * time.Millisecond
 type openState struct {
 	// lookAt is when layer 1 may be asked again; zero for at the deadline.
 	lookAt time.Time
-	// ejected is true if it opened because every host was ejected.
-	ejected bool
+	// ejected is true if it opened because every host was ejected. Then the report of what led to that is still to come:
+	// its attempts enter the window, for one to see, until reported is true.
+	ejected, reported bool
 }
 
 func (*openState) name() State                  { return Open }
 func (*openState) permit(*Machine) Permit       { return Permit{Limited: true} }
-func (*openState) report(*Machine, Observation) {}
 func (*openState) until(m *Machine) time.Time   { return m.since.Add(m.settings.openFor(m.reopens)) }
 func (s *openState) due(m *Machine) bool        { return !m.now.Before(s.until(m)) }
 func (s *openState) wake(m *Machine) time.Time {
@@ -33,6 +33,13 @@ func (s *openState) wake(m *Machine) time.Time {
 		return u
 	}
 	return s.lookAt
+}
+
+func (s *openState) report(m *Machine, o Observation) {
+	if successes, failures := o.results(); s.ejected && !s.reported && add(successes, failures) > 0 {
+		m.window.add(m.inquiries, o.Hosts)
+		s.reported = true
+	}
 }
 
 func (s *openState) tick(m *Machine) {

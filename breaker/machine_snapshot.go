@@ -23,8 +23,10 @@ type Snapshot struct {
 	Reopens uint32 `json:"reopens,omitempty"`
 	// LookAt is set while an open breaker waits for a host in rotation.
 	LookAt time.Time `json:"look_at,omitzero"`
-	// Ejected is true for an open breaker that opened because every host was ejected.
-	Ejected bool `json:"ejected,omitempty"`
+	// Ejected is true for an open breaker that opened because every host was ejected, and Reported once it has heard of
+	// the attempts that led to that.
+	Ejected  bool `json:"ejected,omitempty"`
+	Reported bool `json:"reported,omitempty"`
 	// Probes is set in half-open.
 	Probes *Probes `json:"probes,omitempty"`
 	// Order is set in an operator's state.
@@ -77,7 +79,7 @@ func (m *Machine) Snapshot() Snapshot {
 	}
 	switch state := m.state.(type) {
 	case *openState:
-		s.LookAt, s.Ejected = state.lookAt, state.ejected
+		s.LookAt, s.Ejected, s.Reported = state.lookAt, state.ejected, state.reported
 	case *halfOpenState:
 		s.Probes = &Probes{Successes: state.successes, Before: state.before, Doubtful: state.doubtful}
 	case orderedState:
@@ -157,7 +159,7 @@ func (s Snapshot) restoreState() (state, error) {
 	case Closed:
 		return closedState{}, nil
 	case Open:
-		return &openState{lookAt: s.LookAt, ejected: s.Ejected}, nil
+		return &openState{lookAt: s.LookAt, ejected: s.Ejected, reported: s.Reported}, nil
 	case HalfOpen:
 		return &halfOpenState{successes: s.Probes.Successes, before: s.Probes.Before, doubtful: s.Probes.Doubtful}, nil
 	case ForcedOpen:

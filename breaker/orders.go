@@ -123,6 +123,7 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	b.mu.Lock()
 	watchers := b.sorted()
 	_, had := b.orders[orderKey{req.Service, req.Proxy}]
+	released := had || req.Proxy == "" && b.hasOrder(req.Service)
 	b.mu.Unlock()
 	if req.Proxy != "" {
 		watchers = slices.DeleteFunc(watchers, func(w *watcher) bool { return w.proxy.ID != req.Proxy })
@@ -133,8 +134,10 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	if err := b.keepOrder(o, now); err != nil {
 		return OrderResult{}, err
 	}
-	kind := map[State]EventKind{ForcedOpen: WasForcedOpen, Disabled: WasDisabled, Closed: WasReleased}[req.State]
-	b.record(Event{At: now, Kind: kind, Service: req.Service, Proxy: req.Proxy, Cause: req.Reason, Actor: req.Actor})
+	if req.State != Closed || released {
+		kind := map[State]EventKind{ForcedOpen: WasForcedOpen, Disabled: WasDisabled, Closed: WasReleased}[req.State]
+		b.record(Event{At: now, Kind: kind, Service: req.Service, Proxy: req.Proxy, Cause: req.Reason, Actor: req.Actor, Until: o.Until})
+	}
 	change, err := b.carryOut(o.Service, now, req.Action)
 	if err != nil {
 		return OrderResult{}, err
@@ -240,6 +243,7 @@ func (b *Board) carryOut(service string, now time.Time, by Action) (*xds.Change,
 		w.enforce(now)
 		w.wake()
 	}
+	b.notify([]string{service}) // an order that replaces another of its kind is no transition
 	return change, nil
 }
 

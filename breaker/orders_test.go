@@ -3,6 +3,7 @@ package breaker
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,6 +73,40 @@ func TestOrders(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// An order that replaces one of its kind is no transition, and those who watch are told all the same.
+func TestOrderIsReplaced(t *testing.T) {
+	f := start(t, []*policy.Service{layer2Service()}, "p1")
+	give := func(state State, reason string) {
+		t.Helper()
+		if _, err := f.Order(t.Context(), OrderRequest{Service: "svc", State: state, Action: Action{Reason: reason}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give(ForcedOpen, "one")
+	ch := f.Watch(t.Context())
+	<-ch
+	give(ForcedOpen, "two")
+	select {
+	case b := <-ch:
+		if o := b[0].Proxies[0].Order; o == nil || o.Reason != "two" {
+			t.Errorf("%+v", b[0])
+		}
+	case <-time.After(deadline):
+		t.Error("nobody is told")
+	}
+	give(Closed, "")
+	give(Closed, "again")
+	var kinds []EventKind
+	for _, e := range f.Events(EventFilter{}) {
+		if e.Kind != Transitioned {
+			kinds = append(kinds, e.Kind)
+		}
+	}
+	if want := []EventKind{WasForcedOpen, WasForcedOpen, WasReleased}; !slices.Equal(kinds, want) {
+		t.Errorf("%q, want %q: there was nothing left to release", kinds, want)
+	}
 }
 
 func TestOrdersAreRefused(t *testing.T) {

@@ -61,7 +61,7 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 		return result, nil
 	}
 
-	b.record(Event{At: time.Now(), Kind: WasReset, Service: req.Service, Cause: req.Reason, Actor: req.Actor})
+	b.record(Event{At: time.Now(), Kind: WasReset, Service: req.Service, Host: req.Host, Cause: req.Reason, Actor: req.Actor})
 	changes, err := b.clearCluster(req, ejected, ordered)
 	if err != nil {
 		return ResetResult{}, err

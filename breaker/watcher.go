@@ -275,6 +275,7 @@ func (w *watcher) record(set *policy.Set, due []string, status *adminv3.Clusters
 		}
 		before := s.breaker
 		s.breaker = conclude(w.proxy.ID, svc, clusters[name], before, now)
+		w.recordHosts(name, before.Hosts, s.breaker.Hosts, now)
 		asked := inquiries[name]
 		if l := sightOf(clusters[name], asked.question); w.machines[name] != nil || len(l.Ejected) > 0 && len(l.Ejected) == l.Total {
 			w.observe(svc, Observation{Layer1: l, InFlight: inFlight(clusters[name]), Generation: asked.generation}, now)
@@ -295,6 +296,24 @@ func (w *watcher) record(set *policy.Set, due []string, status *adminv3.Clusters
 	}
 	w.enforce(now)
 	w.wake()
+}
+
+// recordHosts records the hosts that were ejected and that have returned between two looks. A host that is new or gone
+// tells nothing. The caller must hold board.mu.
+func (w *watcher) recordHosts(service string, before, now []Host, at time.Time) {
+	ejected := make(map[string]bool, len(before))
+	for _, h := range before {
+		ejected[h.Address] = h.Ejected
+	}
+	for _, h := range now {
+		if was, known := ejected[h.Address]; known && was != h.Ejected {
+			kind := HostReturned
+			if h.Ejected {
+				kind = HostEjected
+			}
+			w.board.record(Event{At: at, Kind: kind, Service: service, Proxy: w.proxy.ID, Host: h.Address})
+		}
+	}
 }
 
 // sightOf is what the admin API says of a cluster to a machine; nil: the proxy does not have it.
@@ -350,6 +369,7 @@ func (m *Machine) describe(p *ProxyBreaker) {
 	switch {
 	case m.Told() != Closed:
 		p.State, p.Cause, p.Since, p.Until = m.Told(), m.Cause(), m.Since(), m.Until()
+		p.Overloaded = p.Overloaded && m.Told() != HalfOpen // the limit that is hit is that of the probes
 	case p.State == Closed && m.Since().After(p.Since):
 		p.Since = m.Since()
 	}

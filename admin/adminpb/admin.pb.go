@@ -8,14 +8,15 @@
 // and what an operator can do about it.
 //
 // The same calls are served as HTTP/JSON under /api/v1/ with the field names below.
-// In JSON a uint64 is a string, a timestamp is RFC 3339, and an unset timestamp or
-// message is null.
+// In JSON a uint64 is a string, a timestamp is RFC 3339, a duration is such as "90s",
+// and an unset timestamp or message is null.
 
 package adminpb
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -401,7 +402,8 @@ type ProxyBreaker struct {
 	Cause string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
 	// When this state was first seen.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
-	// When the first host is expected back at the latest. Unset if unknown or not open.
+	// When an open breaker may let requests through again, or an operator's order ends.
+	// Unset if there is no such time.
 	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
 	// In ascending order of address. Empty if unknown.
 	Hosts []*Host `protobuf:"bytes,6,rep,name=hosts,proto3" json:"hosts,omitempty"`
@@ -413,10 +415,26 @@ type ProxyBreaker struct {
 	Requests uint64 `protobuf:"varint,9,opt,name=requests,proto3" json:"requests,omitempty"`
 	// Those of them that failed: 5xx, resets, timeouts and connect failures.
 	Errors uint64 `protobuf:"varint,10,opt,name=errors,proto3" json:"errors,omitempty"`
-	// Those of the last window_size attempts that failed, as far as Breakwater counted them.
+	// Those of recent_attempts that failed.
 	RecentErrors uint64 `protobuf:"varint,11,opt,name=recent_errors,json=recentErrors,proto3" json:"recent_errors,omitempty"`
 	// True if a limit of the service is hit now.
-	Overloaded    bool `protobuf:"varint,12,opt,name=overloaded,proto3" json:"overloaded,omitempty"`
+	Overloaded bool `protobuf:"varint,12,opt,name=overloaded,proto3" json:"overloaded,omitempty"`
+	// All attempts that the proxy has reported to this Breakwater, without those that a
+	// limit kept from the service.
+	Attempts uint64 `protobuf:"varint,13,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// Those of attempts that failed.
+	Failures uint64 `protobuf:"varint,14,opt,name=failures,proto3" json:"failures,omitempty"`
+	// The attempts in the window of the last window_size. They stand still while the breaker
+	// is not closed.
+	RecentAttempts uint64 `protobuf:"varint,15,opt,name=recent_attempts,json=recentAttempts,proto3" json:"recent_attempts,omitempty"`
+	// Successes of probes while the breaker is half-open. 0 in every other state.
+	Successes uint64 `protobuf:"varint,16,opt,name=successes,proto3" json:"successes,omitempty"`
+	// True if the breaker only observes: nothing is enforced, and state says so.
+	Shadow bool `protobuf:"varint,17,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// The state that a shadow breaker would have. Empty if shadow is false.
+	ShadowState string `protobuf:"bytes,18,opt,name=shadow_state,json=shadowState,proto3" json:"shadow_state,omitempty"`
+	// What an operator has ordered. Unset if nothing.
+	Order         *Order `protobuf:"bytes,19,opt,name=order,proto3" json:"order,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -535,6 +553,128 @@ func (x *ProxyBreaker) GetOverloaded() bool {
 	return false
 }
 
+func (x *ProxyBreaker) GetAttempts() uint64 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *ProxyBreaker) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *ProxyBreaker) GetRecentAttempts() uint64 {
+	if x != nil {
+		return x.RecentAttempts
+	}
+	return 0
+}
+
+func (x *ProxyBreaker) GetSuccesses() uint64 {
+	if x != nil {
+		return x.Successes
+	}
+	return 0
+}
+
+func (x *ProxyBreaker) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+func (x *ProxyBreaker) GetShadowState() string {
+	if x != nil {
+		return x.ShadowState
+	}
+	return ""
+}
+
+func (x *ProxyBreaker) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+// Order is a state that an operator has set.
+type Order struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// forced_open or disabled.
+	State string `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	// Who ordered it. Not authenticated.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why. May be empty.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When it ends by itself. Unset for never.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Order) Reset() {
+	*x = Order{}
+	mi := &file_admin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Order) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Order) ProtoMessage() {}
+
+func (x *Order) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Order.ProtoReflect.Descriptor instead.
+func (*Order) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Order) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Order) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Order) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Order) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
 // Host is one upstream host as one proxy sees it.
 type Host struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -554,7 +694,7 @@ type Host struct {
 
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_admin_proto_msgTypes[8]
+	mi := &file_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +706,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[8]
+	mi := &file_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +719,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{8}
+	return file_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Host) GetAddress() string {
@@ -634,7 +774,7 @@ type ResetBreakerRequest struct {
 
 func (x *ResetBreakerRequest) Reset() {
 	*x = ResetBreakerRequest{}
-	mi := &file_admin_proto_msgTypes[9]
+	mi := &file_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -646,7 +786,7 @@ func (x *ResetBreakerRequest) String() string {
 func (*ResetBreakerRequest) ProtoMessage() {}
 
 func (x *ResetBreakerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[9]
+	mi := &file_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -659,7 +799,7 @@ func (x *ResetBreakerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetBreakerRequest.ProtoReflect.Descriptor instead.
 func (*ResetBreakerRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{9}
+	return file_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResetBreakerRequest) GetService() string {
@@ -711,7 +851,7 @@ type ResetBreakerResponse struct {
 
 func (x *ResetBreakerResponse) Reset() {
 	*x = ResetBreakerResponse{}
-	mi := &file_admin_proto_msgTypes[10]
+	mi := &file_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -723,7 +863,7 @@ func (x *ResetBreakerResponse) String() string {
 func (*ResetBreakerResponse) ProtoMessage() {}
 
 func (x *ResetBreakerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[10]
+	mi := &file_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -736,7 +876,7 @@ func (x *ResetBreakerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetBreakerResponse.ProtoReflect.Descriptor instead.
 func (*ResetBreakerResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{10}
+	return file_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResetBreakerResponse) GetService() string {
@@ -796,14 +936,17 @@ type ProxyReset struct {
 	// What Envoy reported, in words.
 	Note string `protobuf:"bytes,5,opt,name=note,proto3" json:"note,omitempty"`
 	// Why the reset could not be proved. Empty if it was.
-	Error         string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	// The state that the proxy was told before. It is closed if there was nothing to take
+	// back.
+	From          string `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProxyReset) Reset() {
 	*x = ProxyReset{}
-	mi := &file_admin_proto_msgTypes[11]
+	mi := &file_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +958,7 @@ func (x *ProxyReset) String() string {
 func (*ProxyReset) ProtoMessage() {}
 
 func (x *ProxyReset) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[11]
+	mi := &file_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +971,7 @@ func (x *ProxyReset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyReset.ProtoReflect.Descriptor instead.
 func (*ProxyReset) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{11}
+	return file_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ProxyReset) GetProxy() string {
@@ -873,6 +1016,1473 @@ func (x *ProxyReset) GetError() string {
 	return ""
 }
 
+func (x *ProxyReset) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+// ForceOpenBreakerRequest asks for a forced-open breaker.
+type ForceOpenBreakerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service, as its policy names it.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Id of one proxy. Empty for all. An order for one proxy goes before one for all.
+	Proxy string `protobuf:"bytes,2,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// How long it holds. Unset or 0: until it is released.
+	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Who asks, for the log and the events. Not authenticated. Empty for unknown.
+	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why, for the log and the events. May be empty.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForceOpenBreakerRequest) Reset() {
+	*x = ForceOpenBreakerRequest{}
+	mi := &file_admin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForceOpenBreakerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForceOpenBreakerRequest) ProtoMessage() {}
+
+func (x *ForceOpenBreakerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForceOpenBreakerRequest.ProtoReflect.Descriptor instead.
+func (*ForceOpenBreakerRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ForceOpenBreakerRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ForceOpenBreakerRequest) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *ForceOpenBreakerRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *ForceOpenBreakerRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ForceOpenBreakerRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ForceOpenBreakerResponse says what was done, proved by each proxy's own admin API.
+type ForceOpenBreakerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// True if every proxy proved it. It is true without a proxy: those that connect later
+	// follow.
+	Ok bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	// When it ends by itself. Unset for never.
+	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// The connected proxies that it is for, in ascending order of proxy.
+	Proxies       []*ProxyOrder `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForceOpenBreakerResponse) Reset() {
+	*x = ForceOpenBreakerResponse{}
+	mi := &file_admin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForceOpenBreakerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForceOpenBreakerResponse) ProtoMessage() {}
+
+func (x *ForceOpenBreakerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForceOpenBreakerResponse.ProtoReflect.Descriptor instead.
+func (*ForceOpenBreakerResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ForceOpenBreakerResponse) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ForceOpenBreakerResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *ForceOpenBreakerResponse) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ForceOpenBreakerResponse) GetProxies() []*ProxyOrder {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+// DisableBreakerRequest asks for a disabled breaker, on all proxies.
+type DisableBreakerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service, as its policy names it.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// How long it holds. Unset or 0: until it is released.
+	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Who asks, for the log and the events. Not authenticated. Empty for unknown.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why, for the log and the events. May be empty.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisableBreakerRequest) Reset() {
+	*x = DisableBreakerRequest{}
+	mi := &file_admin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisableBreakerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisableBreakerRequest) ProtoMessage() {}
+
+func (x *DisableBreakerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisableBreakerRequest.ProtoReflect.Descriptor instead.
+func (*DisableBreakerRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DisableBreakerRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *DisableBreakerRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *DisableBreakerRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *DisableBreakerRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// DisableBreakerResponse says what was done, proved by each proxy's own admin API.
+type DisableBreakerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// True if every proxy proved it. It is true without a proxy: those that connect later
+	// follow.
+	Ok bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	// When it ends by itself. Unset for never.
+	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// The connected proxies, in ascending order of proxy.
+	Proxies       []*ProxyOrder `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisableBreakerResponse) Reset() {
+	*x = DisableBreakerResponse{}
+	mi := &file_admin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisableBreakerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisableBreakerResponse) ProtoMessage() {}
+
+func (x *DisableBreakerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisableBreakerResponse.ProtoReflect.Descriptor instead.
+func (*DisableBreakerResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DisableBreakerResponse) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *DisableBreakerResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *DisableBreakerResponse) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *DisableBreakerResponse) GetProxies() []*ProxyOrder {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+// ReleaseBreakerRequest asks for the end of an operator's order.
+type ReleaseBreakerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service, as its policy names it.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Id of the one proxy whose order is to end. Empty ends all orders of the service.
+	Proxy string `protobuf:"bytes,2,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// Who asks, for the log and the events. Not authenticated. Empty for unknown.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why, for the log and the events. May be empty.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseBreakerRequest) Reset() {
+	*x = ReleaseBreakerRequest{}
+	mi := &file_admin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseBreakerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseBreakerRequest) ProtoMessage() {}
+
+func (x *ReleaseBreakerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseBreakerRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseBreakerRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ReleaseBreakerRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ReleaseBreakerRequest) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *ReleaseBreakerRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ReleaseBreakerRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ReleaseBreakerResponse says what was done, proved by each proxy's own admin API.
+type ReleaseBreakerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// True if every proxy proved it.
+	Ok bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	// The connected proxies that it is for, in ascending order of proxy.
+	Proxies       []*ProxyOrder `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseBreakerResponse) Reset() {
+	*x = ReleaseBreakerResponse{}
+	mi := &file_admin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseBreakerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseBreakerResponse) ProtoMessage() {}
+
+func (x *ReleaseBreakerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseBreakerResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseBreakerResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ReleaseBreakerResponse) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ReleaseBreakerResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *ReleaseBreakerResponse) GetProxies() []*ProxyOrder {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+// ProxyOrder is one proxy's part in an order.
+type ProxyOrder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the proxy.
+	Proxy string `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// True if the proxy accepted what it was told.
+	Acknowledged bool `protobuf:"varint,2,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
+	// State of the breaker in it afterwards.
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// What Envoy reported, in words.
+	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
+	// Why it could not be proved. Empty if it was.
+	Error         string `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyOrder) Reset() {
+	*x = ProxyOrder{}
+	mi := &file_admin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyOrder) ProtoMessage() {}
+
+func (x *ProxyOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyOrder.ProtoReflect.Descriptor instead.
+func (*ProxyOrder) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ProxyOrder) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *ProxyOrder) GetAcknowledged() bool {
+	if x != nil {
+		return x.Acknowledged
+	}
+	return false
+}
+
+func (x *ProxyOrder) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ProxyOrder) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *ProxyOrder) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// ListOrdersRequest asks for the orders in force.
+type ListOrdersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOrdersRequest) Reset() {
+	*x = ListOrdersRequest{}
+	mi := &file_admin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOrdersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOrdersRequest) ProtoMessage() {}
+
+func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOrdersRequest.ProtoReflect.Descriptor instead.
+func (*ListOrdersRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{20}
+}
+
+// ListOrdersResponse has the orders in force.
+type ListOrdersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In ascending order of service and proxy.
+	Orders        []*StandingOrder `protobuf:"bytes,1,rep,name=orders,proto3" json:"orders,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListOrdersResponse) Reset() {
+	*x = ListOrdersResponse{}
+	mi := &file_admin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListOrdersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListOrdersResponse) ProtoMessage() {}
+
+func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListOrdersResponse.ProtoReflect.Descriptor instead.
+func (*ListOrdersResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListOrdersResponse) GetOrders() []*StandingOrder {
+	if x != nil {
+		return x.Orders
+	}
+	return nil
+}
+
+// StandingOrder is an order with what it is for.
+type StandingOrder struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service, as its policy names it.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Id of the one proxy. Empty for all, those that connect later included.
+	Proxy string `protobuf:"bytes,2,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// When it was given.
+	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// Always set.
+	Order         *Order `protobuf:"bytes,4,opt,name=order,proto3" json:"order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StandingOrder) Reset() {
+	*x = StandingOrder{}
+	mi := &file_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StandingOrder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StandingOrder) ProtoMessage() {}
+
+func (x *StandingOrder) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StandingOrder.ProtoReflect.Descriptor instead.
+func (*StandingOrder) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *StandingOrder) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *StandingOrder) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *StandingOrder) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *StandingOrder) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+// ListEventsRequest asks for events.
+type ListEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this service's. Empty for all.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// At most so many, the newest. 0 for all that are kept.
+	Limit         uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsRequest) Reset() {
+	*x = ListEventsRequest{}
+	mi := &file_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsRequest) ProtoMessage() {}
+
+func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListEventsRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListEventsRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ListEventsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+// ListEventsResponse has events.
+type ListEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From the oldest to the newest.
+	Events        []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsResponse) Reset() {
+	*x = ListEventsResponse{}
+	mi := &file_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsResponse) ProtoMessage() {}
+
+func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListEventsResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListEventsResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// WatchEventsRequest asks for events and what follows.
+type WatchEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this service's. Empty for all.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// At most so many, the newest, of those that are kept. 0 for all.
+	Limit uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Only events after the one of this id: a client that connects again gives the last id
+	// it has, and misses none that is still kept. 0 for all that are kept. An id that was
+	// not given yet, as after the state directory was lost, is as 0.
+	Since         uint64 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsRequest) Reset() {
+	*x = WatchEventsRequest{}
+	mi := &file_admin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsRequest) ProtoMessage() {}
+
+func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
+func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *WatchEventsRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *WatchEventsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *WatchEventsRequest) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// WatchEventsResponse has one event.
+type WatchEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always set.
+	Event         *Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEventsResponse) Reset() {
+	*x = WatchEventsResponse{}
+	mi := &file_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEventsResponse) ProtoMessage() {}
+
+func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
+func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *WatchEventsResponse) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// Event is one thing that happened to a breaker.
+type Event struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Grows by one with each event of any service, over restarts too.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it happened.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// "transition", "lapse" (the proxy heard nothing for so long that its open breakers
+	// closed), "host_ejected", "host_returned", or an operator's "reset", "force_open",
+	// "disable", "release".
+	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The service, as its policy names it.
+	Service string `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
+	// Id of the proxy in which it happened. Empty for all.
+	Proxy string `protobuf:"bytes,5,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// The state before a transition. Empty for other kinds.
+	From string `protobuf:"bytes,6,opt,name=from,proto3" json:"from,omitempty"`
+	// The state after a transition. Empty for other kinds.
+	To string `protobuf:"bytes,7,opt,name=to,proto3" json:"to,omitempty"`
+	// Why, in words. Empty for an operator's action without a reason.
+	Cause string `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Who acted. Empty in a transition.
+	Actor string `protobuf:"bytes,9,opt,name=actor,proto3" json:"actor,omitempty"`
+	// True if the breaker only observes: nothing was enforced.
+	Shadow bool `protobuf:"varint,10,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// The host that was ejected, has returned or was reset, as ip:port. Empty otherwise.
+	Host string `protobuf:"bytes,11,opt,name=host,proto3" json:"host,omitempty"`
+	// When an order ends by itself. Unset for never, and for other kinds.
+	Until         *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_admin_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Event) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Event) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Event) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Event) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Event) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *Event) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Event) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Event) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Event) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *Event) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+func (x *Event) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Event) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+// ExplainBreakerRequest asks about one service.
+type ExplainBreakerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service, as its policy names it.
+	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainBreakerRequest) Reset() {
+	*x = ExplainBreakerRequest{}
+	mi := &file_admin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainBreakerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainBreakerRequest) ProtoMessage() {}
+
+func (x *ExplainBreakerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainBreakerRequest.ProtoReflect.Descriptor instead.
+func (*ExplainBreakerRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ExplainBreakerRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+// ExplainBreakerResponse says why requests to a service fail now.
+type ExplainBreakerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The breaker in every proxy.
+	Breaker *Breaker `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// What keeps requests from succeeding now, the gravest first. Empty if nothing does.
+	Findings []*Finding `protobuf:"bytes,2,rep,name=findings,proto3" json:"findings,omitempty"`
+	// What Envoy itself counted of the service, by proxy. A count of 0 is left out.
+	Counts []*ProxyCounts `protobuf:"bytes,3,rep,name=counts,proto3" json:"counts,omitempty"`
+	// Every effective value of the policy, in ascending order of path.
+	Settings      []*Setting `protobuf:"bytes,4,rep,name=settings,proto3" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainBreakerResponse) Reset() {
+	*x = ExplainBreakerResponse{}
+	mi := &file_admin_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainBreakerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainBreakerResponse) ProtoMessage() {}
+
+func (x *ExplainBreakerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainBreakerResponse.ProtoReflect.Descriptor instead.
+func (*ExplainBreakerResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ExplainBreakerResponse) GetBreaker() *Breaker {
+	if x != nil {
+		return x.Breaker
+	}
+	return nil
+}
+
+func (x *ExplainBreakerResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *ExplainBreakerResponse) GetCounts() []*ProxyCounts {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *ExplainBreakerResponse) GetSettings() []*Setting {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// Finding is one thing that keeps requests from succeeding.
+type Finding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The proxies in which it holds, in ascending order. Empty if it concerns none of them
+	// in particular.
+	Proxies []string `protobuf:"bytes,1,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// What it is, in words.
+	What string `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
+	// What to do about it. May be empty.
+	Advice        string `protobuf:"bytes,3,opt,name=advice,proto3" json:"advice,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_admin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Finding) GetProxies() []string {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+func (x *Finding) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *Finding) GetAdvice() string {
+	if x != nil {
+		return x.Advice
+	}
+	return ""
+}
+
+// ProxyCounts is what one Envoy counted of a service.
+type ProxyCounts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the proxy.
+	Proxy string `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// In the order in which a request meets what is counted.
+	Counts []*FailureCount `protobuf:"bytes,2,rep,name=counts,proto3" json:"counts,omitempty"`
+	// Why its counts could not be read. Empty if they were.
+	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyCounts) Reset() {
+	*x = ProxyCounts{}
+	mi := &file_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyCounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyCounts) ProtoMessage() {}
+
+func (x *ProxyCounts) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyCounts.ProtoReflect.Descriptor instead.
+func (*ProxyCounts) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ProxyCounts) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *ProxyCounts) GetCounts() []*FailureCount {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+func (x *ProxyCounts) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// FailureCount is how often requests failed in one way.
+type FailureCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of Envoy's counter, without the cluster's prefix, such as
+	// "upstream_rq_maintenance_mode".
+	Stat string `protobuf:"bytes,1,opt,name=stat,proto3" json:"stat,omitempty"`
+	// Envoy's response flag in access logs, such as "UO". Empty if there is none.
+	Flag string `protobuf:"bytes,2,opt,name=flag,proto3" json:"flag,omitempty"`
+	// What it counts, in plain words.
+	Meaning string `protobuf:"bytes,3,opt,name=meaning,proto3" json:"meaning,omitempty"`
+	// Since that Envoy has been counting.
+	Total uint64 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	// In the last second.
+	Recent        uint64 `protobuf:"varint,5,opt,name=recent,proto3" json:"recent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailureCount) Reset() {
+	*x = FailureCount{}
+	mi := &file_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailureCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailureCount) ProtoMessage() {}
+
+func (x *FailureCount) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailureCount.ProtoReflect.Descriptor instead.
+func (*FailureCount) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *FailureCount) GetStat() string {
+	if x != nil {
+		return x.Stat
+	}
+	return ""
+}
+
+func (x *FailureCount) GetFlag() string {
+	if x != nil {
+		return x.Flag
+	}
+	return ""
+}
+
+func (x *FailureCount) GetMeaning() string {
+	if x != nil {
+		return x.Meaning
+	}
+	return ""
+}
+
+func (x *FailureCount) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *FailureCount) GetRecent() uint64 {
+	if x != nil {
+		return x.Recent
+	}
+	return 0
+}
+
+// Setting is one effective value of a policy.
+type Setting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its dotted path, such as "breaker.failure_threshold".
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Its value as a policy would have it, such as "30s" or "off".
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Where it comes from: built-in, environment, defaults, profile or service.
+	Layer string `protobuf:"bytes,3,opt,name=layer,proto3" json:"layer,omitempty"`
+	// The environment variable's or the profile's name. Empty otherwise.
+	Variable string `protobuf:"bytes,4,opt,name=variable,proto3" json:"variable,omitempty"`
+	// Where it stands. Unset for built-in and environment values.
+	Position *Position `protobuf:"bytes,5,opt,name=position,proto3" json:"position,omitempty"`
+	// True if a default was pulled to a value that the user set.
+	Clamped       bool `protobuf:"varint,6,opt,name=clamped,proto3" json:"clamped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setting) Reset() {
+	*x = Setting{}
+	mi := &file_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setting) ProtoMessage() {}
+
+func (x *Setting) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setting.ProtoReflect.Descriptor instead.
+func (*Setting) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Setting) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Setting) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Setting) GetLayer() string {
+	if x != nil {
+		return x.Layer
+	}
+	return ""
+}
+
+func (x *Setting) GetVariable() string {
+	if x != nil {
+		return x.Variable
+	}
+	return ""
+}
+
+func (x *Setting) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *Setting) GetClamped() bool {
+	if x != nil {
+		return x.Clamped
+	}
+	return false
+}
+
 // ListProxiesRequest asks for all proxies.
 type ListProxiesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -882,7 +2492,7 @@ type ListProxiesRequest struct {
 
 func (x *ListProxiesRequest) Reset() {
 	*x = ListProxiesRequest{}
-	mi := &file_admin_proto_msgTypes[12]
+	mi := &file_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +2504,7 @@ func (x *ListProxiesRequest) String() string {
 func (*ListProxiesRequest) ProtoMessage() {}
 
 func (x *ListProxiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[12]
+	mi := &file_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +2517,7 @@ func (x *ListProxiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProxiesRequest.ProtoReflect.Descriptor instead.
 func (*ListProxiesRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{12}
+	return file_admin_proto_rawDescGZIP(), []int{34}
 }
 
 // ListProxiesResponse has all proxies.
@@ -921,7 +2531,7 @@ type ListProxiesResponse struct {
 
 func (x *ListProxiesResponse) Reset() {
 	*x = ListProxiesResponse{}
-	mi := &file_admin_proto_msgTypes[13]
+	mi := &file_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +2543,7 @@ func (x *ListProxiesResponse) String() string {
 func (*ListProxiesResponse) ProtoMessage() {}
 
 func (x *ListProxiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[13]
+	mi := &file_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +2556,7 @@ func (x *ListProxiesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProxiesResponse.ProtoReflect.Descriptor instead.
 func (*ListProxiesResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{13}
+	return file_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ListProxiesResponse) GetProxies() []*Proxy {
@@ -976,14 +2586,17 @@ type Proxy struct {
 	// Why its admin API is not reachable. Empty if it is.
 	AdminError string `protobuf:"bytes,8,opt,name=admin_error,json=adminError,proto3" json:"admin_error,omitempty"`
 	// What it accepted of each type, in ascending order of type_url.
-	Resources     []*ProxyResources `protobuf:"bytes,9,rep,name=resources,proto3" json:"resources,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Resources []*ProxyResources `protobuf:"bytes,9,rep,name=resources,proto3" json:"resources,omitempty"`
+	// When its last load report came. Unset if none has: without load reports its breakers
+	// open by ejections only.
+	LastLoadReport *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=last_load_report,json=lastLoadReport,proto3" json:"last_load_report,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Proxy) Reset() {
 	*x = Proxy{}
-	mi := &file_admin_proto_msgTypes[14]
+	mi := &file_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +2608,7 @@ func (x *Proxy) String() string {
 func (*Proxy) ProtoMessage() {}
 
 func (x *Proxy) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[14]
+	mi := &file_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +2621,7 @@ func (x *Proxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proxy.ProtoReflect.Descriptor instead.
 func (*Proxy) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{14}
+	return file_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Proxy) GetId() string {
@@ -1074,6 +2687,13 @@ func (x *Proxy) GetResources() []*ProxyResources {
 	return nil
 }
 
+func (x *Proxy) GetLastLoadReport() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastLoadReport
+	}
+	return nil
+}
+
 // ProxyResources is what a proxy accepted and refused of one type of resource.
 type ProxyResources struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1089,7 +2709,7 @@ type ProxyResources struct {
 
 func (x *ProxyResources) Reset() {
 	*x = ProxyResources{}
-	mi := &file_admin_proto_msgTypes[15]
+	mi := &file_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +2721,7 @@ func (x *ProxyResources) String() string {
 func (*ProxyResources) ProtoMessage() {}
 
 func (x *ProxyResources) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[15]
+	mi := &file_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +2734,7 @@ func (x *ProxyResources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyResources.ProtoReflect.Descriptor instead.
 func (*ProxyResources) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{15}
+	return file_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ProxyResources) GetTypeUrl() string {
@@ -1153,7 +2773,7 @@ type Nack struct {
 
 func (x *Nack) Reset() {
 	*x = Nack{}
-	mi := &file_admin_proto_msgTypes[16]
+	mi := &file_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +2785,7 @@ func (x *Nack) String() string {
 func (*Nack) ProtoMessage() {}
 
 func (x *Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[16]
+	mi := &file_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +2798,7 @@ func (x *Nack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack.ProtoReflect.Descriptor instead.
 func (*Nack) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{16}
+	return file_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Nack) GetVersion() string {
@@ -1211,7 +2831,7 @@ type GetConfigStatusRequest struct {
 
 func (x *GetConfigStatusRequest) Reset() {
 	*x = GetConfigStatusRequest{}
-	mi := &file_admin_proto_msgTypes[17]
+	mi := &file_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +2843,7 @@ func (x *GetConfigStatusRequest) String() string {
 func (*GetConfigStatusRequest) ProtoMessage() {}
 
 func (x *GetConfigStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[17]
+	mi := &file_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +2856,7 @@ func (x *GetConfigStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigStatusRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{17}
+	return file_admin_proto_rawDescGZIP(), []int{39}
 }
 
 // GetConfigStatusResponse is the state of the policies: what is served, and what is
@@ -1266,7 +2886,7 @@ type GetConfigStatusResponse struct {
 
 func (x *GetConfigStatusResponse) Reset() {
 	*x = GetConfigStatusResponse{}
-	mi := &file_admin_proto_msgTypes[18]
+	mi := &file_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +2898,7 @@ func (x *GetConfigStatusResponse) String() string {
 func (*GetConfigStatusResponse) ProtoMessage() {}
 
 func (x *GetConfigStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[18]
+	mi := &file_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +2911,7 @@ func (x *GetConfigStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetConfigStatusResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{18}
+	return file_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetConfigStatusResponse) GetOk() bool {
@@ -1365,7 +2985,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_admin_proto_msgTypes[19]
+	mi := &file_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +2997,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[19]
+	mi := &file_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +3010,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{19}
+	return file_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Position) GetFile() string {
@@ -1435,7 +3055,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_admin_proto_msgTypes[20]
+	mi := &file_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +3067,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[20]
+	mi := &file_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +3080,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{20}
+	return file_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Problem) GetSeverity() string {
@@ -1528,7 +3148,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_admin_proto_msgTypes[21]
+	mi := &file_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +3160,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[21]
+	mi := &file_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +3173,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{21}
+	return file_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Rejection) GetService() string {
@@ -1614,7 +3234,7 @@ type GetLogLevelRequest struct {
 
 func (x *GetLogLevelRequest) Reset() {
 	*x = GetLogLevelRequest{}
-	mi := &file_admin_proto_msgTypes[22]
+	mi := &file_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +3246,7 @@ func (x *GetLogLevelRequest) String() string {
 func (*GetLogLevelRequest) ProtoMessage() {}
 
 func (x *GetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[22]
+	mi := &file_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +3259,7 @@ func (x *GetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*GetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{22}
+	return file_admin_proto_rawDescGZIP(), []int{44}
 }
 
 // GetLogLevelResponse has the levels in force.
@@ -1653,7 +3273,7 @@ type GetLogLevelResponse struct {
 
 func (x *GetLogLevelResponse) Reset() {
 	*x = GetLogLevelResponse{}
-	mi := &file_admin_proto_msgTypes[23]
+	mi := &file_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1665,7 +3285,7 @@ func (x *GetLogLevelResponse) String() string {
 func (*GetLogLevelResponse) ProtoMessage() {}
 
 func (x *GetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[23]
+	mi := &file_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1678,7 +3298,7 @@ func (x *GetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*GetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{23}
+	return file_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetLogLevelResponse) GetLevels() []*LogLevel {
@@ -1701,7 +3321,7 @@ type LogLevel struct {
 
 func (x *LogLevel) Reset() {
 	*x = LogLevel{}
-	mi := &file_admin_proto_msgTypes[24]
+	mi := &file_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +3333,7 @@ func (x *LogLevel) String() string {
 func (*LogLevel) ProtoMessage() {}
 
 func (x *LogLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[24]
+	mi := &file_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +3346,7 @@ func (x *LogLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLevel.ProtoReflect.Descriptor instead.
 func (*LogLevel) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{24}
+	return file_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *LogLevel) GetSubsystem() string {
@@ -1756,7 +3376,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_admin_proto_msgTypes[25]
+	mi := &file_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +3388,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[25]
+	mi := &file_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,7 +3401,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{25}
+	return file_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -1809,7 +3429,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_admin_proto_msgTypes[26]
+	mi := &file_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +3441,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[26]
+	mi := &file_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +3454,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{26}
+	return file_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *SetLogLevelResponse) GetLevels() []*LogLevel {
@@ -1853,7 +3473,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_admin_proto_msgTypes[27]
+	mi := &file_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +3485,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[27]
+	mi := &file_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +3498,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{27}
+	return file_admin_proto_rawDescGZIP(), []int{49}
 }
 
 // GetVersionResponse is the server's version.
@@ -1894,7 +3514,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_admin_proto_msgTypes[28]
+	mi := &file_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +3526,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[28]
+	mi := &file_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +3539,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{28}
+	return file_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -1940,7 +3560,7 @@ var File_admin_proto protoreflect.FileDescriptor
 
 const file_admin_proto_rawDesc = "" +
 	"\n" +
-	"\vadmin.proto\x12\x13breakwater.admin.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
+	"\vadmin.proto\x12\x13breakwater.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
 	"\x13ListBreakersRequest\"P\n" +
 	"\x14ListBreakersResponse\x128\n" +
 	"\bbreakers\x18\x01 \x03(\v2\x1c.breakwater.admin.v1.BreakerR\bbreakers\"-\n" +
@@ -1958,7 +3578,7 @@ const file_admin_proto_rawDesc = "" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
 	"\asummary\x18\x03 \x01(\tR\asummary\x12;\n" +
-	"\aproxies\x18\x04 \x03(\v2!.breakwater.admin.v1.ProxyBreakerR\aproxies\"\xa4\x03\n" +
+	"\aproxies\x18\x04 \x03(\v2!.breakwater.admin.v1.ProxyBreakerR\aproxies\"\x90\x05\n" +
 	"\fProxyBreaker\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -1975,7 +3595,19 @@ const file_admin_proto_rawDesc = "" +
 	"\rrecent_errors\x18\v \x01(\x04R\frecentErrors\x12\x1e\n" +
 	"\n" +
 	"overloaded\x18\f \x01(\bR\n" +
-	"overloaded\"\x8c\x01\n" +
+	"overloaded\x12\x1a\n" +
+	"\battempts\x18\r \x01(\x04R\battempts\x12\x1a\n" +
+	"\bfailures\x18\x0e \x01(\x04R\bfailures\x12'\n" +
+	"\x0frecent_attempts\x18\x0f \x01(\x04R\x0erecentAttempts\x12\x1c\n" +
+	"\tsuccesses\x18\x10 \x01(\x04R\tsuccesses\x12\x16\n" +
+	"\x06shadow\x18\x11 \x01(\bR\x06shadow\x12!\n" +
+	"\fshadow_state\x18\x12 \x01(\tR\vshadowState\x120\n" +
+	"\x05order\x18\x13 \x01(\v2\x1a.breakwater.admin.v1.OrderR\x05order\"}\n" +
+	"\x05Order\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x120\n" +
+	"\x05until\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\x8c\x01\n" +
 	"\x04Host\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
 	"\aejected\x18\x02 \x01(\bR\aejected\x12\x1c\n" +
@@ -1995,7 +3627,7 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x05 \x01(\x04R\n" +
 	"generation\x129\n" +
-	"\aproxies\x18\x06 \x03(\v2\x1f.breakwater.admin.v1.ProxyResetR\aproxies\"\xbc\x01\n" +
+	"\aproxies\x18\x06 \x03(\v2\x1f.breakwater.admin.v1.ProxyResetR\aproxies\"\xd0\x01\n" +
 	"\n" +
 	"ProxyReset\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\"\n" +
@@ -2003,10 +3635,109 @@ const file_admin_proto_rawDesc = "" +
 	"\x0eejected_before\x18\x03 \x03(\tR\rejectedBefore\x12#\n" +
 	"\rejected_after\x18\x04 \x03(\tR\fejectedAfter\x12\x12\n" +
 	"\x04note\x18\x05 \x01(\tR\x04note\x12\x14\n" +
-	"\x05error\x18\x06 \x01(\tR\x05error\"\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x12\n" +
+	"\x04from\x18\a \x01(\tR\x04from\"\xa4\x01\n" +
+	"\x17ForceOpenBreakerRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
+	"\x05proxy\x18\x02 \x01(\tR\x05proxy\x12+\n" +
+	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x14\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xb1\x01\n" +
+	"\x18ForceOpenBreakerResponse\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x129\n" +
+	"\aproxies\x18\x04 \x03(\v2\x1f.breakwater.admin.v1.ProxyOrderR\aproxies\"\x8c\x01\n" +
+	"\x15DisableBreakerRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12+\n" +
+	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xaf\x01\n" +
+	"\x16DisableBreakerResponse\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x129\n" +
+	"\aproxies\x18\x04 \x03(\v2\x1f.breakwater.admin.v1.ProxyOrderR\aproxies\"u\n" +
+	"\x15ReleaseBreakerRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
+	"\x05proxy\x18\x02 \x01(\tR\x05proxy\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"}\n" +
+	"\x16ReleaseBreakerResponse\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\bR\x02ok\x129\n" +
+	"\aproxies\x18\x03 \x03(\v2\x1f.breakwater.admin.v1.ProxyOrderR\aproxies\"\x86\x01\n" +
+	"\n" +
+	"ProxyOrder\x12\x14\n" +
+	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\"\n" +
+	"\facknowledged\x18\x02 \x01(\bR\facknowledged\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x12\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"\x13\n" +
+	"\x11ListOrdersRequest\"P\n" +
+	"\x12ListOrdersResponse\x12:\n" +
+	"\x06orders\x18\x01 \x03(\v2\".breakwater.admin.v1.StandingOrderR\x06orders\"\xa3\x01\n" +
+	"\rStandingOrder\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
+	"\x05proxy\x18\x02 \x01(\tR\x05proxy\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05order\x18\x04 \x01(\v2\x1a.breakwater.admin.v1.OrderR\x05order\"C\n" +
+	"\x11ListEventsRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"H\n" +
+	"\x12ListEventsResponse\x122\n" +
+	"\x06events\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.EventR\x06events\"Z\n" +
+	"\x12WatchEventsRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x04R\x05since\"G\n" +
+	"\x13WatchEventsResponse\x120\n" +
+	"\x05event\x18\x01 \x01(\v2\x1a.breakwater.admin.v1.EventR\x05event\"\xb9\x02\n" +
+	"\x05Event\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x18\n" +
+	"\aservice\x18\x04 \x01(\tR\aservice\x12\x14\n" +
+	"\x05proxy\x18\x05 \x01(\tR\x05proxy\x12\x12\n" +
+	"\x04from\x18\x06 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\a \x01(\tR\x02to\x12\x14\n" +
+	"\x05cause\x18\b \x01(\tR\x05cause\x12\x14\n" +
+	"\x05actor\x18\t \x01(\tR\x05actor\x12\x16\n" +
+	"\x06shadow\x18\n" +
+	" \x01(\bR\x06shadow\x12\x12\n" +
+	"\x04host\x18\v \x01(\tR\x04host\x120\n" +
+	"\x05until\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"1\n" +
+	"\x15ExplainBreakerRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\xfe\x01\n" +
+	"\x16ExplainBreakerResponse\x126\n" +
+	"\abreaker\x18\x01 \x01(\v2\x1c.breakwater.admin.v1.BreakerR\abreaker\x128\n" +
+	"\bfindings\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.FindingR\bfindings\x128\n" +
+	"\x06counts\x18\x03 \x03(\v2 .breakwater.admin.v1.ProxyCountsR\x06counts\x128\n" +
+	"\bsettings\x18\x04 \x03(\v2\x1c.breakwater.admin.v1.SettingR\bsettings\"O\n" +
+	"\aFinding\x12\x18\n" +
+	"\aproxies\x18\x01 \x03(\tR\aproxies\x12\x12\n" +
+	"\x04what\x18\x02 \x01(\tR\x04what\x12\x16\n" +
+	"\x06advice\x18\x03 \x01(\tR\x06advice\"t\n" +
+	"\vProxyCounts\x12\x14\n" +
+	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x129\n" +
+	"\x06counts\x18\x02 \x03(\v2!.breakwater.admin.v1.FailureCountR\x06counts\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"~\n" +
+	"\fFailureCount\x12\x12\n" +
+	"\x04stat\x18\x01 \x01(\tR\x04stat\x12\x12\n" +
+	"\x04flag\x18\x02 \x01(\tR\x04flag\x12\x18\n" +
+	"\ameaning\x18\x03 \x01(\tR\ameaning\x12\x14\n" +
+	"\x05total\x18\x04 \x01(\x04R\x05total\x12\x16\n" +
+	"\x06recent\x18\x05 \x01(\x04R\x06recent\"\xba\x01\n" +
+	"\aSetting\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x14\n" +
+	"\x05layer\x18\x03 \x01(\tR\x05layer\x12\x1a\n" +
+	"\bvariable\x18\x04 \x01(\tR\bvariable\x129\n" +
+	"\bposition\x18\x05 \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\x12\x18\n" +
+	"\aclamped\x18\x06 \x01(\bR\aclamped\"\x14\n" +
 	"\x12ListProxiesRequest\"K\n" +
 	"\x13ListProxiesResponse\x124\n" +
-	"\aproxies\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.ProxyR\aproxies\"\xe5\x02\n" +
+	"\aproxies\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.ProxyR\aproxies\"\xab\x03\n" +
 	"\x05Proxy\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fnode_cluster\x18\x02 \x01(\tR\vnodeCluster\x12\x18\n" +
@@ -2017,7 +3748,9 @@ const file_admin_proto_rawDesc = "" +
 	"\x0fadmin_reachable\x18\a \x01(\bR\x0eadminReachable\x12\x1f\n" +
 	"\vadmin_error\x18\b \x01(\tR\n" +
 	"adminError\x12A\n" +
-	"\tresources\x18\t \x03(\v2#.breakwater.admin.v1.ProxyResourcesR\tresources\"\x96\x01\n" +
+	"\tresources\x18\t \x03(\v2#.breakwater.admin.v1.ProxyResourcesR\tresources\x12D\n" +
+	"\x10last_load_report\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0elastLoadReport\"\x96\x01\n" +
 	"\x0eProxyResources\x12\x19\n" +
 	"\btype_url\x18\x01 \x01(\tR\atypeUrl\x121\n" +
 	"\x14acknowledged_version\x18\x02 \x01(\tR\x13acknowledgedVersion\x126\n" +
@@ -2071,13 +3804,22 @@ const file_admin_proto_rawDesc = "" +
 	"\x11GetVersionRequest\"d\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
-	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted2\x94\a\n" +
+	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted2\xe8\f\n" +
 	"\fAdminService\x12c\n" +
 	"\fListBreakers\x12(.breakwater.admin.v1.ListBreakersRequest\x1a).breakwater.admin.v1.ListBreakersResponse\x12]\n" +
 	"\n" +
 	"GetBreaker\x12&.breakwater.admin.v1.GetBreakerRequest\x1a'.breakwater.admin.v1.GetBreakerResponse\x12h\n" +
 	"\rWatchBreakers\x12).breakwater.admin.v1.WatchBreakersRequest\x1a*.breakwater.admin.v1.WatchBreakersResponse0\x01\x12c\n" +
-	"\fResetBreaker\x12(.breakwater.admin.v1.ResetBreakerRequest\x1a).breakwater.admin.v1.ResetBreakerResponse\x12`\n" +
+	"\fResetBreaker\x12(.breakwater.admin.v1.ResetBreakerRequest\x1a).breakwater.admin.v1.ResetBreakerResponse\x12o\n" +
+	"\x10ForceOpenBreaker\x12,.breakwater.admin.v1.ForceOpenBreakerRequest\x1a-.breakwater.admin.v1.ForceOpenBreakerResponse\x12i\n" +
+	"\x0eDisableBreaker\x12*.breakwater.admin.v1.DisableBreakerRequest\x1a+.breakwater.admin.v1.DisableBreakerResponse\x12i\n" +
+	"\x0eReleaseBreaker\x12*.breakwater.admin.v1.ReleaseBreakerRequest\x1a+.breakwater.admin.v1.ReleaseBreakerResponse\x12]\n" +
+	"\n" +
+	"ListOrders\x12&.breakwater.admin.v1.ListOrdersRequest\x1a'.breakwater.admin.v1.ListOrdersResponse\x12]\n" +
+	"\n" +
+	"ListEvents\x12&.breakwater.admin.v1.ListEventsRequest\x1a'.breakwater.admin.v1.ListEventsResponse\x12b\n" +
+	"\vWatchEvents\x12'.breakwater.admin.v1.WatchEventsRequest\x1a(.breakwater.admin.v1.WatchEventsResponse0\x01\x12i\n" +
+	"\x0eExplainBreaker\x12*.breakwater.admin.v1.ExplainBreakerRequest\x1a+.breakwater.admin.v1.ExplainBreakerResponse\x12`\n" +
 	"\vListProxies\x12'.breakwater.admin.v1.ListProxiesRequest\x1a(.breakwater.admin.v1.ListProxiesResponse\x12l\n" +
 	"\x0fGetConfigStatus\x12+.breakwater.admin.v1.GetConfigStatusRequest\x1a,.breakwater.admin.v1.GetConfigStatusResponse\x12`\n" +
 	"\vGetLogLevel\x12'.breakwater.admin.v1.GetLogLevelRequest\x1a(.breakwater.admin.v1.GetLogLevelResponse\x12`\n" +
@@ -2097,85 +3839,145 @@ func file_admin_proto_rawDescGZIP() []byte {
 	return file_admin_proto_rawDescData
 }
 
-var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_admin_proto_goTypes = []any{
-	(*ListBreakersRequest)(nil),     // 0: breakwater.admin.v1.ListBreakersRequest
-	(*ListBreakersResponse)(nil),    // 1: breakwater.admin.v1.ListBreakersResponse
-	(*GetBreakerRequest)(nil),       // 2: breakwater.admin.v1.GetBreakerRequest
-	(*GetBreakerResponse)(nil),      // 3: breakwater.admin.v1.GetBreakerResponse
-	(*WatchBreakersRequest)(nil),    // 4: breakwater.admin.v1.WatchBreakersRequest
-	(*WatchBreakersResponse)(nil),   // 5: breakwater.admin.v1.WatchBreakersResponse
-	(*Breaker)(nil),                 // 6: breakwater.admin.v1.Breaker
-	(*ProxyBreaker)(nil),            // 7: breakwater.admin.v1.ProxyBreaker
-	(*Host)(nil),                    // 8: breakwater.admin.v1.Host
-	(*ResetBreakerRequest)(nil),     // 9: breakwater.admin.v1.ResetBreakerRequest
-	(*ResetBreakerResponse)(nil),    // 10: breakwater.admin.v1.ResetBreakerResponse
-	(*ProxyReset)(nil),              // 11: breakwater.admin.v1.ProxyReset
-	(*ListProxiesRequest)(nil),      // 12: breakwater.admin.v1.ListProxiesRequest
-	(*ListProxiesResponse)(nil),     // 13: breakwater.admin.v1.ListProxiesResponse
-	(*Proxy)(nil),                   // 14: breakwater.admin.v1.Proxy
-	(*ProxyResources)(nil),          // 15: breakwater.admin.v1.ProxyResources
-	(*Nack)(nil),                    // 16: breakwater.admin.v1.Nack
-	(*GetConfigStatusRequest)(nil),  // 17: breakwater.admin.v1.GetConfigStatusRequest
-	(*GetConfigStatusResponse)(nil), // 18: breakwater.admin.v1.GetConfigStatusResponse
-	(*Position)(nil),                // 19: breakwater.admin.v1.Position
-	(*Problem)(nil),                 // 20: breakwater.admin.v1.Problem
-	(*Rejection)(nil),               // 21: breakwater.admin.v1.Rejection
-	(*GetLogLevelRequest)(nil),      // 22: breakwater.admin.v1.GetLogLevelRequest
-	(*GetLogLevelResponse)(nil),     // 23: breakwater.admin.v1.GetLogLevelResponse
-	(*LogLevel)(nil),                // 24: breakwater.admin.v1.LogLevel
-	(*SetLogLevelRequest)(nil),      // 25: breakwater.admin.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),     // 26: breakwater.admin.v1.SetLogLevelResponse
-	(*GetVersionRequest)(nil),       // 27: breakwater.admin.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),      // 28: breakwater.admin.v1.GetVersionResponse
-	(*timestamppb.Timestamp)(nil),   // 29: google.protobuf.Timestamp
+	(*ListBreakersRequest)(nil),      // 0: breakwater.admin.v1.ListBreakersRequest
+	(*ListBreakersResponse)(nil),     // 1: breakwater.admin.v1.ListBreakersResponse
+	(*GetBreakerRequest)(nil),        // 2: breakwater.admin.v1.GetBreakerRequest
+	(*GetBreakerResponse)(nil),       // 3: breakwater.admin.v1.GetBreakerResponse
+	(*WatchBreakersRequest)(nil),     // 4: breakwater.admin.v1.WatchBreakersRequest
+	(*WatchBreakersResponse)(nil),    // 5: breakwater.admin.v1.WatchBreakersResponse
+	(*Breaker)(nil),                  // 6: breakwater.admin.v1.Breaker
+	(*ProxyBreaker)(nil),             // 7: breakwater.admin.v1.ProxyBreaker
+	(*Order)(nil),                    // 8: breakwater.admin.v1.Order
+	(*Host)(nil),                     // 9: breakwater.admin.v1.Host
+	(*ResetBreakerRequest)(nil),      // 10: breakwater.admin.v1.ResetBreakerRequest
+	(*ResetBreakerResponse)(nil),     // 11: breakwater.admin.v1.ResetBreakerResponse
+	(*ProxyReset)(nil),               // 12: breakwater.admin.v1.ProxyReset
+	(*ForceOpenBreakerRequest)(nil),  // 13: breakwater.admin.v1.ForceOpenBreakerRequest
+	(*ForceOpenBreakerResponse)(nil), // 14: breakwater.admin.v1.ForceOpenBreakerResponse
+	(*DisableBreakerRequest)(nil),    // 15: breakwater.admin.v1.DisableBreakerRequest
+	(*DisableBreakerResponse)(nil),   // 16: breakwater.admin.v1.DisableBreakerResponse
+	(*ReleaseBreakerRequest)(nil),    // 17: breakwater.admin.v1.ReleaseBreakerRequest
+	(*ReleaseBreakerResponse)(nil),   // 18: breakwater.admin.v1.ReleaseBreakerResponse
+	(*ProxyOrder)(nil),               // 19: breakwater.admin.v1.ProxyOrder
+	(*ListOrdersRequest)(nil),        // 20: breakwater.admin.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),       // 21: breakwater.admin.v1.ListOrdersResponse
+	(*StandingOrder)(nil),            // 22: breakwater.admin.v1.StandingOrder
+	(*ListEventsRequest)(nil),        // 23: breakwater.admin.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),       // 24: breakwater.admin.v1.ListEventsResponse
+	(*WatchEventsRequest)(nil),       // 25: breakwater.admin.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 26: breakwater.admin.v1.WatchEventsResponse
+	(*Event)(nil),                    // 27: breakwater.admin.v1.Event
+	(*ExplainBreakerRequest)(nil),    // 28: breakwater.admin.v1.ExplainBreakerRequest
+	(*ExplainBreakerResponse)(nil),   // 29: breakwater.admin.v1.ExplainBreakerResponse
+	(*Finding)(nil),                  // 30: breakwater.admin.v1.Finding
+	(*ProxyCounts)(nil),              // 31: breakwater.admin.v1.ProxyCounts
+	(*FailureCount)(nil),             // 32: breakwater.admin.v1.FailureCount
+	(*Setting)(nil),                  // 33: breakwater.admin.v1.Setting
+	(*ListProxiesRequest)(nil),       // 34: breakwater.admin.v1.ListProxiesRequest
+	(*ListProxiesResponse)(nil),      // 35: breakwater.admin.v1.ListProxiesResponse
+	(*Proxy)(nil),                    // 36: breakwater.admin.v1.Proxy
+	(*ProxyResources)(nil),           // 37: breakwater.admin.v1.ProxyResources
+	(*Nack)(nil),                     // 38: breakwater.admin.v1.Nack
+	(*GetConfigStatusRequest)(nil),   // 39: breakwater.admin.v1.GetConfigStatusRequest
+	(*GetConfigStatusResponse)(nil),  // 40: breakwater.admin.v1.GetConfigStatusResponse
+	(*Position)(nil),                 // 41: breakwater.admin.v1.Position
+	(*Problem)(nil),                  // 42: breakwater.admin.v1.Problem
+	(*Rejection)(nil),                // 43: breakwater.admin.v1.Rejection
+	(*GetLogLevelRequest)(nil),       // 44: breakwater.admin.v1.GetLogLevelRequest
+	(*GetLogLevelResponse)(nil),      // 45: breakwater.admin.v1.GetLogLevelResponse
+	(*LogLevel)(nil),                 // 46: breakwater.admin.v1.LogLevel
+	(*SetLogLevelRequest)(nil),       // 47: breakwater.admin.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),      // 48: breakwater.admin.v1.SetLogLevelResponse
+	(*GetVersionRequest)(nil),        // 49: breakwater.admin.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),       // 50: breakwater.admin.v1.GetVersionResponse
+	(*timestamppb.Timestamp)(nil),    // 51: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 52: google.protobuf.Duration
 }
 var file_admin_proto_depIdxs = []int32{
 	6,  // 0: breakwater.admin.v1.ListBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
 	6,  // 1: breakwater.admin.v1.GetBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
 	6,  // 2: breakwater.admin.v1.WatchBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
 	7,  // 3: breakwater.admin.v1.Breaker.proxies:type_name -> breakwater.admin.v1.ProxyBreaker
-	29, // 4: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
-	29, // 5: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
-	8,  // 6: breakwater.admin.v1.ProxyBreaker.hosts:type_name -> breakwater.admin.v1.Host
-	11, // 7: breakwater.admin.v1.ResetBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyReset
-	14, // 8: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
-	29, // 9: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
-	15, // 10: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
-	16, // 11: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
-	29, // 12: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
-	29, // 13: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
-	29, // 14: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
-	20, // 15: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
-	21, // 16: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
-	19, // 17: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
-	19, // 18: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
-	24, // 19: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	24, // 20: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	29, // 21: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
-	0,  // 22: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
-	2,  // 23: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
-	4,  // 24: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
-	9,  // 25: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
-	12, // 26: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
-	17, // 27: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
-	22, // 28: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
-	25, // 29: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
-	27, // 30: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
-	1,  // 31: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
-	3,  // 32: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
-	5,  // 33: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
-	10, // 34: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
-	13, // 35: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
-	18, // 36: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
-	23, // 37: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
-	26, // 38: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
-	28, // 39: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
-	31, // [31:40] is the sub-list for method output_type
-	22, // [22:31] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	51, // 4: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
+	51, // 5: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
+	9,  // 6: breakwater.admin.v1.ProxyBreaker.hosts:type_name -> breakwater.admin.v1.Host
+	8,  // 7: breakwater.admin.v1.ProxyBreaker.order:type_name -> breakwater.admin.v1.Order
+	51, // 8: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
+	12, // 9: breakwater.admin.v1.ResetBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyReset
+	52, // 10: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	51, // 11: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	19, // 12: breakwater.admin.v1.ForceOpenBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
+	52, // 13: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	51, // 14: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	19, // 15: breakwater.admin.v1.DisableBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
+	19, // 16: breakwater.admin.v1.ReleaseBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
+	22, // 17: breakwater.admin.v1.ListOrdersResponse.orders:type_name -> breakwater.admin.v1.StandingOrder
+	51, // 18: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
+	8,  // 19: breakwater.admin.v1.StandingOrder.order:type_name -> breakwater.admin.v1.Order
+	27, // 20: breakwater.admin.v1.ListEventsResponse.events:type_name -> breakwater.admin.v1.Event
+	27, // 21: breakwater.admin.v1.WatchEventsResponse.event:type_name -> breakwater.admin.v1.Event
+	51, // 22: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
+	51, // 23: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
+	6,  // 24: breakwater.admin.v1.ExplainBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
+	30, // 25: breakwater.admin.v1.ExplainBreakerResponse.findings:type_name -> breakwater.admin.v1.Finding
+	31, // 26: breakwater.admin.v1.ExplainBreakerResponse.counts:type_name -> breakwater.admin.v1.ProxyCounts
+	33, // 27: breakwater.admin.v1.ExplainBreakerResponse.settings:type_name -> breakwater.admin.v1.Setting
+	32, // 28: breakwater.admin.v1.ProxyCounts.counts:type_name -> breakwater.admin.v1.FailureCount
+	41, // 29: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
+	36, // 30: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
+	51, // 31: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
+	37, // 32: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
+	51, // 33: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
+	38, // 34: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
+	51, // 35: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
+	51, // 36: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
+	51, // 37: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
+	42, // 38: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
+	43, // 39: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
+	41, // 40: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
+	41, // 41: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
+	46, // 42: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
+	46, // 43: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
+	51, // 44: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
+	0,  // 45: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
+	2,  // 46: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
+	4,  // 47: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
+	10, // 48: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
+	13, // 49: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
+	15, // 50: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
+	17, // 51: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
+	20, // 52: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
+	23, // 53: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
+	25, // 54: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
+	28, // 55: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
+	34, // 56: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
+	39, // 57: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
+	44, // 58: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
+	47, // 59: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
+	49, // 60: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
+	1,  // 61: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
+	3,  // 62: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
+	5,  // 63: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
+	11, // 64: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
+	14, // 65: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
+	16, // 66: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
+	18, // 67: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
+	21, // 68: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
+	24, // 69: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
+	26, // 70: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
+	29, // 71: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
+	35, // 72: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
+	40, // 73: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
+	45, // 74: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
+	48, // 75: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
+	50, // 76: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
+	61, // [61:77] is the sub-list for method output_type
+	45, // [45:61] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_admin_proto_init() }
@@ -2189,7 +3991,7 @@ func file_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_proto_rawDesc), len(file_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -8,8 +8,8 @@
 // and what an operator can do about it.
 //
 // The same calls are served as HTTP/JSON under /api/v1/ with the field names below.
-// In JSON a uint64 is a string, a timestamp is RFC 3339, and an unset timestamp or
-// message is null.
+// In JSON a uint64 is a string, a timestamp is RFC 3339, a duration is such as "90s",
+// and an unset timestamp or message is null.
 
 package adminpb
 
@@ -26,22 +26,29 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_ListBreakers_FullMethodName    = "/breakwater.admin.v1.AdminService/ListBreakers"
-	AdminService_GetBreaker_FullMethodName      = "/breakwater.admin.v1.AdminService/GetBreaker"
-	AdminService_WatchBreakers_FullMethodName   = "/breakwater.admin.v1.AdminService/WatchBreakers"
-	AdminService_ResetBreaker_FullMethodName    = "/breakwater.admin.v1.AdminService/ResetBreaker"
-	AdminService_ListProxies_FullMethodName     = "/breakwater.admin.v1.AdminService/ListProxies"
-	AdminService_GetConfigStatus_FullMethodName = "/breakwater.admin.v1.AdminService/GetConfigStatus"
-	AdminService_GetLogLevel_FullMethodName     = "/breakwater.admin.v1.AdminService/GetLogLevel"
-	AdminService_SetLogLevel_FullMethodName     = "/breakwater.admin.v1.AdminService/SetLogLevel"
-	AdminService_GetVersion_FullMethodName      = "/breakwater.admin.v1.AdminService/GetVersion"
+	AdminService_ListBreakers_FullMethodName     = "/breakwater.admin.v1.AdminService/ListBreakers"
+	AdminService_GetBreaker_FullMethodName       = "/breakwater.admin.v1.AdminService/GetBreaker"
+	AdminService_WatchBreakers_FullMethodName    = "/breakwater.admin.v1.AdminService/WatchBreakers"
+	AdminService_ResetBreaker_FullMethodName     = "/breakwater.admin.v1.AdminService/ResetBreaker"
+	AdminService_ForceOpenBreaker_FullMethodName = "/breakwater.admin.v1.AdminService/ForceOpenBreaker"
+	AdminService_DisableBreaker_FullMethodName   = "/breakwater.admin.v1.AdminService/DisableBreaker"
+	AdminService_ReleaseBreaker_FullMethodName   = "/breakwater.admin.v1.AdminService/ReleaseBreaker"
+	AdminService_ListOrders_FullMethodName       = "/breakwater.admin.v1.AdminService/ListOrders"
+	AdminService_ListEvents_FullMethodName       = "/breakwater.admin.v1.AdminService/ListEvents"
+	AdminService_WatchEvents_FullMethodName      = "/breakwater.admin.v1.AdminService/WatchEvents"
+	AdminService_ExplainBreaker_FullMethodName   = "/breakwater.admin.v1.AdminService/ExplainBreaker"
+	AdminService_ListProxies_FullMethodName      = "/breakwater.admin.v1.AdminService/ListProxies"
+	AdminService_GetConfigStatus_FullMethodName  = "/breakwater.admin.v1.AdminService/GetConfigStatus"
+	AdminService_GetLogLevel_FullMethodName      = "/breakwater.admin.v1.AdminService/GetLogLevel"
+	AdminService_SetLogLevel_FullMethodName      = "/breakwater.admin.v1.AdminService/SetLogLevel"
+	AdminService_GetVersion_FullMethodName       = "/breakwater.admin.v1.AdminService/GetVersion"
 )
 
 // AdminServiceClient is the client API for AdminService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AdminService shows and resets circuit breakers.
+// AdminService shows circuit breakers and does with them what an operator orders.
 type AdminServiceClient interface {
 	// ListBreakers returns the breaker of every service, in ascending order of name.
 	ListBreakers(ctx context.Context, in *ListBreakersRequest, opts ...grpc.CallOption) (*ListBreakersResponse, error)
@@ -51,12 +58,39 @@ type AdminServiceClient interface {
 	// WatchBreakers sends all breakers first, and then those that changed. It ends with
 	// UNAVAILABLE when the server stops.
 	WatchBreakers(ctx context.Context, in *WatchBreakersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchBreakersResponse], error)
-	// ResetBreaker takes back every ejection of the service's hosts, on all proxies, and
-	// answers once each proxy's own admin API has been read again. A proxy that could not
+	// ResetBreaker closes the breaker on all proxies: it ends the operators' orders, empties
+	// the windows and takes back every ejection of the service's hosts. It answers once each proxy's own admin API has been read again. A proxy that could not
 	// prove it makes the answer's ok false; that is no error of the call. NOT_FOUND for an
 	// unknown service or host; FAILED_PRECONDITION if no proxy is connected, and for one
 	// host of a service whose hosts are not all IP addresses. Resetting a closed breaker is OK and sends nothing.
 	ResetBreaker(ctx context.Context, in *ResetBreakerRequest, opts ...grpc.CallOption) (*ResetBreakerResponse, error)
+	// ForceOpenBreaker lets no request through to the service, on one proxy or on all, those
+	// that connect later included, until it is released, reset or its time is over. It is
+	// kept over restarts. It answers once each connected proxy's own admin API has been read;
+	// a proxy that could not prove it makes the answer's ok false. INVALID_ARGUMENT for a
+	// negative ttl, NOT_FOUND for an unknown service or proxy.
+	ForceOpenBreaker(ctx context.Context, in *ForceOpenBreakerRequest, opts ...grpc.CallOption) (*ForceOpenBreakerResponse, error)
+	// DisableBreaker lets every request through to the service and has no host ejected,
+	// whatever fails, on all proxies: they share the service's cluster. Otherwise as
+	// ForceOpenBreaker.
+	DisableBreaker(ctx context.Context, in *DisableBreakerRequest, opts ...grpc.CallOption) (*DisableBreakerResponse, error)
+	// ReleaseBreaker ends what ForceOpenBreaker and DisableBreaker ordered: the breaker is
+	// closed, with an empty window. Without an order it is OK and changes nothing. Otherwise
+	// as ForceOpenBreaker.
+	ReleaseBreaker(ctx context.Context, in *ReleaseBreakerRequest, opts ...grpc.CallOption) (*ReleaseBreakerResponse, error)
+	// ListOrders returns the orders in force, in ascending order of service and proxy. They
+	// hold for proxies that are not connected too.
+	ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersResponse, error)
+	// ListEvents returns what happened, from the oldest to the newest of the events that are
+	// kept: the last 1,000. An unknown service has none.
+	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
+	// WatchEvents sends the events that are kept, and then each further one. It ends with
+	// UNAVAILABLE when the server stops.
+	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
+	// ExplainBreaker says why requests to a service fail now and what to do about it. It asks
+	// every proxy twice, a second apart, for the counts of that service alone. NOT_FOUND for
+	// an unknown service.
+	ExplainBreaker(ctx context.Context, in *ExplainBreakerRequest, opts ...grpc.CallOption) (*ExplainBreakerResponse, error)
 	// ListProxies returns the connected Envoys, in ascending order of id.
 	ListProxies(ctx context.Context, in *ListProxiesRequest, opts ...grpc.CallOption) (*ListProxiesResponse, error)
 	// GetConfigStatus says what became of the policies on disk.
@@ -127,6 +161,85 @@ func (c *adminServiceClient) ResetBreaker(ctx context.Context, in *ResetBreakerR
 	return out, nil
 }
 
+func (c *adminServiceClient) ForceOpenBreaker(ctx context.Context, in *ForceOpenBreakerRequest, opts ...grpc.CallOption) (*ForceOpenBreakerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForceOpenBreakerResponse)
+	err := c.cc.Invoke(ctx, AdminService_ForceOpenBreaker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DisableBreaker(ctx context.Context, in *DisableBreakerRequest, opts ...grpc.CallOption) (*DisableBreakerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DisableBreakerResponse)
+	err := c.cc.Invoke(ctx, AdminService_DisableBreaker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ReleaseBreaker(ctx context.Context, in *ReleaseBreakerRequest, opts ...grpc.CallOption) (*ReleaseBreakerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseBreakerResponse)
+	err := c.cc.Invoke(ctx, AdminService_ReleaseBreaker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListOrders(ctx context.Context, in *ListOrdersRequest, opts ...grpc.CallOption) (*ListOrdersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListOrdersResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListOrders_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEventsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[1], AdminService_WatchEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchEventsRequest, WatchEventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsResponse]
+
+func (c *adminServiceClient) ExplainBreaker(ctx context.Context, in *ExplainBreakerRequest, opts ...grpc.CallOption) (*ExplainBreakerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainBreakerResponse)
+	err := c.cc.Invoke(ctx, AdminService_ExplainBreaker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListProxies(ctx context.Context, in *ListProxiesRequest, opts ...grpc.CallOption) (*ListProxiesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListProxiesResponse)
@@ -181,7 +294,7 @@ func (c *adminServiceClient) GetVersion(ctx context.Context, in *GetVersionReque
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
 //
-// AdminService shows and resets circuit breakers.
+// AdminService shows circuit breakers and does with them what an operator orders.
 type AdminServiceServer interface {
 	// ListBreakers returns the breaker of every service, in ascending order of name.
 	ListBreakers(context.Context, *ListBreakersRequest) (*ListBreakersResponse, error)
@@ -191,12 +304,39 @@ type AdminServiceServer interface {
 	// WatchBreakers sends all breakers first, and then those that changed. It ends with
 	// UNAVAILABLE when the server stops.
 	WatchBreakers(*WatchBreakersRequest, grpc.ServerStreamingServer[WatchBreakersResponse]) error
-	// ResetBreaker takes back every ejection of the service's hosts, on all proxies, and
-	// answers once each proxy's own admin API has been read again. A proxy that could not
+	// ResetBreaker closes the breaker on all proxies: it ends the operators' orders, empties
+	// the windows and takes back every ejection of the service's hosts. It answers once each proxy's own admin API has been read again. A proxy that could not
 	// prove it makes the answer's ok false; that is no error of the call. NOT_FOUND for an
 	// unknown service or host; FAILED_PRECONDITION if no proxy is connected, and for one
 	// host of a service whose hosts are not all IP addresses. Resetting a closed breaker is OK and sends nothing.
 	ResetBreaker(context.Context, *ResetBreakerRequest) (*ResetBreakerResponse, error)
+	// ForceOpenBreaker lets no request through to the service, on one proxy or on all, those
+	// that connect later included, until it is released, reset or its time is over. It is
+	// kept over restarts. It answers once each connected proxy's own admin API has been read;
+	// a proxy that could not prove it makes the answer's ok false. INVALID_ARGUMENT for a
+	// negative ttl, NOT_FOUND for an unknown service or proxy.
+	ForceOpenBreaker(context.Context, *ForceOpenBreakerRequest) (*ForceOpenBreakerResponse, error)
+	// DisableBreaker lets every request through to the service and has no host ejected,
+	// whatever fails, on all proxies: they share the service's cluster. Otherwise as
+	// ForceOpenBreaker.
+	DisableBreaker(context.Context, *DisableBreakerRequest) (*DisableBreakerResponse, error)
+	// ReleaseBreaker ends what ForceOpenBreaker and DisableBreaker ordered: the breaker is
+	// closed, with an empty window. Without an order it is OK and changes nothing. Otherwise
+	// as ForceOpenBreaker.
+	ReleaseBreaker(context.Context, *ReleaseBreakerRequest) (*ReleaseBreakerResponse, error)
+	// ListOrders returns the orders in force, in ascending order of service and proxy. They
+	// hold for proxies that are not connected too.
+	ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error)
+	// ListEvents returns what happened, from the oldest to the newest of the events that are
+	// kept: the last 1,000. An unknown service has none.
+	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
+	// WatchEvents sends the events that are kept, and then each further one. It ends with
+	// UNAVAILABLE when the server stops.
+	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
+	// ExplainBreaker says why requests to a service fail now and what to do about it. It asks
+	// every proxy twice, a second apart, for the counts of that service alone. NOT_FOUND for
+	// an unknown service.
+	ExplainBreaker(context.Context, *ExplainBreakerRequest) (*ExplainBreakerResponse, error)
 	// ListProxies returns the connected Envoys, in ascending order of id.
 	ListProxies(context.Context, *ListProxiesRequest) (*ListProxiesResponse, error)
 	// GetConfigStatus says what became of the policies on disk.
@@ -229,6 +369,27 @@ func (UnimplementedAdminServiceServer) WatchBreakers(*WatchBreakersRequest, grpc
 }
 func (UnimplementedAdminServiceServer) ResetBreaker(context.Context, *ResetBreakerRequest) (*ResetBreakerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResetBreaker not implemented")
+}
+func (UnimplementedAdminServiceServer) ForceOpenBreaker(context.Context, *ForceOpenBreakerRequest) (*ForceOpenBreakerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForceOpenBreaker not implemented")
+}
+func (UnimplementedAdminServiceServer) DisableBreaker(context.Context, *DisableBreakerRequest) (*DisableBreakerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisableBreaker not implemented")
+}
+func (UnimplementedAdminServiceServer) ReleaseBreaker(context.Context, *ReleaseBreakerRequest) (*ReleaseBreakerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseBreaker not implemented")
+}
+func (UnimplementedAdminServiceServer) ListOrders(context.Context, *ListOrdersRequest) (*ListOrdersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListOrders not implemented")
+}
+func (UnimplementedAdminServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
+}
+func (UnimplementedAdminServiceServer) WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchEvents not implemented")
+}
+func (UnimplementedAdminServiceServer) ExplainBreaker(context.Context, *ExplainBreakerRequest) (*ExplainBreakerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainBreaker not implemented")
 }
 func (UnimplementedAdminServiceServer) ListProxies(context.Context, *ListProxiesRequest) (*ListProxiesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListProxies not implemented")
@@ -327,6 +488,125 @@ func _AdminService_ResetBreaker_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).ResetBreaker(ctx, req.(*ResetBreakerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ForceOpenBreaker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForceOpenBreakerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ForceOpenBreaker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ForceOpenBreaker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ForceOpenBreaker(ctx, req.(*ForceOpenBreakerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DisableBreaker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisableBreakerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DisableBreaker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DisableBreaker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DisableBreaker(ctx, req.(*DisableBreakerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ReleaseBreaker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseBreakerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ReleaseBreaker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ReleaseBreaker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ReleaseBreaker(ctx, req.(*ReleaseBreakerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListOrders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListOrdersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListOrders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListOrders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListOrders(ctx, req.(*ListOrdersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListEvents(ctx, req.(*ListEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_WatchEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).WatchEvents(m, &grpc.GenericServerStream[WatchEventsRequest, WatchEventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchEventsServer = grpc.ServerStreamingServer[WatchEventsResponse]
+
+func _AdminService_ExplainBreaker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainBreakerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ExplainBreaker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ExplainBreaker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ExplainBreaker(ctx, req.(*ExplainBreakerRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -441,6 +721,30 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_ResetBreaker_Handler,
 		},
 		{
+			MethodName: "ForceOpenBreaker",
+			Handler:    _AdminService_ForceOpenBreaker_Handler,
+		},
+		{
+			MethodName: "DisableBreaker",
+			Handler:    _AdminService_DisableBreaker_Handler,
+		},
+		{
+			MethodName: "ReleaseBreaker",
+			Handler:    _AdminService_ReleaseBreaker_Handler,
+		},
+		{
+			MethodName: "ListOrders",
+			Handler:    _AdminService_ListOrders_Handler,
+		},
+		{
+			MethodName: "ListEvents",
+			Handler:    _AdminService_ListEvents_Handler,
+		},
+		{
+			MethodName: "ExplainBreaker",
+			Handler:    _AdminService_ExplainBreaker_Handler,
+		},
+		{
 			MethodName: "ListProxies",
 			Handler:    _AdminService_ListProxies_Handler,
 		},
@@ -465,6 +769,11 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchBreakers",
 			Handler:       _AdminService_WatchBreakers_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchEvents",
+			Handler:       _AdminService_WatchEvents_Handler,
 			ServerStreams: true,
 		},
 	},

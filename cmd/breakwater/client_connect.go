@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
@@ -27,6 +27,10 @@ const (
 	resetTimeout = 40 * time.Second
 	// completionTimeout bounds what a shell's completion waits for.
 	completionTimeout = 2 * time.Second
+	// reconnectDelay and maxReconnectDelay bound the time until a client that follows
+	// tries a server again that is gone.
+	reconnectDelay    = 500 * time.Millisecond
+	maxReconnectDelay = 3 * time.Second
 )
 
 // client is what the commands that ask a running server have in common.
@@ -50,27 +54,47 @@ func (c *client) addFlags(cmd *cobra.Command, timeout time.Duration) {
 // call checks the common flags, connects, and runs do within the timeout. It puts
 // do's gRPC error into words.
 func (c *client) call(cmd *cobra.Command, do func(context.Context, adminpb.AdminServiceClient) error) error {
-	if err := checkOutput(c.output); err != nil {
+	s, err := c.connect()
+	if err != nil {
 		return err
 	}
-	if _, _, err := net.SplitHostPort(c.server); err != nil {
-		return usagef("server %q is not of the form host:port", c.server)
-	}
-	if c.timeout <= 0 {
-		return usagef("timeout %v is not above 0", c.timeout)
-	}
+	defer s.close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), c.timeout)
 	defer cancel()
+	return c.explain(do(ctx, s.api), s.dialer.lastError())
+}
+
+// session is a connection to a server, which may not be there.
+type session struct {
+	api    adminpb.AdminServiceClient
+	dialer *dialer
+	close  func()
+}
+
+// connect checks the common flags. It waits for nothing. The caller must close the session.
+func (c *client) connect() (session, error) {
+	if err := checkOutput(c.output); err != nil {
+		return session{}, err
+	}
+	if _, _, err := net.SplitHostPort(c.server); err != nil {
+		return session{}, usagef("server %q is not of the form host:port", c.server)
+	}
+	if c.timeout <= 0 {
+		return session{}, usagef("timeout %v is not above 0", c.timeout)
+	}
 	var d dialer
 	conn, err := grpc.NewClient(c.server,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(d.dial),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: reconnectDelay, Multiplier: 1.5, Jitter: 0.2, MaxDelay: maxReconnectDelay},
+			MinConnectTimeout: c.timeout,
+		}),
 		grpc.WithUserAgent("breakwater-cli"))
 	if err != nil {
-		return usagef("server %q: %w", c.server, err)
+		return session{}, usagef("server %q: %w", c.server, err)
 	}
-	defer conn.Close()
-	return c.explain(do(ctx, adminpb.NewAdminServiceClient(conn)), d.lastError())
+	return session{api: adminpb.NewAdminServiceClient(conn), dialer: &d, close: func() { _ = conn.Close() }}, nil
 }
 
 // explain says in one line what went wrong with a call. dialErr is the last error of
@@ -118,31 +142,6 @@ func (d *dialer) lastError() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.err
-}
-
-// completeServices is a completion of a command's only argument, a service. It asks
-// the server and offers nothing if that does not answer.
-func (c *client) completeServices(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	asking := client{server: c.server, output: outputTable, timeout: completionTimeout}
-	if env := os.Getenv(envVar("server")); env != "" && !cmd.Flags().Changed("server") {
-		asking.server = env
-	}
-	cmd.SetContext(contextOf(cmd))
-	var names []string
-	err := asking.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
-		resp, err := api.ListBreakers(ctx, &adminpb.ListBreakersRequest{})
-		for _, b := range resp.GetBreakers() {
-			names = append(names, b.GetService())
-		}
-		return err
-	})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // contextOf is cmd's context, which is nil if the root was run without one.

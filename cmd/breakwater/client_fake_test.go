@@ -18,7 +18,7 @@ import (
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
-// fakeAPI answers the clients' calls. GetVersion and WatchBreakers stay unimplemented.
+// fakeAPI answers the clients' calls. GetVersion stays unimplemented.
 type fakeAPI struct {
 	adminpb.UnimplementedAdminServiceServer
 	hang bool // every call waits for its deadline
@@ -28,6 +28,10 @@ type fakeAPI struct {
 	config   *adminpb.GetConfigStatusResponse
 	reset    *adminpb.ResetBreakerResponse
 	proxies  []*adminpb.Proxy
+	orders   []*adminpb.StandingOrder
+	events   []*adminpb.Event
+	ordered  []*adminpb.ProxyOrder
+	explains *adminpb.ExplainBreakerResponse
 	asked    []proto.Message
 }
 
@@ -37,10 +41,12 @@ func newFakeAPI() *fakeAPI {
 	return &fakeAPI{
 		breakers: []*adminpb.Breaker{
 			{Service: "fraud-service", State: "open", Summary: "open on 1 of 2 proxies", Proxies: []*adminpb.ProxyBreaker{
-				{Proxy: "edge-1", State: "closed", TotalHosts: 2, Requests: 10, Since: noon},
+				{
+					Proxy: "edge-1", State: "closed", TotalHosts: 2, Requests: 10, Since: noon, RecentAttempts: 37, RecentErrors: 5, Shadow: true, ShadowState: "half_open", Successes: 1,
+				},
 				{
 					Proxy: "edge-2", State: "open", Cause: "2 of 2 hosts ejected", EjectedHosts: 2, TotalHosts: 2, Requests: 35, Errors: 10, Since: noon,
-					Until: timestamppb.New(noon.AsTime().Add(30 * time.Second)), Overloaded: true,
+					Until: timestamppb.New(noon.AsTime().Add(30 * time.Second)), Overloaded: true, RecentAttempts: 5, RecentErrors: 5,
 					Hosts: []*adminpb.Host{
 						{Address: "10.0.0.1:8005", Ejected: true, Requests: 20, Errors: 5},
 						{Address: "10.0.0.2:8005", Ejected: true, Unhealthy: true, Requests: 15, Errors: 5},
@@ -62,12 +68,23 @@ func newFakeAPI() *fakeAPI {
 			StaleServices: []string{"fraud-service"},
 		},
 		reset: &adminpb.ResetBreakerResponse{Service: "fraud-service", Ok: true, Pushed: true, Generation: 7, Proxies: []*adminpb.ProxyReset{
-			{Proxy: "edge-1", Acknowledged: true, EjectedBefore: []string{"10.0.0.1:8005", "10.0.0.2:8005"}, Note: "0 of 2 hosts ejected"},
+			{Proxy: "edge-1", Acknowledged: true, EjectedBefore: []string{"10.0.0.1:8005", "10.0.0.2:8005"}, Note: "0 of 2 hosts ejected", From: "open"},
 		}},
+		orders: []*adminpb.StandingOrder{
+			{Service: "fraud-service", Proxy: "edge-3", Since: noon, Order: &adminpb.Order{State: "forced_open", Actor: "ann", Reason: "a\ndrill", Until: noon}},
+			{Service: "search-service", Since: noon, Order: &adminpb.Order{State: "disabled"}},
+		},
+		events: []*adminpb.Event{
+			{Id: 7, Time: noon, Kind: "transition", Service: "fraud-service", Proxy: "edge-2", From: "closed", To: "open", Cause: "2 of 2\nhosts ejected", Shadow: true},
+			{Id: 8, Time: noon, Kind: "force_open", Service: "search-service", Cause: "drill", Actor: "ann", Until: noon},
+			{Id: 9, Time: noon, Kind: "release", Service: "search-service", Actor: "ann"},
+			{Id: 10, Time: noon, Kind: "host_ejected", Service: "search-service", Proxy: "edge-1", Host: "10.0.0.1:80"},
+		},
+		ordered: []*adminpb.ProxyOrder{{Proxy: "edge-1", Acknowledged: true, State: "forced_open", Note: "Envoy sends no request to the service"}},
 		proxies: []*adminpb.Proxy{
 			{
 				Id: "edge-1", NodeCluster: "edge", Version: "envoy/1.40.0", Address: "127.0.0.1:40000", AdminAddress: "127.0.0.1:9901",
-				ConnectedSince: noon, AdminReachable: true,
+				ConnectedSince: noon, AdminReachable: true, LastLoadReport: noon,
 				Resources: []*adminpb.ProxyResources{{
 					TypeUrl: "type.googleapis.com/envoy.config.cluster.v3.Cluster", AcknowledgedVersion: "v1",
 					LastNack: &adminpb.Nack{Version: "v2", Message: "no such filter", Time: noon},

@@ -71,6 +71,17 @@ func printJSON(w io.Writer, output string, data []byte) error {
 	return err
 }
 
+// printCompact prints JSON in one line. protojson alone varies its space from build to build.
+func printCompact(w io.Writer, data []byte) error {
+	var out bytes.Buffer
+	if err := json.Compact(&out, data); err != nil {
+		return err
+	}
+	out.WriteByte('\n')
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
 // blockStyle turns JSON's braces and quotes into YAML's lines. Empty lists stay [].
 func blockStyle(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode || len(n.Content) > 0 {
@@ -100,15 +111,24 @@ var states = map[string]lipgloss.Style{
 	"closed":      lipgloss.NewStyle().Foreground(lipgloss.Green),
 	"open":        lipgloss.NewStyle().Foreground(lipgloss.Red),
 	"half_open":   lipgloss.NewStyle().Foreground(lipgloss.Yellow),
-	"forced_open": lipgloss.NewStyle().Foreground(lipgloss.Red).Underline(true),
+	"forced_open": lipgloss.NewStyle().Foreground(lipgloss.Red).Bold(true),
 	"disabled":    lipgloss.NewStyle().Foreground(lipgloss.Blue),
 	"unknown":     lipgloss.NewStyle().Foreground(lipgloss.Magenta),
 }
 
-// print writes the table in columns two spaces apart. Styles appear only on a
-// terminal, and colours only where the environment does not turn them off
-// (no-color.org).
+// print writes the table. Styles appear only on a terminal, and colours only where the
+// environment does not turn them off (no-color.org).
 func (g *grid) print(w io.Writer) error {
+	for _, line := range g.render(colorprofile.Detect(w, os.Environ())) {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// render gives the table's lines, in columns two spaces apart.
+func (g *grid) render(profile colorprofile.Profile) []string {
 	t := table.New().
 		BorderTop(false).BorderBottom(false).BorderLeft(false).BorderRight(false).
 		BorderHeader(false).BorderColumn(false).BorderRow(false).
@@ -128,16 +148,14 @@ func (g *grid) print(w io.Writer) error {
 			return style
 		})
 	var styled bytes.Buffer
-	writer := colorprofile.Writer{Forward: &styled, Profile: colorprofile.Detect(w, os.Environ())}
-	if _, err := writer.WriteString(t.String()); err != nil {
-		return err
-	}
+	writer := colorprofile.Writer{Forward: &styled, Profile: profile}
+	// Writing to a buffer does not fail.
+	_, _ = writer.WriteString(t.String())
+	var lines []string
 	for line := range strings.Lines(styled.String()) {
-		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
-			return err
-		}
+		lines = append(lines, strings.TrimRight(line, " \n"))
 	}
-	return nil
+	return lines
 }
 
 // oneLine takes line breaks and control characters out of text that others wrote, so
@@ -146,6 +164,14 @@ func oneLine(s string) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r)
 	}), " ")
+}
+
+// columns are cells two spaces apart, as in a table without an end.
+func columns(cells ...string) string {
+	for i, c := range cells {
+		cells[i] = oneLine(c)
+	}
+	return strings.Join(cells, "  ")
 }
 
 // count is such as "1 service" or "2 services".

@@ -40,13 +40,13 @@ func printProxies(w io.Writer, proxies []*adminpb.Proxy) error {
 		_, err := fmt.Fprintln(w, "no proxy is connected")
 		return err
 	}
-	g := grid{headers: []string{"PROXY", "CLUSTER", "VERSION", "ADDRESS", "CONNECTED SINCE", "ADMIN API"}}
+	g := grid{headers: []string{"PROXY", "CLUSTER", "VERSION", "ADDRESS", "CONNECTED SINCE", "LAST LOAD REPORT", "ADMIN API"}}
 	for _, p := range proxies {
 		adminAPI := p.GetAdminAddress()
 		if !p.GetAdminReachable() {
 			adminAPI = orDash(adminAPI) + ": " + p.GetAdminError()
 		}
-		g.row(p.GetId(), orDash(p.GetNodeCluster()), orDash(p.GetVersion()), p.GetAddress(), formatTime(p.GetConnectedSince()), adminAPI)
+		g.row(p.GetId(), orDash(p.GetNodeCluster()), orDash(p.GetVersion()), p.GetAddress(), formatTime(p.GetConnectedSince()), orDash(formatTime(p.GetLastLoadReport())), adminAPI)
 	}
 	if err := g.print(w); err != nil {
 		return err

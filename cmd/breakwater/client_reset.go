@@ -20,9 +20,10 @@ func newResetCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reset SERVICE",
 		Short: "Reset a circuit breaker on all proxies, proved by each",
-		Long: `Reset the circuit breaker of a service on all proxies: every ejected host comes
-back into rotation. Each proxy's own admin API is read before the answer. The exit
-code is 1 if a proxy could not prove the reset.`,
+		Long: `Close the circuit breaker of a service on all proxies: what force-open or disable
+ordered ends, the window is emptied, and every ejected host comes back into rotation.
+Each proxy's own admin API is read before the answer. The exit code is 1 if a proxy
+could not prove the reset.`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Service = args[0]
@@ -81,13 +82,13 @@ func printReset(w io.Writer, resp *adminpb.ResetBreakerResponse) error {
 		_, err := fmt.Fprintln(w, "no proxy is connected")
 		return err
 	}
-	g := grid{headers: []string{"PROXY", "RESULT", "EJECTED BEFORE", "EJECTED AFTER", "NOTE"}}
+	g := grid{headers: []string{"PROXY", "RESULT", "STATE BEFORE", "EJECTED BEFORE", "EJECTED AFTER", "NOTE"}}
 	for _, p := range resp.GetProxies() {
 		result, note := "proved", p.GetNote()
 		if p.GetError() != "" {
 			result, note = "failed", p.GetError()
 		}
-		g.row(p.GetProxy(), result, orDash(strings.Join(p.GetEjectedBefore(), " ")), orDash(strings.Join(p.GetEjectedAfter(), " ")), note)
+		g.row(p.GetProxy(), result, orDash(p.GetFrom()), orDash(strings.Join(p.GetEjectedBefore(), " ")), orDash(strings.Join(p.GetEjectedAfter(), " ")), note)
 	}
 	return g.print(w)
 }

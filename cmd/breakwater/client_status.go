@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
@@ -23,8 +25,12 @@ func newStatusCmd() *cobra.Command {
 		Long: `Show the state of every circuit breaker and of the policies, or of one service
 in every proxy. The exit code is 0 whatever the states are.
 
-With -o json or yaml: "breakers" as in the API's ListBreakers and "config" as in
-its GetConfigStatus.`,
+WINDOW is the failures of the attempts in the window that the breaker looks back on,
+such as 5/37; UNTIL the time that is left until an open breaker lets requests through
+again, or until an operator's order ends.
+
+With -o json or yaml: "breakers" as in the API's ListBreakers, "orders" as in its
+ListOrders and "config" as in its GetConfigStatus.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
@@ -35,7 +41,7 @@ its GetConfigStatus.`,
 				if c.output != outputTable {
 					return s.printRaw(cmd.OutOrStdout(), c.output)
 				}
-				return s.printTable(cmd.OutOrStdout(), len(args) > 0)
+				return s.printTable(cmd.OutOrStdout(), len(args) > 0, time.Now())
 			})
 		},
 	}
@@ -48,6 +54,7 @@ its GetConfigStatus.`,
 // serverStatus is what status shows.
 type serverStatus struct {
 	breakers []*adminpb.Breaker
+	orders   []*adminpb.StandingOrder
 	config   *adminpb.GetConfigStatusResponse
 }
 
@@ -58,7 +65,13 @@ func getStatus(ctx context.Context, api adminpb.AdminServiceClient, args []strin
 	if s.config, err = api.GetConfigStatus(ctx, &adminpb.GetConfigStatusRequest{}); err != nil {
 		return s, err
 	}
+	orders, err := api.ListOrders(ctx, &adminpb.ListOrdersRequest{})
+	if err != nil {
+		return s, err
+	}
+	s.orders = orders.GetOrders()
 	if len(args) > 0 {
+		s.orders = slices.DeleteFunc(s.orders, func(o *adminpb.StandingOrder) bool { return o.GetService() != args[0] })
 		one, err := api.GetBreaker(ctx, &adminpb.GetBreakerRequest{Service: args[0]})
 		if err != nil {
 			return s, err
@@ -75,14 +88,15 @@ func getStatus(ctx context.Context, api adminpb.AdminServiceClient, args []strin
 func (s serverStatus) printRaw(w io.Writer, output string) error {
 	var raw struct {
 		Breakers []json.RawMessage `json:"breakers"`
+		Orders   []json.RawMessage `json:"orders"`
 		Config   json.RawMessage   `json:"config"`
 	}
-	raw.Breakers = make([]json.RawMessage, len(s.breakers))
 	var err error
-	for i, b := range s.breakers {
-		if raw.Breakers[i], err = messageJSON(b); err != nil {
-			return err
-		}
+	if raw.Breakers, err = rawMessages(s.breakers); err != nil {
+		return err
+	}
+	if raw.Orders, err = rawMessages(s.orders); err != nil {
+		return err
 	}
 	if raw.Config, err = messageJSON(s.config); err != nil {
 		return err
@@ -94,12 +108,28 @@ func (s serverStatus) printRaw(w io.Writer, output string) error {
 	return printJSON(w, output, data)
 }
 
-func (s serverStatus) printTable(w io.Writer, detailed bool) error {
+// rawMessages is never nil.
+func rawMessages[M proto.Message](messages []M) ([]json.RawMessage, error) {
+	out := make([]json.RawMessage, len(messages))
+	for i, m := range messages {
+		data, err := messageJSON(m)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = data
+	}
+	return out, nil
+}
+
+func (s serverStatus) printTable(w io.Writer, detailed bool, now time.Time) error {
 	printAll := printBreakers
 	if detailed {
 		printAll = printProxyBreakers
 	}
-	if err := printAll(w, s.breakers); err != nil {
+	if err := printAll(w, s.breakers, now); err != nil {
+		return err
+	}
+	if err := printOrders(w, s.orders, now); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
@@ -108,96 +138,20 @@ func (s serverStatus) printTable(w io.Writer, detailed bool) error {
 	return printConfig(w, s.config)
 }
 
-// printBreakers has one row a service.
-func printBreakers(w io.Writer, breakers []*adminpb.Breaker) error {
-	if len(breakers) == 0 {
-		_, err := fmt.Fprintln(w, "no service is served")
+// printOrders lists what operators have ordered; nothing if they have not.
+func printOrders(w io.Writer, orders []*adminpb.StandingOrder, now time.Time) error {
+	if len(orders) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	g := grid{headers: []string{"SERVICE", "STATE", "EJECTED", "ATTEMPTS", "ERRORS", "SUMMARY"}}
-	for _, b := range breakers {
-		var attempts, errors uint64
-		for _, p := range b.GetProxies() {
-			attempts += p.GetRequests()
-			errors += p.GetErrors()
-		}
-		worst := worstProxy(b)
-		summary := b.GetSummary()
-		if cause := worst.GetCause(); cause != "" {
-			summary += ": " + cause
-		}
-		g.row(b.GetService(), b.GetState(), ejected(worst), strconv.FormatUint(attempts, 10), strconv.FormatUint(errors, 10), summary)
+	g := grid{headers: []string{"ORDER FOR", "PROXY", "STATE", "BY", "SINCE", "ENDS IN", "REASON"}}
+	for _, o := range orders {
+		g.row(o.GetService(), proxyOrAll(o.GetProxy()), o.GetOrder().GetState(), orDash(o.GetOrder().GetActor()),
+			formatTime(o.GetSince()), orDash(timeLeft(o.GetOrder().GetUntil(), now)), o.GetOrder().GetReason())
 	}
 	return g.print(w)
-}
-
-// worstProxy is the first of those with the service's own state that has the most
-// hosts ejected. It is nil if no proxy has that state.
-func worstProxy(b *adminpb.Breaker) *adminpb.ProxyBreaker {
-	var worst *adminpb.ProxyBreaker
-	for _, p := range b.GetProxies() {
-		if p.GetState() == b.GetState() && (worst == nil || p.GetEjectedHosts() > worst.GetEjectedHosts()) {
-			worst = p
-		}
-	}
-	return worst
-}
-
-func ejected(p *adminpb.ProxyBreaker) string {
-	if p.GetTotalHosts() == 0 {
-		return "?"
-	}
-	return fmt.Sprintf("%d of %d", p.GetEjectedHosts(), p.GetTotalHosts())
-}
-
-// printProxyBreakers has one row a proxy, and then one a host.
-func printProxyBreakers(w io.Writer, breakers []*adminpb.Breaker) error {
-	for _, b := range breakers {
-		if _, err := fmt.Fprintf(w, "%s: %s\n\n", b.GetService(), oneLine(b.GetSummary())); err != nil {
-			return err
-		}
-		proxies := grid{headers: []string{"PROXY", "STATE", "EJECTED", "ATTEMPTS", "ERRORS", "SINCE", "UNTIL", "CAUSE"}}
-		hosts := grid{headers: []string{"PROXY", "HOST", "ROTATION", "ATTEMPTS", "ERRORS"}}
-		for _, p := range b.GetProxies() {
-			cause := p.GetCause()
-			if p.GetOverloaded() {
-				cause = strings.TrimPrefix(cause+"; a limit is hit", "; ")
-			}
-			proxies.row(p.GetProxy(), p.GetState(), ejected(p), strconv.FormatUint(p.GetRequests(), 10), strconv.FormatUint(p.GetErrors(), 10),
-				formatTime(p.GetSince()), formatTime(p.GetUntil()), cause)
-			for _, h := range p.GetHosts() {
-				hosts.row(p.GetProxy(), h.GetAddress(), rotation(h), strconv.FormatUint(h.GetRequests(), 10), strconv.FormatUint(h.GetErrors(), 10))
-			}
-		}
-		if len(proxies.rows) > 0 {
-			if err := proxies.print(w); err != nil {
-				return err
-			}
-		}
-		if len(hosts.rows) > 0 {
-			if _, err := fmt.Fprintln(w); err != nil {
-				return err
-			}
-			if err := hosts.print(w); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func rotation(h *adminpb.Host) string {
-	var out []string
-	if h.GetEjected() {
-		out = append(out, "ejected")
-	}
-	if h.GetUnhealthy() {
-		out = append(out, "unhealthy")
-	}
-	if len(out) == 0 {
-		return "in"
-	}
-	return strings.Join(out, ", ")
 }
 
 // printConfig says what is served, and then what of the policies is not and why.

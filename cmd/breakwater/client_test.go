@@ -29,19 +29,26 @@ func TestClientOutput(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"status", newStatusCmd, nil, `SERVICE         STATE    EJECTED  ATTEMPTS  ERRORS  SUMMARY
-fraud-service   open     2 of 2   45        10      open on 1 of 2 proxies: 2 of 2 hosts ejected
-search-service  unknown  ?        0         0       no proxy is connected
+		{"status", newStatusCmd, nil, `SERVICE         STATE    WINDOW  EJECTED  ATTEMPTS  ERRORS  UNTIL  SUMMARY
+fraud-service   open     5/5     2 of 2   45        10      now    open on 1 of 2 proxies: 2 of 2 hosts ejected; a limit is hit
+search-service  unknown  0/0     ?        0         0       -      no proxy is connected
+
+ORDER FOR       PROXY   STATE        BY   SINCE                 ENDS IN  REASON
+fraud-service   edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
+search-service  (all)   disabled     -    2026-03-04T12:00:00Z  -
 ` + statusTail},
 		{"status of one", newStatusCmd, []string{"fraud-service"}, `fraud-service: open on 1 of 2 proxies
 
-PROXY   STATE   EJECTED  ATTEMPTS  ERRORS  SINCE                 UNTIL                 CAUSE
-edge-1  closed  0 of 2   10        0       2026-03-04T12:00:00Z
-edge-2  open    2 of 2   35        10      2026-03-04T12:00:00Z  2026-03-04T12:00:30Z  2 of 2 hosts ejected; a limit is hit
+PROXY   STATE   WINDOW  EJECTED  ATTEMPTS  ERRORS  SINCE                 UNTIL  CAUSE
+edge-1  closed  5/37    0 of 2   10        0       2026-03-04T12:00:00Z  -      1 probe has succeeded; shadow: it would be half_open
+edge-2  open    5/5     2 of 2   35        10      2026-03-04T12:00:00Z  now    2 of 2 hosts ejected; a limit is hit
 
 PROXY   HOST           ROTATION            ATTEMPTS  ERRORS
 edge-2  10.0.0.1:8005  ejected             20        5
 edge-2  10.0.0.2:8005  ejected, unhealthy  15        5
+
+ORDER FOR      PROXY   STATE        BY   SINCE                 ENDS IN  REASON
+fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
 ` + statusTail},
 		{"status of one as JSON", newStatusCmd, []string{"search-service", "-o", "json"}, `{
   "breakers": [
@@ -50,6 +57,19 @@ edge-2  10.0.0.2:8005  ejected, unhealthy  15        5
       "state": "unknown",
       "summary": "no proxy is connected",
       "proxies": []
+    }
+  ],
+  "orders": [
+    {
+      "service": "search-service",
+      "proxy": "",
+      "since": "2026-03-04T12:00:00Z",
+      "order": {
+        "state": "disabled",
+        "actor": "",
+        "reason": "",
+        "until": null
+      }
     }
   ],
   "config": {
@@ -108,8 +128,8 @@ edge-2  10.0.0.2:8005  ejected, unhealthy  15        5
 }
 `},
 		{"reset", newResetCmd, []string{"fraud-service"}, `fraud-service: reset
-PROXY   RESULT  EJECTED BEFORE               EJECTED AFTER  NOTE
-edge-1  proved  10.0.0.1:8005 10.0.0.2:8005  -              0 of 2 hosts ejected
+PROXY   RESULT  STATE BEFORE  EJECTED BEFORE               EJECTED AFTER  NOTE
+edge-1  proved  open          10.0.0.1:8005 10.0.0.2:8005  -              0 of 2 hosts ejected
 `},
 		{"reset as YAML", newResetCmd, []string{"fraud-service", "-o=yaml"}, `service: fraud-service
 host: ""
@@ -125,10 +145,11 @@ proxies:
     ejected_after: []
     note: 0 of 2 hosts ejected
     error: ""
+    from: open
 `},
-		{"proxies", newProxiesCmd, nil, `PROXY   CLUSTER  VERSION       ADDRESS          CONNECTED SINCE       ADMIN API
-edge-1  edge     envoy/1.40.0  127.0.0.1:40000  2026-03-04T12:00:00Z  127.0.0.1:9901
-edge-2  -        -             127.0.0.1:40001  2026-03-04T12:00:00Z  -: its bootstrap names no admin port
+		{"proxies", newProxiesCmd, nil, `PROXY   CLUSTER  VERSION       ADDRESS          CONNECTED SINCE       LAST LOAD REPORT      ADMIN API
+edge-1  edge     envoy/1.40.0  127.0.0.1:40000  2026-03-04T12:00:00Z  2026-03-04T12:00:00Z  127.0.0.1:9901
+edge-2  -        -             127.0.0.1:40001  2026-03-04T12:00:00Z  -                     -: its bootstrap names no admin port
 edge-1 last refused Cluster v2 at 2026-03-04T12:00:00Z: no such filter
 `},
 		{"log-level", newLogLevelCmd, nil, "SUBSYSTEM  LEVEL\n(server)   info\nxds        debug\n"},
@@ -220,9 +241,9 @@ func TestClientResetNotProved(t *testing.T) {
 	server := serveFake(t, api)
 	got, err := runClient(t, newResetCmd(), "fraud-service", "--server", server)
 	want := `fraud-service: not proved to be reset
-PROXY   RESULT  EJECTED BEFORE               EJECTED AFTER  NOTE
-edge-1  proved  10.0.0.1:8005 10.0.0.2:8005  -              0 of 2 hosts ejected
-edge-2  failed  10.0.0.1:8005                10.0.0.1:8005  no acknowledgement within 5 s
+PROXY   RESULT  STATE BEFORE  EJECTED BEFORE               EJECTED AFTER  NOTE
+edge-1  proved  open          10.0.0.1:8005 10.0.0.2:8005  -              0 of 2 hosts ejected
+edge-2  failed  -             10.0.0.1:8005                10.0.0.1:8005  no acknowledgement within 5 s
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("output (-want +got):\n%s", diff)

@@ -67,7 +67,8 @@ a circuit breaker, retries, timeouts, limits and a fallback.`,
 	}
 	add(groupServe, newRunCmd(), newServeCmd(), newBootstrapCmd())
 	add(groupPolicy, newValidateCmd(), newLintCmd(), newRenderCmd())
-	add(groupClient, newStatusCmd(), newResetCmd(), newProxiesCmd(), newLogLevelCmd())
+	add(groupClient, newStatusCmd(), newWatchCmd(), newExplainCmd(), newEventsCmd(),
+		newResetCmd(), newForceOpenCmd(), newDisableCmd(), newReleaseCmd(), newProxiesCmd(), newLogLevelCmd())
 	add(groupDemo, newDemoCmd(), newDemoUpstreamCmd())
 	root.AddCommand(newVersionCmd())
 	return root

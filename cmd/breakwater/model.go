@@ -32,6 +32,22 @@ func (m *model) Reset(ctx context.Context, req breaker.ResetRequest) (breaker.Re
 	return m.plane.board.Reset(ctx, req)
 }
 
+func (m *model) Order(ctx context.Context, req breaker.OrderRequest) (breaker.OrderResult, error) {
+	return m.plane.board.Order(ctx, req)
+}
+
+func (m *model) Orders(context.Context) ([]breaker.StandingOrder, error) {
+	return m.plane.board.Orders(), nil
+}
+
+func (m *model) Events(_ context.Context, f breaker.EventFilter) ([]breaker.Event, error) {
+	return m.plane.board.Events(f), nil
+}
+
+func (m *model) FollowEvents(ctx context.Context, f breaker.EventFilter) (<-chan breaker.Event, error) {
+	return m.plane.board.FollowEvents(ctx, f), nil
+}
+
 func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
 	health := m.plane.board.Health()
 	var out []admin.Proxy
@@ -39,6 +55,7 @@ func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
 		q := admin.Proxy{
 			ID: p.ID, NodeCluster: p.Cluster, Version: p.Version, Address: p.Address, AdminAddress: p.AdminAddress,
 			ConnectedSince: p.Since, AdminReachable: health[p.ID].Reachable, AdminError: health[p.ID].Error,
+			LastReport: health[p.ID].LastReport,
 		}
 		for _, r := range p.Resources {
 			s := admin.ProxyResources{TypeURL: r.TypeURL, Acknowledged: r.Version}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/breakwater/breakwater/admin/adminpb"
+)
+
+// completeServices is a completion of a command's only argument, a service. It asks
+// the server and offers nothing if that does not answer.
+func (c *client) completeServices(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c.completeMoreServices(cmd, args, toComplete)
+}
+
+// completeMoreServices completes any number of services, each once.
+func (c *client) completeMoreServices(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	return c.complete(cmd, &names, func(ctx context.Context, api adminpb.AdminServiceClient) error {
+		resp, err := api.ListBreakers(ctx, &adminpb.ListBreakersRequest{})
+		for _, b := range resp.GetBreakers() {
+			if !slices.Contains(args, b.GetService()) {
+				names = append(names, b.GetService())
+			}
+		}
+		return err
+	})
+}
+
+// completeProxies completes the id of a connected proxy.
+func (c *client) completeProxies(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var ids []string
+	return c.complete(cmd, &ids, func(ctx context.Context, api adminpb.AdminServiceClient) error {
+		resp, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
+		for _, p := range resp.GetProxies() {
+			ids = append(ids, p.GetId())
+		}
+		return err
+	})
+}
+
+// complete offers what ask appends to names.
+func (c *client) complete(cmd *cobra.Command, names *[]string, ask func(context.Context, adminpb.AdminServiceClient) error) ([]string, cobra.ShellCompDirective) {
+	asking := client{server: c.server, output: outputTable, timeout: completionTimeout}
+	if env := os.Getenv(envVar("server")); env != "" && !cmd.Flags().Changed("server") {
+		asking.server = env
+	}
+	cmd.SetContext(contextOf(cmd))
+	if err := asking.call(cmd, ask); err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	return *names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/breakwater/breakwater/admin/adminpb"
+)
+
+func TestEvents(t *testing.T) {
+	got, err := runClient(t, newEventsCmd(), "--server", serveFake(t, newFakeAPI()))
+	want := `TIME                  SERVICE         PROXY   EVENT                                  CAUSE
+2026-03-04T12:00:00Z  fraud-service   edge-2  closed -> open (shadow)                2 of 2 hosts ejected
+2026-03-04T12:00:00Z  search-service  (all)   force-open until 2026-03-04T12:00:00Z  by ann: drill
+2026-03-04T12:00:00Z  search-service  (all)   release                                by ann
+2026-03-04T12:00:00Z  search-service  edge-1  host-ejected 10.0.0.1:80
+`
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v, output (-want +got):\n%s", err, diff)
+	}
+	got, err = runClient(t, newEventsCmd(), "--server", serveFake(t, &fakeAPI{}))
+	if err != nil || got != "nothing has happened\n" {
+		t.Errorf("without events: %q, %v", got, err)
+	}
+	got, err = runClient(t, newEventsCmd(), "-o", "json", "--server", serveFake(t, &fakeAPI{}))
+	if err != nil || got != "{\n  \"events\": []\n}\n" {
+		t.Errorf("without events: %q, %v", got, err)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	api := newFakeAPI()
+	api.explains = &adminpb.ExplainBreakerResponse{
+		Breaker: api.breakers[0],
+		Findings: []*adminpb.Finding{
+			{Proxies: []string{"edge-1", "edge-2"}, What: "the breaker is open:\n2 of 2 hosts ejected", Advice: "mend the service"},
+			{What: "its policy on disk has an error"},
+		},
+		Counts: []*adminpb.ProxyCounts{
+			{Proxy: "edge-1", Counts: []*adminpb.FailureCount{
+				{Stat: "upstream_rq_timeout", Flag: "UT", Meaning: "a request was given up", Total: 12, Recent: 2},
+				{Stat: "rq_error", Meaning: "an attempt failed", Total: 30},
+			}},
+			{Proxy: "edge-2", Error: "connection refused"},
+		},
+		Settings: []*adminpb.Setting{
+			{Path: "breaker.timeout", Value: "30s", Layer: "profile", Variable: "reads", Position: &adminpb.Position{File: "defaults.yaml", Line: 3, Column: 5}},
+			{Path: "breaker.window_size", Value: "50", Layer: "environment", Variable: "CB_WINDOW_SIZE"},
+			{Path: "fallback.body", Value: strings.Repeat("é", 100), Layer: "service", Position: &adminpb.Position{File: "fraud.yaml", Line: 9, Column: 1}},
+			{Path: "retry.max_delay", Value: "1s", Layer: "built-in", Clamped: true},
+		},
+	}
+	server := serveFake(t, api)
+	got, err := runClient(t, newExplainCmd(), "fraud-service", "--server", server)
+	want := `fraud-service: open on 1 of 2 proxies
+
+- edge-1, edge-2: the breaker is open: 2 of 2 hosts ejected
+  What to do: mend the service
+- its policy on disk has an error
+
+What Envoy counted:
+PROXY   FLAG  TIMES  LAST SECOND  WHAT                    ENVOY'S NAME
+edge-1  UT    12     2            a request was given up  upstream_rq_timeout
+edge-1  -     30     0            an attempt failed       rq_error
+edge-2  -     ?      ?            connection refused      -
+
+The policy in force:
+SETTING              VALUE` + strings.Repeat(" ", 77) + `FROM
+breaker.timeout      30s` + strings.Repeat(" ", 79) + `profile reads at defaults.yaml:3:5
+breaker.window_size  50` + strings.Repeat(" ", 80) + `$CB_WINDOW_SIZE
+fallback.body        ` + strings.Repeat("é", 79) + `…  fraud.yaml:9:1
+retry.max_delay      1s` + strings.Repeat(" ", 80) + `built-in, pulled to what else is set
+`
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v, output (-want +got):\n%s", err, diff)
+	}
+	if diff := cmp.Diff("fraud-service", api.lastAsked().(*adminpb.ExplainBreakerRequest).Service); diff != "" {
+		t.Error(diff)
+	}
+	got, err = runClient(t, newExplainCmd(), "fraud-service", "-o", "yaml", "--server", server)
+	if err != nil || !strings.Contains(got, "findings:\n  - proxies:\n      - edge-1\n      - edge-2\n    what:") {
+		t.Errorf("as YAML: %v\n%s", err, got)
+	}
+	api.explains = &adminpb.ExplainBreakerResponse{Breaker: &adminpb.Breaker{Service: "a", Summary: "closed on 1 of 1 proxy"}}
+	got, err = runClient(t, newExplainCmd(), "a", "--server", server)
+	want = "a: closed on 1 of 1 proxy\n\nNothing keeps requests from it now.\n\nThe policy in force:\nSETTING  VALUE  FROM\n"
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v, output (-want +got):\n%s", err, diff)
+	}
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/breakwater/breakwater/admin/adminpb"
+)
+
+// orderAnswer is what all calls that order something answer.
+type orderAnswer interface {
+	proto.Message
+	GetService() string
+	GetOk() bool
+	GetProxies() []*adminpb.ProxyOrder
+}
+
+// orderFlags are what the flags of a command that orders something say.
+type orderFlags struct {
+	client
+	service, proxy, actor, reason string
+	ttl                           time.Duration
+	// takesTTL is false for a release.
+	takesTTL bool
+}
+
+// newForceOpenCmd keeps every request from a service.
+func newForceOpenCmd() *cobra.Command {
+	o := &orderFlags{takesTTL: true}
+	cmd := o.command("forced open", func(ctx context.Context, api adminpb.AdminServiceClient) (orderAnswer, error) {
+		return api.ForceOpenBreaker(ctx, &adminpb.ForceOpenBreakerRequest{
+			Service: o.service, Proxy: o.proxy, Ttl: o.ttlProto(), Actor: o.actor, Reason: o.reason,
+		})
+	})
+	cmd.Use = "force-open SERVICE"
+	cmd.Short = "Keep every request from a service, on all proxies or on one"
+	cmd.Long = `Open the circuit breaker of a service until it is released: callers get the
+policy's fallback or 503 at once, and no request reaches the service. It holds for
+proxies that connect later too, and over restarts of Breakwater and of Envoy. Each
+proxy's own admin API is read before the answer. The exit code is 1 if a proxy could
+not prove it.`
+	o.addProxyFlag(cmd)
+	o.addTTLFlag(cmd)
+	bindEnv(cmd)
+	return cmd
+}
+
+// newDisableCmd lets every request through to a service.
+func newDisableCmd() *cobra.Command {
+	o := &orderFlags{takesTTL: true}
+	cmd := o.command("disabled", func(ctx context.Context, api adminpb.AdminServiceClient) (orderAnswer, error) {
+		return api.DisableBreaker(ctx, &adminpb.DisableBreakerRequest{
+			Service: o.service, Ttl: o.ttlProto(), Actor: o.actor, Reason: o.reason,
+		})
+	})
+	cmd.Use = "disable SERVICE"
+	cmd.Short = "Turn a circuit breaker off, on all proxies"
+	cmd.Long = `Turn the circuit breaker of a service off until it is released: every request
+reaches it, whatever fails, and Envoy ejects none of its hosts. It is for all
+proxies, since they share the service's cluster, and holds over restarts. Each
+proxy's own admin API is read before the answer. The exit code is 1 if a proxy could
+not prove it.`
+	o.addTTLFlag(cmd)
+	bindEnv(cmd)
+	return cmd
+}
+
+// newReleaseCmd ends what the two above have ordered.
+func newReleaseCmd() *cobra.Command {
+	o := &orderFlags{}
+	cmd := o.command("released", func(ctx context.Context, api adminpb.AdminServiceClient) (orderAnswer, error) {
+		return api.ReleaseBreaker(ctx, &adminpb.ReleaseBreakerRequest{
+			Service: o.service, Proxy: o.proxy, Actor: o.actor, Reason: o.reason,
+		})
+	})
+	cmd.Use = "release SERVICE"
+	cmd.Short = "End force-open or disable"
+	cmd.Long = `End what force-open or disable has ordered: the breaker is closed, with an empty
+window, and decides by itself again. Without --proxy it ends all orders of the
+service. Each proxy's own admin API is read before the answer. The exit code is 1 if
+a proxy could not prove it.`
+	o.addProxyFlag(cmd)
+	bindEnv(cmd)
+	return cmd
+}
+
+// command runs do and shows its answer. done says in words what it has done.
+func (o *orderFlags) command(done string, do func(context.Context, adminpb.AdminServiceClient) (orderAnswer, error)) *cobra.Command {
+	cmd := &cobra.Command{
+		Args: takes(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.takesTTL && o.ttl < 0 {
+				return usagef("ttl %v is negative", o.ttl)
+			}
+			o.service = args[0]
+			return o.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
+				resp, err := do(ctx, api)
+				if err != nil {
+					return err
+				}
+				if o.output == outputTable {
+					err = printOrder(cmd.OutOrStdout(), resp, done, o.proxy)
+				} else {
+					err = printMessage(cmd.OutOrStdout(), o.output, resp)
+				}
+				if err != nil {
+					return err
+				}
+				return orderProved(resp, done)
+			})
+		},
+	}
+	cmd.ValidArgsFunction = o.completeServices
+	f := cmd.Flags()
+	f.StringVar(&o.reason, "reason", "", "why, for the log and the events")
+	f.StringVar(&o.actor, "actor", currentUser(), "who, for the log and the events")
+	o.addFlags(cmd, resetTimeout)
+	return cmd
+}
+
+func (o *orderFlags) addProxyFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.proxy, "proxy", "", "on this proxy alone, by its id")
+	// The flag exists, so that registering its completion can not fail.
+	_ = cmd.RegisterFlagCompletionFunc("proxy", o.completeProxies)
+}
+
+func (o *orderFlags) addTTLFlag(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&o.ttl, "ttl", 0, "how long it holds, such as 30m; 0 until it is released")
+}
+
+// ttlProto is nil for no end.
+func (o *orderFlags) ttlProto() *durationpb.Duration {
+	if o.ttl == 0 {
+		return nil
+	}
+	return durationpb.New(o.ttl)
+}
+
+// printOrder says what was done and each proxy's proof. proxy is the one that it is for; empty
+// for all.
+func printOrder(w io.Writer, resp orderAnswer, done, proxy string) error {
+	if !resp.GetOk() {
+		done = "not proved to be " + done
+	}
+	line := resp.GetService() + ": " + done
+	if timed, ok := resp.(interface {
+		GetUntil() *timestamppb.Timestamp
+	}); ok && timed.GetUntil() != nil {
+		line += " until " + formatTime(timed.GetUntil())
+	}
+	if _, err := fmt.Fprintln(w, line); err != nil {
+		return err
+	}
+	if len(resp.GetProxies()) == 0 {
+		line := "no proxy is connected; those that connect follow"
+		if proxy != "" {
+			line = oneLine(proxy) + " is not connected; it follows when it connects"
+		}
+		_, err := fmt.Fprintln(w, line)
+		return err
+	}
+	g := grid{headers: []string{"PROXY", "RESULT", "STATE", "NOTE"}}
+	for _, p := range resp.GetProxies() {
+		result, note := "proved", p.GetNote()
+		if p.GetError() != "" {
+			result, note = "failed", p.GetError()
+		}
+		g.row(p.GetProxy(), result, p.GetState(), note)
+	}
+	return g.print(w)
+}
+
+// orderProved is an error that counts the proxies that did not prove it.
+func orderProved(resp orderAnswer, done string) error {
+	if resp.GetOk() {
+		return nil
+	}
+	failed := 0
+	for _, p := range resp.GetProxies() {
+		if p.GetError() != "" {
+			failed++
+		}
+	}
+	return fmt.Errorf("%s was not proved to be %s on %d of %s", resp.GetService(), done, failed, count(len(resp.GetProxies()), "proxy", "proxies"))
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/charmbracelet/colorprofile"
+	"github.com/charmbracelet/x/term"
+
+	"github.com/breakwater/breakwater/admin/adminpb"
+)
+
+// The screen is the terminal's other page, without a cursor and without wrapping; the first
+// page is as it was when it is left. Each drawing begins at its top left and clears what is
+// left of the one before.
+const (
+	enterScreen = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+	leaveScreen = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+	home        = "\x1b[H"
+	clearLine   = "\x1b[K"
+	clearBelow  = "\x1b[J"
+)
+
+// redraw is the time between two drawings, so that the time that is left is right and a
+// terminal of another size is filled.
+const redraw = time.Second
+
+// screenView draws the breakers as a table in place.
+type screenView struct {
+	out     io.Writer
+	server  string
+	profile colorprofile.Profile
+	// height is the terminal's number of lines; 0 if it is not known.
+	height func() int
+	now    func() time.Time
+
+	mu sync.Mutex // guards the following
+	breakers
+	// gone is why the server is; nil if it is there.
+	gone error
+	// entered is true once something was drawn.
+	entered bool
+}
+
+func newScreenView(out io.Writer, server string) *screenView {
+	return &screenView{
+		out: out, server: server, now: time.Now,
+		profile: colorprofile.Detect(out, os.Environ()),
+		height: func() int {
+			if f, ok := out.(*os.File); ok {
+				if _, height, err := term.GetSize(f.Fd()); err == nil {
+					return height
+				}
+			}
+			return 0
+		},
+	}
+}
+
+// run draws until watching returns, and leaves the terminal as it was.
+func (v *screenView) run(watching func() error) error {
+	ticker := time.NewTicker(redraw)
+	defer ticker.Stop()
+	ended := make(chan error, 1)
+	go func() { ended <- watching() }()
+	for {
+		select {
+		case <-ticker.C:
+			if err := v.tick(); err != nil {
+				return err
+			}
+		case err := <-ended:
+			if failed := v.leave(); err == nil {
+				err = failed
+			}
+			return err
+		}
+	}
+}
+
+// leave leaves the terminal as it was before anything was drawn.
+func (v *screenView) leave() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.entered {
+		return nil
+	}
+	_, err := io.WriteString(v.out, leaveScreen)
+	return err
+}
+
+// tick draws anew what was drawn before.
+func (v *screenView) tick() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.entered {
+		return nil
+	}
+	return v.draw()
+}
+
+func (v *screenView) change(m *adminpb.WatchBreakersResponse) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.take(m)
+	return v.draw()
+}
+
+func (v *screenView) lost(err error) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.gone = err
+	return v.draw()
+}
+
+// draw draws the whole screen. The caller must hold v.mu.
+func (v *screenView) draw() error {
+	var frame bytes.Buffer
+	if !v.entered {
+		v.entered = true
+		frame.WriteString(enterScreen)
+	}
+	frame.WriteString(home)
+	for i, line := range v.lines() {
+		if i > 0 {
+			frame.WriteString("\r\n")
+		}
+		frame.WriteString(clearLine + line)
+	}
+	frame.WriteString(clearBelow)
+	_, err := v.out.Write(frame.Bytes())
+	return err
+}
+
+// lines are what the screen shows, at most as many as it has. The caller must hold v.mu.
+func (v *screenView) lines() []string {
+	now := v.now()
+	first := fmt.Sprintf("Breakwater at %s, %s (Ctrl-C ends)", v.server, now.UTC().Format(time.RFC3339))
+	if v.gone != nil {
+		first = "waiting for the server, this is how it was: " + v.gone.Error()
+	}
+	lines := []string{oneLine(first), ""}
+	if len(v.breakers) == 0 {
+		return append(lines, "no service is served")
+	}
+	table := breakerGrid(v.ordered(), now).render(v.profile)
+	height := v.height()
+	if hidden := len(lines) + len(table) - height; height > 0 && hidden > 0 {
+		shown := max(len(table)-hidden-1, 0)
+		return append(append(lines, table[:shown]...), fmt.Sprintf("and %d more", len(table)-shown))
+	}
+	return append(lines, table...)
+}
+
+// ordered are the breakers with those first that are not closed. The caller must hold v.mu.
+func (v *screenView) ordered() []*adminpb.Breaker {
+	closed := func(b *adminpb.Breaker) int {
+		if b.GetState() == "closed" {
+			return 1
+		}
+		return 0
+	}
+	return slices.SortedFunc(maps.Values(v.breakers), func(a, b *adminpb.Breaker) int {
+		if d := closed(a) - closed(b); d != 0 {
+			return d
+		}
+		return strings.Compare(a.GetService(), b.GetService())
+	})
+}
