@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/breakwater/breakwater/xds"
 )
 
 // leakPolicy is a service with the thresholds that are built in, which stays open until it is reset.
@@ -92,6 +95,8 @@ func BenchmarkLeak(b *testing.B) {
 					u.set(good)
 					s.get("/svc")
 					s.untilReporting()
+					// The fifth failure is to be at any time between two reports.
+					time.Sleep(rand.N(xds.ReportInterval(1)))
 					d := &death{}
 					u.set(d.dying(layer.every))
 					b.StartTimer()
