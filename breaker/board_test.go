@@ -8,9 +8,7 @@ import (
 	"testing"
 	"time"
 
-	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	"go.uber.org/goleak"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds"
