@@ -21,9 +21,35 @@ var ErrNoSuchHost = errors.New("no such host")
 
 // Change is one published version that proxies are to confirm.
 type Change struct {
-	typeURL, name, version string
+	typeURL string
+	target
+	// others are what proxies get in its place, because they object to it.
+	others map[string]target
 	// Generation of the cluster or host.
 	Generation uint64
+}
+
+// target is a version of a resource. The zero value is none.
+type target struct{ name, version string }
+
+// of returns what a proxy is to confirm; none if it is sent nothing.
+func (c Change) of(proxy string) target {
+	if t, ok := c.others[proxy]; ok {
+		return t
+	}
+	return c.target
+}
+
+// target returns the version of the unit's cluster or of its endpoints; none if it has none of that type.
+func (u *unit) target(typeURL string) target {
+	switch {
+	case typeURL == typeCluster:
+		return target{u.cluster.name, u.cluster.version}
+	case u.endpoints != nil:
+		return target{u.endpoints.name, u.endpoints.version}
+	default:
+		return target{}
+	}
 }
 
 // Regenerate gives a service's cluster a new generation or, if host (ip:port) is not empty, only that
@@ -61,14 +87,18 @@ func (p *Publisher) Regenerate(service, host string) (Change, error) {
 	}
 	p.generations = generations
 	p.desired[service] = fresh
+	change := Change{typeURL: typeCluster, Generation: gen.Cluster}
+	if host != "" {
+		change = Change{typeURL: typeEndpoint, Generation: gen.Hosts[host]}
+	}
+	change.others = p.regenerateInstead(service, change.typeURL)
 	p.reconcile(time.Now())
 	p.wake()
-
-	u = p.effective[service]
-	if host == "" {
-		return Change{typeURL: typeCluster, name: u.cluster.name, version: u.cluster.version, Generation: gen.Cluster}, nil
+	if u = p.effective[service]; u == nil {
+		return Change{}, fmt.Errorf("%w any more: %s", ErrNotPublished, service)
 	}
-	return Change{typeURL: typeEndpoint, name: u.endpoints.name, version: u.endpoints.version, Generation: gen.Hosts[host]}, nil
+	change.target = u.target(change.typeURL)
+	return change, nil
 }
 
 func (u *unit) checkHost(host string) error {
@@ -82,16 +112,12 @@ func (u *unit) checkHost(host string) error {
 	return fmt.Errorf("%w: %s has %v, not %s", ErrNoSuchHost, u.policy.Name, known, host)
 }
 
-// Await waits until every connected proxy has accepted the change or ctx ends, and says of each proxy
-// whether it has.
+// Await waits until every connected proxy has accepted or refused the change or ctx ends, and says of each proxy
+// whether it has accepted it. What a proxy that objects to the policy has in its place counts as the change.
 func (p *Publisher) Await(ctx context.Context, c Change) map[string]bool {
 	for {
 		changed := p.ledger.Changed()
-		state := p.ledger.acceptedBy(c.typeURL, c.name, c.version)
-		all := true
-		for _, ok := range state {
-			all = all && ok
-		}
+		state, all := p.ledger.confirmed(c)
 		if all {
 			return state
 		}
