@@ -151,6 +151,9 @@ func (c *cache) vary(typeURL string, set []*resource, variants map[string]map[st
 	before := t.variants
 	t.variants = variants
 	changed := func(proxy string) []string {
+		if len(before[proxy])+len(variants[proxy]) == 0 {
+			return changedForAll
+		}
 		names := slices.Clone(changedForAll)
 		for name, r := range variants[proxy] {
 			if old := before[proxy][name]; old == nil || old.version != r.version {
@@ -162,7 +165,8 @@ func (c *cache) vary(typeURL string, set []*resource, variants map[string]map[st
 				names = append(names, name)
 			}
 		}
-		return names
+		slices.Sort(names) // Envoy refuses a response that has a name twice
+		return slices.Compact(names)
 	}
 	if !c.open || len(before)+len(variants)+len(changedForAll) == 0 {
 		return
