@@ -24,10 +24,10 @@ type openState struct {
 	ejected, reported bool
 }
 
-func (*openState) name() State                  { return Open }
-func (*openState) permit(*Machine) Permit       { return Permit{Limited: true} }
-func (*openState) until(m *Machine) time.Time   { return m.since.Add(m.settings.openFor(m.reopens)) }
-func (s *openState) due(m *Machine) bool        { return !m.now.Before(s.until(m)) }
+func (*openState) name() State                { return Open }
+func (*openState) permit(*Machine) Permit     { return Permit{Limited: true} }
+func (*openState) until(m *Machine) time.Time { return m.since.Add(m.settings.openFor(m.reopens)) }
+func (s *openState) due(m *Machine) bool      { return !m.now.Before(s.until(m)) }
 func (s *openState) wake(m *Machine) time.Time {
 	if u := s.until(m); u.After(s.lookAt) {
 		return u

@@ -112,9 +112,6 @@ func (o *overflows) base(ctx context.Context, admin *envoy.Admin) {
 
 // subtract takes the overflows out of the errors.
 func (o *overflows) subtract(ctx context.Context, admin *envoy.Admin, loads []xds.ServiceLoad) {
-	if !o.based {
-		o.base(ctx, admin)
-	}
 	var doubtful []*xds.ServiceLoad
 	var names []string
 	for i := range loads {
@@ -130,10 +127,15 @@ func (o *overflows) subtract(ctx context.Context, admin *envoy.Admin, loads []xd
 	if len(doubtful) == 0 {
 		return
 	}
-	known := o.read(ctx, admin, doubtful, names)
+	known := false
+	if o.based {
+		known = o.read(ctx, admin, doubtful, names)
+	} else {
+		o.base(ctx, admin) // with what these reports have
+	}
 	for _, l := range doubtful {
 		n := min(l.Dropped, errorsOf(l))
-		if known && o.based {
+		if known {
 			n = min(n, o.left[l.Service])
 		}
 		o.left[l.Service] -= min(n, o.left[l.Service])

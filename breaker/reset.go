@@ -155,7 +155,7 @@ func (w *watcher) acknowledged(ctx context.Context, changes []xds.Change) bool {
 	all := append(slices.Clone(changes), w.breakerChange, w.operatorChange)
 	w.board.mu.Unlock()
 	for _, c := range all {
-		if c != (xds.Change{}) && !w.board.opts.Control.AwaitOn(ctx, w.proxy.ID, c) {
+		if !w.board.opts.Control.AwaitOn(ctx, w.proxy.ID, c) {
 			return false
 		}
 	}

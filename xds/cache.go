@@ -84,6 +84,18 @@ func (t *typeCache) lookup(proxy, name string) *resource {
 	return t.resources[name]
 }
 
+// set sets resources and returns the names of those whose version was not there already.
+func (t *typeCache) set(resources []*resource) (changed []string) {
+	for _, r := range resources {
+		if old, ok := t.resources[r.name]; ok && old.version == r.version {
+			continue
+		}
+		t.resources[r.name] = r
+		changed = append(changed, r.name)
+	}
+	return changed
+}
+
 type deltaWatch struct {
 	req *discoveryv3.DeltaDiscoveryRequest
 	sub cachev3.Subscription
@@ -134,16 +146,20 @@ func (c *cache) openUp() {
 	}
 }
 
-// vary replaces the variants of one type, by proxy and name of a resource that is there for all, and answers the
-// watches of the proxies whose variants have changed.
-func (c *cache) vary(typeURL string, variants map[string]map[string]*resource) {
+// vary is update, but for removals, and replaces the variants of the type at the same time, by proxy and name of a
+// resource that is there for all: no proxy is sent for a moment what it is to have no longer, or not at all.
+func (c *cache) vary(typeURL string, set []*resource, variants map[string]map[string]*resource) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.ofType(typeURL)
+	changedForAll := t.set(set)
 	before := t.variants
 	t.variants = variants
 	changed := func(proxy string) []string {
-		var names []string
+		if len(before[proxy])+len(variants[proxy]) == 0 {
+			return changedForAll
+		}
+		names := slices.Clone(changedForAll)
 		for name, r := range variants[proxy] {
 			if old := before[proxy][name]; old == nil || old.version != r.version {
 				names = append(names, name)
@@ -154,9 +170,10 @@ func (c *cache) vary(typeURL string, variants map[string]map[string]*resource) {
 				names = append(names, name)
 			}
 		}
-		return names
+		slices.Sort(names) // Envoy refuses a response that has a name twice
+		return slices.Compact(names)
 	}
-	if !c.open || len(before)+len(variants) == 0 {
+	if !c.open || len(before)+len(variants)+len(changedForAll) == 0 {
 		return
 	}
 	for w := range t.deltas {
@@ -177,14 +194,7 @@ func (c *cache) update(typeURL string, set []*resource, remove []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.ofType(typeURL)
-	var changed []string
-	for _, r := range set {
-		if old, ok := t.resources[r.name]; ok && old.version == r.version {
-			continue
-		}
-		t.resources[r.name] = r
-		changed = append(changed, r.name)
-	}
+	changed := t.set(set)
 	for _, name := range remove {
 		if _, ok := t.resources[name]; ok {
 			delete(t.resources, name)

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"slices"
 	"time"
 
 	"github.com/breakwater/breakwater/policy"
@@ -53,6 +54,11 @@ func (g *gatewayState) want(gw *policy.Gateway) error {
 		g.desired, g.rejected = l, nil
 	}
 	return nil
+}
+
+// owns reports whether a cluster is the gateway's, in the version that is published.
+func (g *gatewayState) owns(cluster, version string) bool {
+	return slices.ContainsFunc(g.clusters, func(r *resource) bool { return r.name == cluster && r.version == version })
 }
 
 // publish judges the published listener and publishes the one that is to be in effect. The

@@ -34,26 +34,30 @@ type Rejection struct {
 // judge draws the consequences of the proxies' answers: which units are accepted now, which every proxy has
 // rejected, and who objects to what others keep. The caller must hold p.mu.
 func (p *Publisher) judge(now time.Time, next *deadline) {
-	contested := map[string]bool{}
+	refusals := p.ledger.refusals()
+	contested := map[string]bool{} // services whose cluster somebody refuses, in this version or another
 	for key := range p.objections {
 		contested[key.service] = true
 	}
+	for _, r := range refusals {
+		contested[r.Resource] = contested[r.Resource] || r.TypeURL == typeCluster
+	}
 	for name, u := range p.effective {
-		if p.accepted[name] == u && !contested[name] || p.desired[name] != u {
+		if !contested[name] || p.desired[name] != u {
 			continue
 		}
-		if v := p.verdict(u); p.condemned(v, now, next) {
+		if v := p.verdict(u); !p.proven(u) && p.condemned(v, now, next) {
 			p.reject(u, typeCluster, u.cluster.name, v)
 		}
 	}
-	for _, r := range p.ledger.refusals() {
+	for _, r := range refusals {
 		u := p.effective[r.Resource]
-		if r.TypeURL != typeCluster || u == nil || u.cluster.version != r.Version || p.verdict(u).accepted == 0 {
+		if r.TypeURL != typeCluster || u == nil || u.cluster.version != r.Version || p.verdict(u).accepted == 0 && !p.proven(u) {
 			continue
 		}
 		for _, a := range p.ledger.answers(typeCluster, r.Resource) {
 			if a.rejected.version == r.Version && p.objection(a.proxy, typeCluster, u) == nil {
-				p.object(a, typeCluster, u, nil)
+				p.object(a, typeCluster, u, nil, false)
 			}
 		}
 	}
@@ -109,17 +113,23 @@ func (p *Publisher) judgeTable(now time.Time, next *deadline) {
 		}
 		switch {
 		case v.accepted > 0 && (p.accepted[name] != u || p.agreed[name] != u):
-			c := p.verdict(u)
-			if c.accepted > 0 {
+			if p.accepted[name] != u && p.ledger.acceptedByAny(typeCluster, u.cluster.name, u.cluster.version) {
 				p.accepted[name] = u
 			}
-			if c.accepted > 0 && c.unanimous() && v.unanimous() {
+			if p.agreed[name] != u && v.unanimous() && p.ledger.acceptedByAll(typeCluster, u.cluster.name, u.cluster.version) {
 				p.agreed[name] = u
 			}
-		case p.desired[name] == u && p.rejected[name] == nil && objectors[name] != nil && p.condemned(v, now, next):
+		case p.desired[name] == u && p.rejected[name] == nil && objectors[name] != nil && !p.proven(u) && p.condemned(v, now, next):
 			p.reject(u, typeRoute, p.table.name, v)
 		}
 	}
+}
+
+// proven reports whether proxies had accepted the unit and there is no other to go back to. Then it stays though all
+// that are connected now may refuse it: the others come back. The caller must hold p.mu.
+func (p *Publisher) proven(u *unit) bool {
+	agreed := p.agreed[u.policy.Name]
+	return u.samePolicy(p.accepted[u.policy.Name]) && (agreed == nil || u.samePolicy(agreed))
 }
 
 // tableVerdict is what the proxies made each of its own route table. objectors are the proxies, with their reasons,
@@ -175,14 +185,14 @@ func (p *Publisher) blame(a answer, refused *table) {
 	for _, u := range changed {
 		name := u.policy.Name
 		if o := p.objection(a.proxy, typeRoute, p.routed[name]); o != nil {
-			p.leaveOut(a.proxy, o) // it refuses what it was given instead
+			p.leaveOut(a.proxy, o, base != nil) // it refuses what it was given instead
 			continue
 		}
 		var last *unit
 		if base != nil {
 			last = base.units[name]
 		}
-		p.object(a, typeRoute, u, last)
+		p.object(a, typeRoute, u, last, base != nil)
 	}
 }
 
@@ -207,13 +217,14 @@ func (p *Publisher) reject(u *unit, typeURL, resource string, v verdict) {
 // caller must hold p.mu.
 func (p *Publisher) instead(name string, rejected *unit) *unit {
 	last := p.accepted[name]
-	if last == nil || last == rejected {
+	if last == nil || last.samePolicy(rejected) {
 		// Those that accepted it have left.
 		last = p.agreed[name]
 	}
 	switch {
-	case last != nil && last != rejected:
-		return p.regenerated(last)
+	case last != nil && !last.samePolicy(rejected):
+		p.accepted[name] = p.regenerated(last)
+		return p.accepted[name]
 	case p.ledger.inherited(typeCluster, name):
 		// There is nothing to go back to, but a proxy has the service from an earlier
 		// time: what it refused is not sent to it again, and nothing is taken away.
@@ -223,7 +234,7 @@ func (p *Publisher) instead(name string, rejected *unit) *unit {
 	}
 }
 
-// regenerated returns an accepted unit in the service's present generation.
+// regenerated returns an accepted unit in the service's present generation. The caller must hold p.mu.
 func (p *Publisher) regenerated(u *unit) *unit {
 	gen := translate.Generation(p.generations[u.policy.Name])
 	if sameGeneration(u.generation, gen) {
@@ -234,7 +245,6 @@ func (p *Publisher) regenerated(u *unit) *unit {
 		p.log.Error("a reset cannot be translated", "service", u.policy.Name, "error", err)
 		return u
 	}
-	p.accepted[u.policy.Name] = v
 	return v
 }
 
@@ -274,7 +284,12 @@ func (p *Publisher) partial(r Rejection) (Rejection, bool) {
 	switch r.TypeURL {
 	case typeCluster:
 		u := p.effective[r.Resource]
-		if u == nil || u.cluster.version != r.Version || p.rejected[r.Resource] != nil || p.verdict(u).accepted > 0 {
+		if p.gateway.owns(r.Resource, r.Version) {
+			r.Partial = len(r.Proxies) < p.ledger.count()
+			r.Position = p.gateway.policy.Position
+			return r, true
+		}
+		if u == nil || u.cluster.version != r.Version || p.rejected[r.Resource] != nil || p.verdict(u).accepted > 0 || p.proven(u) {
 			return r, false // what others accepted is told by the objections
 		}
 		r.Service = r.Resource
@@ -286,6 +301,9 @@ func (p *Publisher) partial(r Rejection) (Rejection, bool) {
 			return p.table != nil && p.tableOf(id).version == r.Version && !p.blames(id)
 		})
 	case typeListener:
+		if p.gateway.policy != nil {
+			r.Position = p.gateway.policy.Position
+		}
 		return r, p.gateway.listener != nil && p.gateway.listener.version == r.Version && p.gateway.rejected == nil
 	}
 	return r, true

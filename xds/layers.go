@@ -51,7 +51,7 @@ func (s *Server) setLayer(proxy, name string, l Layer) (Change, bool) {
 		return Change{}, false
 	}
 	s.cache.update(typeRuntime, []*resource{r}, nil)
-	return Change{typeURL: typeRuntime, name: name, version: r.version}, true
+	return Change{typeURL: typeRuntime, target: target{name, r.version}}, true
 }
 
 func layerResource(name string, l Layer) (*resource, error) {
@@ -69,11 +69,16 @@ func layerResource(name string, l Layer) (*resource, error) {
 	return r, nil
 }
 
-// AwaitOn waits until one proxy has accepted the change, and reports false if ctx ends before.
+// AwaitOn waits until one proxy has accepted the change, and reports false if ctx ends before. The zero Change is
+// accepted by all.
 func (p *Publisher) AwaitOn(ctx context.Context, proxy string, c Change) bool {
+	want := c.of(proxy)
+	if want == (target{}) {
+		return true
+	}
 	for {
 		changed := p.ledger.Changed()
-		if p.ledger.accepts(proxy, c.typeURL, c.name, c.version) {
+		if p.ledger.accepts(proxy, c.typeURL, want.name, want.version) {
 			return true
 		}
 		select {

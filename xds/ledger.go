@@ -1,8 +1,6 @@
 package xds
 
 import (
-	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -230,88 +228,6 @@ func (l *Ledger) held(id, typeURL, name, version string) bool {
 	return t != nil && t.rejected[name].version == version
 }
 
-// verdict is what the connected proxies made of one version of a resource.
-type verdict struct {
-	accepted int
-	rejected int
-	pending  int
-	// text is the reason of the first that rejected it, version what that one rejected, and by the
-	// ids of all that did.
-	text    string
-	version string
-	by      []string
-	// first is when the first of them rejected it.
-	first time.Time
-}
-
-// unanimous reports whether no proxy is still to answer and none has rejected.
-func (v verdict) unanimous() bool { return v.pending == 0 && v.rejected == 0 }
-
-// reject adds a proxy that rejected it.
-func (v *verdict) reject(proxy string, r rejection) {
-	v.rejected++
-	v.by = append(v.by, proxy)
-	if v.first.IsZero() || r.at.Before(v.first) {
-		v.first, v.text, v.version = r.at, r.text, r.version
-	}
-}
-
-// verdict returns what the proxies made of a version. before are refusals of that very version, by proxy, by
-// those that may have been given another instead; nil: none.
-func (l *Ledger) verdict(typeURL, name, version string, before map[string]rejection) verdict {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var v verdict
-	for id, p := range l.proxies {
-		t := p.types[typeURL]
-		if t == nil {
-			v.pending++
-			continue
-		}
-		r, refused := before[id]
-		if !refused {
-			r = t.rejected[name]
-		}
-		switch {
-		case t.accepted[name] == version:
-			v.accepted++
-		case r.version == version:
-			v.reject(id, r)
-		default:
-			v.pending++
-		}
-	}
-	slices.Sort(v.by)
-	return v
-}
-
-// answer is what one connected proxy has made of a resource.
-type answer struct {
-	proxy string
-	// since is when the proxy connected: with its id, the name of this connection.
-	since time.Time
-	// accepted is the version that the proxy has; empty if none.
-	accepted string
-	// rejected is what it refused last, until it accepts a version.
-	rejected rejection
-}
-
-// answers returns what every connected proxy has made of a resource, in ascending order of id.
-func (l *Ledger) answers(typeURL, name string) []answer {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := make([]answer, 0, len(l.proxies))
-	for id, p := range l.proxies {
-		a := answer{proxy: id, since: p.proxy.Since}
-		if t := p.types[typeURL]; t != nil {
-			a.accepted, a.rejected = t.accepted[name], t.rejected[name]
-		}
-		out = append(out, a)
-	}
-	slices.SortFunc(out, func(a, b answer) int { return strings.Compare(a.proxy, b.proxy) })
-	return out
-}
-
 // inherited reports whether any connected proxy had a resource of this name when it
 // connected, and has it still.
 func (l *Ledger) inherited(typeURL, name string) bool {
@@ -340,18 +256,6 @@ func (l *Ledger) accepts(id, typeURL, name, version string) bool {
 	defer l.mu.Unlock()
 	t := l.typeOf(id, typeURL)
 	return t != nil && t.accepted[name] == version
-}
-
-// acceptedBy returns for each connected proxy whether it has accepted that version.
-func (l *Ledger) acceptedBy(typeURL, name, version string) map[string]bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := make(map[string]bool, len(l.proxies))
-	for id, p := range l.proxies {
-		t := p.types[typeURL]
-		out[id] = t != nil && t.accepted[name] == version
-	}
-	return out
 }
 
 // connected reports whether a proxy of that id is.

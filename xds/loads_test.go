@@ -163,7 +163,7 @@ func TestProxyLayers(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if p.AwaitOn(ctx, "p1", Change{typeURL: typeRuntime, name: name, version: "another"}) {
+	if p.AwaitOn(ctx, "p1", Change{typeURL: typeRuntime, target: target{name, "another"}}) {
 		t.Error("a version that was never sent was accepted")
 	}
 	proxy.close()

@@ -11,7 +11,7 @@ func (b batch) refused(text string) map[string]bool {
 		return refused
 	}
 	for _, listed := range []func(name string) bool{
-		func(name string) bool { return !b.whole && mentions(text, name+":") },
+		func(name string) bool { return mentions(text, name+":") },
 		func(name string) bool { return !b.whole && mentions(text, name) },
 		func(string) bool { return true },
 	} {

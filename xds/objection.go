@@ -1,9 +1,7 @@
 package xds
 
 import (
-	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -33,6 +31,8 @@ func (o *objection) objects(typeURL string, u *unit) bool {
 	switch {
 	case o == nil || u == nil:
 		return false
+	case o.unit.samePolicy(u): // a reset changes no more than the generation
+		return true
 	case typeURL == typeRoute:
 		return o.unit.sameRoutes(u)
 	default:
@@ -53,19 +53,24 @@ func (p *Publisher) objection(proxy, typeURL string, u *unit) *objection {
 }
 
 // object notes that a proxy has refused a unit's cluster or routes. base is the last unit that the proxy is known
-// to have accepted; nil if none is. The caller must hold p.mu.
-func (p *Publisher) object(a answer, typeURL string, u, base *unit) {
+// to have accepted; nil if none is. known is true if what it has is known, so that nil means that it has nothing.
+// The caller must hold p.mu.
+func (p *Publisher) object(a answer, typeURL string, u, base *unit, known bool) {
 	name := u.policy.Name
 	o := &objection{rejection: a.rejected, since: a.since, unit: u}
-	for _, c := range []*unit{base, p.accepted[name], p.agreed[name]} {
+	candidates := []*unit{base, p.accepted[name], p.agreed[name]}
+	if former := p.former[name]; former.objects(typeURL, u) {
+		candidates = append(candidates, former.instead)
+	}
+	for _, c := range candidates {
 		if c != nil && !o.objects(typeURL, c) {
-			o.instead = c
+			o.instead = p.regenerated(c)
 			break
 		}
 	}
 	switch {
 	case o.instead == nil:
-		p.leaveOut(a.proxy, o)
+		p.leaveOut(a.proxy, o, known)
 	case typeURL == typeCluster:
 		o.keep = a.accepted != "" && a.accepted != o.instead.cluster.version
 	}
@@ -73,9 +78,9 @@ func (p *Publisher) object(a answer, typeURL string, u, base *unit) {
 	p.objected = true
 }
 
-// leaveOut is what is left if there is nothing to give a proxy instead. The caller must hold p.mu.
-func (p *Publisher) leaveOut(proxy string, o *objection) {
-	keep := p.ledger.inherits(proxy, typeCluster, o.unit.policy.Name)
+// leaveOut is what is left if there is nothing to give a proxy instead. known is that of object. The caller must hold p.mu.
+func (p *Publisher) leaveOut(proxy string, o *objection, known bool) {
+	keep := !known && p.ledger.inherits(proxy, typeCluster, o.unit.policy.Name)
 	p.objected = p.objected || o.instead != nil || o.keep != keep
 	o.instead, o.keep = nil, keep
 }
@@ -95,26 +100,54 @@ func (p *Publisher) lapse(answers []answer) {
 		if key.typeURL == typeRoute {
 			u = p.routed[key.service]
 		}
-		if !o.since.Equal(since[key.proxy]) || !o.objects(key.typeURL, u) {
-			delete(p.objections, key)
+		stands := o.objects(key.typeURL, u)
+		if stands && o.since.Equal(since[key.proxy]) {
+			continue
+		}
+		if stands && o.instead != nil {
+			p.former[key.service] = o
+		}
+		delete(p.objections, key)
+		p.objected = true
+	}
+}
+
+// regenerateInstead gives what proxies have in place of a service's unit its present generation too, and returns what
+// each of them is to confirm: the cluster, or its endpoints if a host was reset. The caller must hold p.mu.
+func (p *Publisher) regenerateInstead(service, typeURL string) map[string]target {
+	targets := map[string]target{}
+	fresh := map[*unit]*unit{}
+	for key, o := range p.objections {
+		if key.service != service {
+			continue
+		}
+		if old := o.instead; old != nil {
+			if fresh[old] == nil {
+				fresh[old] = p.regenerated(old)
+			}
+			o.instead = fresh[old]
 			p.objected = true
 		}
+		if key.typeURL != typeCluster || !o.objects(typeCluster, p.effective[service]) {
+			continue
+		}
+		targets[key.proxy] = target{} // it is sent nothing
+		if o.instead != nil && !o.keep {
+			targets[key.proxy] = o.instead.target(typeURL)
+		}
 	}
+	return targets
 }
 
 // verdict is the ledger's of a unit's cluster, in which an objection counts though the proxy has been given
 // another version since. The caller must hold p.mu.
 func (p *Publisher) verdict(u *unit) verdict {
-	var before map[string]rejection
-	for key, o := range p.objections {
-		if key.typeURL == typeCluster && key.service == u.policy.Name && o.objects(typeCluster, u) {
-			if before == nil {
-				before = map[string]rejection{}
-			}
-			before[key.proxy] = o.rejection
+	return p.ledger.verdict(typeCluster, u.cluster.name, u.cluster.version, func(proxy string) (rejection, bool) {
+		if o := p.objection(proxy, typeCluster, u); o != nil {
+			return o.rejection, true
 		}
-	}
-	return p.ledger.verdict(typeCluster, u.cluster.name, u.cluster.version, before)
+		return rejection{}, false
+	})
 }
 
 // clusterVariants returns what proxies get in place of clusters to which they object, by proxy and name, and the
@@ -150,16 +183,18 @@ func (p *Publisher) blames(proxy string) bool {
 func (p *Publisher) disputes() []Rejection {
 	type key struct{ typeURL, service, text string }
 	by := map[key]*Rejection{}
+	refusing := map[objectionKey]int{} // proxies, of any
 	for k, o := range p.objections {
 		if p.rejected[k.service] != nil {
 			continue
 		}
+		refusing[objectionKey{typeURL: k.typeURL, service: k.service}]++
 		group := key{k.typeURL, k.service, o.text}
 		r := by[group]
 		if r == nil {
 			r = &Rejection{
 				Service: k.service, Type: typeName(k.typeURL), TypeURL: k.typeURL, Version: o.version,
-				Resource: k.service, Text: o.text, Partial: true, Since: o.at,
+				Resource: k.service, Text: o.text, Since: o.at,
 			}
 			if k.typeURL == typeRoute {
 				r.Resource = p.table.name
@@ -175,88 +210,8 @@ func (p *Publisher) disputes() []Rejection {
 	out := make([]Rejection, 0, len(by))
 	for _, r := range by {
 		slices.Sort(r.Proxies)
+		r.Partial = p.ledger.count() > refusing[objectionKey{typeURL: r.TypeURL, service: r.Service}]
 		out = append(out, *r)
 	}
 	return out
-}
-
-// table is one composition of the route table.
-type table struct {
-	*resource
-	// units are the services' versions that it consists of.
-	units map[string]*unit
-}
-
-// tableOf returns the route table that a proxy is to have. The caller must hold p.mu.
-func (p *Publisher) tableOf(proxy string) *table {
-	if t := p.variants[proxy]; t != nil {
-		return t
-	}
-	return p.table
-}
-
-// publishVariants composes and publishes the route tables of the proxies that object to something in the one for
-// all. Proxies that object to the same have the same. The caller must hold p.mu.
-func (p *Publisher) publishVariants() {
-	units := map[string]map[string]*unit{} // by proxy
-	kept := map[string]bool{}
-	for key, o := range p.objections {
-		if key.typeURL != typeRoute {
-			continue
-		}
-		if units[key.proxy] == nil {
-			units[key.proxy] = maps.Clone(p.routed)
-		}
-		switch {
-		case o.keep:
-			kept[key.proxy] = true
-		case o.instead == nil:
-			delete(units[key.proxy], key.service)
-		default:
-			units[key.proxy][key.service] = o.instead
-		}
-	}
-	composed := map[string]*table{}
-	p.variants = map[string]*table{}
-	resources := map[string]map[string]*resource{}
-	for proxy, mine := range units {
-		if kept[proxy] {
-			continue
-		}
-		key := routesKey(mine)
-		if composed[key] == nil {
-			r, err := p.composeTable(mine)
-			if err != nil {
-				p.log.Error("a proxy's route table cannot be published", "proxy", proxy, "error", err)
-				continue
-			}
-			composed[key] = &table{resource: r, units: mine}
-		}
-		t := composed[key]
-		p.variants[proxy] = t
-		resources[proxy] = map[string]*resource{t.name: t.resource}
-		p.tables[t.version] = t
-	}
-	p.cache.vary(typeRoute, resources)
-}
-
-// routesKey tells compositions of the route table apart.
-func routesKey(units map[string]*unit) string {
-	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(units)) {
-		b.WriteString(name + " " + units[name].translated.RoutesVersion + "\n")
-	}
-	return b.String()
-}
-
-// forgetTables forgets the compositions that no proxy has or is to have. The caller must hold p.mu.
-func (p *Publisher) forgetTables(answers []answer) {
-	needed := map[string]bool{p.table.version: true}
-	for _, t := range p.variants {
-		needed[t.version] = true
-	}
-	for _, a := range answers {
-		needed[a.accepted] = true
-	}
-	maps.DeleteFunc(p.tables, func(version string, _ *table) bool { return !needed[version] })
 }

@@ -112,7 +112,12 @@ func (p *fakeProxy) receive() {
 			p.resources[resp.GetTypeUrl()] = have
 		}
 		var refused []string
+		seen := map[string]bool{}
 		for _, r := range resp.GetResources() {
+			if seen[r.GetName()] {
+				p.t.Errorf("%s: duplicate name %s found among added/updated resources", p.id, r.GetName())
+			}
+			seen[r.GetName()] = true
 			if p.refuse != nil {
 				if text := p.refuse(resp.GetTypeUrl(), r.GetName(), r.GetResource().GetValue()); text != "" {
 					refused = append(refused, r.GetName()+": "+text)

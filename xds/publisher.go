@@ -85,10 +85,19 @@ type Publisher struct {
 	// variants are the tables of the proxies that object to something in it, and tables all that some proxy
 	// has or is to have, by version.
 	variants, tables map[string]*table
+	// had are the versions of the tables that the connected proxies had at the last look, by proxy, and taken those that
+	// proxies had when they left.
+	had   map[string]string
+	taken []string
 	// objections of the connected proxies. objected is true if they have changed and what is published for
 	// those that object is to be made anew.
 	objections map[objectionKey]*objection
 	objected   bool
+	// composed are the variants of table that need not be composed again.
+	composed compositions
+	// former are objections of proxies that have left, by service: what they had is for those that come with the same
+	// objection while the unit is in effect.
+	former map[string]*objection
 	// warming and leaving say since when a new cluster's routes wait, and a cluster or an
 	// endpoint resource waits for its removal.
 	warming          map[string]time.Time
@@ -118,6 +127,7 @@ func NewPublisher(opts PublisherOptions) *Publisher {
 		routed:           map[string]*unit{},
 		tables:           map[string]*table{},
 		objections:       map[objectionKey]*objection{},
+		former:           map[string]*objection{},
 		warming:          map[string]time.Time{},
 		leaving:          map[string]time.Time{},
 		leavingEndpoints: map[string]time.Time{},
@@ -305,8 +315,12 @@ func (p *Publisher) choose() (changed bool) {
 		} else if ok {
 			u = p.instead(name, u)
 		}
-		if p.effective[name] == u {
+		old := p.effective[name]
+		if old == u {
 			continue
+		}
+		if !u.samePolicy(old) {
+			delete(p.former, name)
 		}
 		changed = true
 		if u == nil {
@@ -322,6 +336,7 @@ func (p *Publisher) choose() (changed bool) {
 			delete(p.accepted, name)
 			delete(p.agreed, name)
 			delete(p.rejected, name)
+			delete(p.former, name)
 		}
 	}
 	return changed
@@ -355,8 +370,7 @@ func (p *Publisher) publishClusters(now time.Time) {
 		delete(p.leavingEndpoints, e.name)
 	}
 	p.cache.update(typeEndpoint, endpoints, nil)
-	p.cache.update(typeCluster, clusters, nil)
-	p.cache.vary(typeCluster, variants)
+	p.cache.vary(typeCluster, clusters, variants)
 
 	published := map[string]bool{}
 	for _, c := range clusters {
@@ -376,45 +390,4 @@ func (p *Publisher) publishClusters(now time.Time) {
 			p.leavingEndpoints[name] = now
 		}
 	}
-}
-
-// retire removes what nothing refers to any more. The caller must hold p.mu.
-func (p *Publisher) retire(now time.Time, next *deadline) {
-	gone := func(since time.Time, free bool) bool {
-		if end := since.Add(retireTimeout); !free && now.Before(end) {
-			next.at(end)
-			return false
-		}
-		return true
-	}
-	if len(p.leaving) > 0 {
-		settled := p.table == nil || p.tableVerdict(p.ledger.answers(typeRoute, p.table.name), nil).unanimous()
-		used := map[string]bool{}
-		for name, u := range p.routed {
-			used[name], used[u.fallback()] = true, true
-		}
-		for _, o := range p.objections {
-			if o.instead != nil {
-				used[o.instead.fallback()] = true
-			}
-		}
-		var remove []string
-		for name, since := range p.leaving {
-			if gone(since, settled && !used[name]) {
-				remove = append(remove, name)
-				delete(p.leaving, name)
-			}
-		}
-		p.cache.update(typeCluster, nil, remove)
-	}
-	var remove []string
-	for name, since := range p.leavingEndpoints {
-		u := p.effective[serviceOfEndpoints(name)]
-		free := u == nil || p.verdict(u).unanimous()
-		if gone(since, free) {
-			remove = append(remove, name)
-			delete(p.leavingEndpoints, name)
-		}
-	}
-	p.cache.update(typeEndpoint, nil, remove)
 }

@@ -21,9 +21,35 @@ var ErrNoSuchHost = errors.New("no such host")
 
 // Change is one published version that proxies are to confirm.
 type Change struct {
-	typeURL, name, version string
+	typeURL string
+	target
+	// others are what proxies get in its place, because they object to it.
+	others map[string]target
 	// Generation of the cluster or host.
 	Generation uint64
+}
+
+// target is a version of a resource. The zero value is none.
+type target struct{ name, version string }
+
+// of returns what a proxy is to confirm; none if it is sent nothing.
+func (c Change) of(proxy string) target {
+	if t, ok := c.others[proxy]; ok {
+		return t
+	}
+	return c.target
+}
+
+// target returns the version of the unit's cluster or of its endpoints; none if it has none of that type.
+func (u *unit) target(typeURL string) target {
+	switch {
+	case typeURL == typeCluster:
+		return target{u.cluster.name, u.cluster.version}
+	case u.endpoints != nil:
+		return target{u.endpoints.name, u.endpoints.version}
+	default:
+		return target{}
+	}
 }
 
 // Regenerate gives a service's cluster a new generation or, if host (ip:port) is not empty, only that
@@ -39,23 +65,16 @@ func (p *Publisher) Regenerate(service, host string) (Change, error) {
 	gen := p.generation(service)
 	if host == "" {
 		gen.Cluster++
-	} else {
-		if err := u.checkHost(host); err != nil {
-			return Change{}, err
-		}
-		if gen.Hosts == nil {
-			gen.Hosts = map[string]uint64{}
-		}
-		gen.Hosts[host]++
+		return p.regenerate(service, gen, Change{typeURL: typeCluster, Generation: gen.Cluster})
 	}
-	if err := p.regenerate(service, gen); err != nil {
+	if err := u.checkHost(host); err != nil {
 		return Change{}, err
 	}
-	u = p.effective[service]
-	if host == "" {
-		return Change{typeURL: typeCluster, name: u.cluster.name, version: u.cluster.version, Generation: gen.Cluster}, nil
+	if gen.Hosts == nil {
+		gen.Hosts = map[string]uint64{}
 	}
-	return Change{typeURL: typeEndpoint, name: u.endpoints.name, version: u.endpoints.version, Generation: gen.Hosts[host]}, nil
+	gen.Hosts[host]++
+	return p.regenerate(service, gen, Change{typeURL: typeEndpoint, Generation: gen.Hosts[host]})
 }
 
 // SetEnforcing says whether the service's hosts are to be ejected. The change is nil if they are, or are not, already. It
@@ -72,11 +91,11 @@ func (p *Publisher) SetEnforcing(service string, enforcing bool) (*Change, error
 		return nil, fmt.Errorf("%w: %s", ErrNotPublished, service)
 	}
 	gen.Disabled = !enforcing
-	if err := p.regenerate(service, gen); err != nil {
+	change, err := p.regenerate(service, gen, Change{typeURL: typeCluster, Generation: gen.Cluster})
+	if err != nil {
 		return nil, err
 	}
-	c := p.effective[service].cluster
-	return &Change{typeURL: typeCluster, name: c.name, version: c.version, Generation: gen.Cluster}, nil
+	return &change, nil
 }
 
 // generation returns a copy of a service's generation. The caller must hold p.mu.
@@ -86,24 +105,31 @@ func (p *Publisher) generation(service string) store.Generation {
 	return gen
 }
 
-// regenerate stores and publishes a new generation of a service. The caller must hold p.mu.
-func (p *Publisher) regenerate(service string, gen store.Generation) error {
+// regenerate stores and publishes a new generation of a service, and completes the change that it is. The caller must
+// hold p.mu.
+func (p *Publisher) regenerate(service string, gen store.Generation, change Change) (Change, error) {
 	fresh, err := newUnit(p.desired[service].policy, translate.Generation(gen))
 	if err != nil {
-		return err
+		return Change{}, err
 	}
 	generations := maps.Clone(p.generations)
 	generations[service] = gen
 	if p.opts.Generations != nil {
 		if err := p.opts.Generations.SaveGenerations(generations); err != nil {
-			return fmt.Errorf("the new generation of %s cannot be stored: %w", service, err)
+			return Change{}, fmt.Errorf("the new generation of %s cannot be stored: %w", service, err)
 		}
 	}
 	p.generations = generations
 	p.desired[service] = fresh
+	change.others = p.regenerateInstead(service, change.typeURL)
 	p.reconcile(time.Now())
 	p.wake()
-	return nil
+	u := p.effective[service]
+	if u == nil {
+		return Change{}, fmt.Errorf("%w any more: %s", ErrNotPublished, service)
+	}
+	change.target = u.target(change.typeURL)
+	return change, nil
 }
 
 func (u *unit) checkHost(host string) error {
@@ -117,16 +143,12 @@ func (u *unit) checkHost(host string) error {
 	return fmt.Errorf("%w: %s has %v, not %s", ErrNoSuchHost, u.policy.Name, known, host)
 }
 
-// Await waits until every connected proxy has accepted the change or ctx ends, and says of each proxy
-// whether it has.
+// Await waits until every connected proxy has accepted or refused the change or ctx ends, and says of each proxy
+// whether it has accepted it. What a proxy that objects to the policy has in its place counts as the change.
 func (p *Publisher) Await(ctx context.Context, c Change) map[string]bool {
 	for {
 		changed := p.ledger.Changed()
-		state := p.ledger.acceptedBy(c.typeURL, c.name, c.version)
-		all := true
-		for _, ok := range state {
-			all = all && ok
-		}
+		state, all := p.ledger.confirmed(c)
 		if all {
 			return state
 		}

@@ -44,7 +44,7 @@ func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
 	p.routed = routed
 	if !changed {
 		if p.objected {
-			p.publishVariants()
+			p.publishTables()
 		}
 		return
 	}
@@ -57,8 +57,7 @@ func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
 	p.table = &table{resource: r, units: routed}
 	p.tables[r.version] = p.table
 	p.lapse(p.ledger.answers(typeRoute, r.name))
-	p.cache.update(typeRoute, []*resource{r}, nil)
-	p.publishVariants()
+	p.publishTables()
 }
 
 func (p *Publisher) composeTable(routed map[string]*unit) (*resource, error) {
@@ -70,11 +69,15 @@ func (p *Publisher) composeTable(routed map[string]*unit) (*resource, error) {
 }
 
 // warm reports whether routes may refer to the service: it is in the table already, or every proxy
-// has accepted its cluster, which Envoy does once it is warm; or that takes too long. The
+// has accepted its cluster, which Envoy does once it is warm, or is known to object to it; or that takes too long. The
 // first table holds nothing back: a proxy that starts takes its clusters first, and an
 // incomplete table would answer 404. The caller must hold p.mu.
 func (p *Publisher) warm(name string, u *unit, now time.Time, next *deadline) bool {
-	if p.table == nil || p.routed[name] != nil || p.verdict(u).pending == 0 {
+	if p.table == nil || p.routed[name] != nil {
+		return true
+	}
+	judged := func(proxy string) bool { return p.objection(proxy, typeCluster, u) != nil }
+	if v := p.verdict(u); v.pending == 0 && !slices.ContainsFunc(v.by, func(id string) bool { return !judged(id) }) {
 		return true
 	}
 	since, ok := p.warming[name]

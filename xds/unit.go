@@ -45,6 +45,11 @@ func sameGeneration(a, b translate.Generation) bool {
 	return a.Cluster == b.Cluster && a.Disabled == b.Disabled && maps.Equal(a.Hosts, b.Hosts)
 }
 
+// samePolicy reports whether two units are of the same values, in whatever generation.
+func (u *unit) samePolicy(other *unit) bool {
+	return u != nil && other != nil && u.policy.Digest == other.policy.Digest
+}
+
 func (u *unit) sameRoutes(other *unit) bool {
 	return u.translated.RoutesVersion == other.translated.RoutesVersion
 }

@@ -1,0 +1,139 @@
+package xds
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// verdict is what the connected proxies made of one version of a resource.
+type verdict struct {
+	accepted int
+	rejected int
+	pending  int
+	// text is the reason of the first that rejected it, version what that one rejected, and by the
+	// ids of all that did.
+	text    string
+	version string
+	by      []string
+	// first is when the first of them rejected it.
+	first time.Time
+}
+
+// unanimous reports whether no proxy is still to answer and none has rejected.
+func (v verdict) unanimous() bool { return v.pending == 0 && v.rejected == 0 }
+
+// reject adds a proxy that rejected it.
+func (v *verdict) reject(proxy string, r rejection) {
+	v.rejected++
+	v.by = append(v.by, proxy)
+	if v.first.IsZero() || r.at.Before(v.first) {
+		v.first, v.text, v.version = r.at, r.text, r.version
+	}
+}
+
+// verdict returns what the proxies made of a version. before returns a refusal that stands though the proxy may have been
+// given another version since; nil: there are none. It must not call back.
+func (l *Ledger) verdict(typeURL, name, version string, before func(proxy string) (rejection, bool)) verdict {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var v verdict
+	for id, p := range l.proxies {
+		t := p.types[typeURL]
+		if t == nil {
+			v.pending++
+			continue
+		}
+		r := t.rejected[name]
+		refused := r.version == version
+		if before != nil && !refused {
+			r, refused = before(id)
+		}
+		switch {
+		case t.accepted[name] == version:
+			v.accepted++
+		case refused:
+			v.reject(id, r)
+		default:
+			v.pending++
+		}
+	}
+	slices.Sort(v.by)
+	return v
+}
+
+// answer is what one connected proxy has made of a resource.
+type answer struct {
+	proxy string
+	// since is when the proxy connected: with its id, the name of this connection.
+	since time.Time
+	// accepted is the version that the proxy has; empty if none.
+	accepted string
+	// rejected is what it refused last, until it accepts a version.
+	rejected rejection
+	// pending are the versions that it was sent and has not answered to.
+	pending []string
+}
+
+// answers returns what every connected proxy has made of a resource, in ascending order of id.
+func (l *Ledger) answers(typeURL, name string) []answer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]answer, 0, len(l.proxies))
+	for id, p := range l.proxies {
+		a := answer{proxy: id, since: p.proxy.Since}
+		if t := p.types[typeURL]; t != nil {
+			a.accepted, a.rejected = t.accepted[name], t.rejected[name]
+			for _, b := range t.pending {
+				if version, ok := b.versions[name]; ok {
+					a.pending = append(a.pending, version)
+				}
+			}
+		}
+		out = append(out, a)
+	}
+	slices.SortFunc(out, func(a, b answer) int { return strings.Compare(a.proxy, b.proxy) })
+	return out
+}
+
+// acceptedByAll reports whether every connected proxy has accepted a version.
+func (l *Ledger) acceptedByAll(typeURL, name, version string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.proxies {
+		if t := p.types[typeURL]; t == nil || t.accepted[name] != version {
+			return false
+		}
+	}
+	return true
+}
+
+// acceptedByAny reports whether a connected proxy has accepted a version.
+func (l *Ledger) acceptedByAny(typeURL, name, version string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.proxies {
+		if t := p.types[typeURL]; t != nil && t.accepted[name] == version {
+			return true
+		}
+	}
+	return false
+}
+
+// confirmed returns for each connected proxy whether it has accepted the change, and whether all have answered.
+func (l *Ledger) confirmed(c Change) (by map[string]bool, all bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	by, all = make(map[string]bool, len(l.proxies)), true
+	for id, p := range l.proxies {
+		want := c.of(id)
+		accepted, refused := false, want.version == ""
+		if t := p.types[c.typeURL]; t != nil && !refused {
+			accepted = t.accepted[want.name] == want.version
+			refused = t.rejected[want.name].version == want.version
+		}
+		by[id] = accepted
+		all = all && (accepted || refused)
+	}
+	return by, all
+}
