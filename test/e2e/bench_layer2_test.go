@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
@@ -95,8 +94,8 @@ func BenchmarkLeak(b *testing.B) {
 					u.set(good)
 					s.get("/svc")
 					s.untilReporting()
-					// The fifth failure is to be at any time between two reports.
-					time.Sleep(rand.N(xds.ReportInterval(1)))
+					// The fifth failure is to be at another time between two reports in each trial.
+					<-time.After(time.Duration(len(leaks)) * 37 * time.Millisecond % xds.ReportInterval(1))
 					d := &death{}
 					u.set(d.dying(layer.every))
 					b.StartTimer()
