@@ -89,9 +89,11 @@ func (b *Board) save(told *uint64) {
 	now := time.Now()
 	breakers := map[string]parked{}
 	for id, p := range b.parked {
-		if now.Before(p.At.Add(keptParked)) {
-			breakers[id] = p
+		if now.After(p.At.Add(keptParked)) {
+			delete(b.parked, id)
+			continue
 		}
+		breakers[id] = p
 	}
 	for id, w := range b.watchers {
 		if p := w.park(); len(p.Snapshots) > 0 {

@@ -218,7 +218,6 @@ func TestRestartWithARefusedPolicyOnDisk(t *testing.T) {
 			if got := s.refused(second); got != 0 {
 				t.Errorf("the new Envoy has refused %d updates, want none: it was to get the accepted version", got)
 			}
-			second.Stop()
 
 			s.kill()
 			s.start()
