@@ -56,9 +56,9 @@ const (
 	isGRPCError = `"content-type" in request.headers && request.headers["content-type"].matches("^application/grpc($|[+;])")` +
 		` && response.grpc_status in [2, 4, 12, 13, 14, 15]`
 
-	// isFailed holds for a server's error, for a request without an answer (no code), and
-	// for an answer that is none to its caller.
-	isFailed = "response.code >= 500 || response.code == 0 || " + isCut + " || " + isGRPCError
+	// isFailed holds for a request without an answer, a server's error, and an answer that is
+	// none to its caller.
+	isFailed = "!has(response.code) || response.code >= 500 || " + isCut + " || " + isGRPCError
 )
 
 // requestStatus is how a request ended, in CEL. A fallback by another service that fails is
