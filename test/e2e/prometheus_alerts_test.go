@@ -39,6 +39,8 @@ func TestPrometheusAlerts(t *testing.T) {
 	o.untilFires("HighErrorRate", map[string]string{"service": "flaky"})
 	o.untilFires("HighRetryRate", map[string]string{"service": "flaky"})
 	stop()
+	o.untilClears("HighErrorRate")
+	o.untilClears("HighRetryRate")
 
 	o.run("reset", "svc", "--reason", "it is back")
 	o.untilClears("CircuitBreakerOpen")

@@ -18,10 +18,16 @@ import (
 // deployDir is what is deployed beside Breakwater.
 const deployDir = "../../deploy"
 
-// scrapeInterval is that of Prometheus in tests, in which a rule waits for ruleDelay only.
+// The times of Prometheus in tests. An alert waits for alertDelay, and what rules look at for minutes is alertRange.
 const (
-	scrapeInterval = 500 * time.Millisecond
-	ruleDelay      = "1s"
+	scrapeInterval = 250 * time.Millisecond
+	alertDelay     = "500ms"
+	alertRange     = "4s"
+)
+
+var (
+	delays = regexp.MustCompile(`(?m)^( +for:) \w+$`)
+	ranges = regexp.MustCompile(`\[\d+m\]`)
 )
 
 // observed is a stack that a Prometheus looks at, configured by deploy/prometheus but for addresses and times.
@@ -58,7 +64,7 @@ func observe(s *stack) *observed {
 	return o
 }
 
-// copyRules copies the rules, with the times for which an alert waits cut.
+// copyRules copies the rules, with their times cut.
 func (o *observed) copyRules(dir string) {
 	o.t.Helper()
 	if err := os.MkdirAll(filepath.Join(dir, "rules"), 0o700); err != nil {
@@ -68,11 +74,11 @@ func (o *observed) copyRules(dir string) {
 	if err != nil || len(paths) == 0 {
 		o.t.Fatalf("%d files of rules: %v", len(paths), err)
 	}
-	waits := regexp.MustCompile(`(?m)^( +for:) \w+$`)
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err == nil {
-			data = waits.ReplaceAll(data, []byte("$1 "+ruleDelay))
+			data = delays.ReplaceAll(data, []byte("$1 "+alertDelay))
+			data = ranges.ReplaceAll(data, []byte("["+alertRange+"]"))
 			err = os.WriteFile(filepath.Join(dir, "rules", filepath.Base(path)), data, 0o600)
 		}
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -131,7 +132,7 @@ func (p *Process) api(ctx context.Context, path string, query url.Values, data a
 	return nil
 }
 
-// Series is one series of a query's result, with its last value; a value that is no number is "NaN", "+Inf" or "-Inf".
+// Series is one series of a query's result, with a value as Prometheus writes it: a number, NaN, +Inf or -Inf.
 type Series struct {
 	Labels map[string]string
 	Value  string
@@ -163,8 +164,8 @@ func (p *Process) Query(ctx context.Context, expr string) ([]Series, error) {
 	return out, nil
 }
 
-// Range asks for an expression's values in the time up to now, and returns each series with its last value that is a
-// number, or with "NaN" where none is.
+// Range asks for an expression's values in the time up to now, and returns each series with the highest of its values,
+// or with "NaN" where none is a number.
 func (p *Process) Range(ctx context.Context, expr string, span, step time.Duration) ([]Series, error) {
 	var data struct {
 		Result []struct {
@@ -184,9 +185,14 @@ func (p *Process) Range(ctx context.Context, expr string, span, step time.Durati
 	out := make([]Series, len(data.Result))
 	for i, r := range data.Result {
 		out[i] = Series{r.Metric, "NaN"}
+		highest := math.Inf(-1)
 		for _, v := range r.Values {
-			if text := fmt.Sprint(v[1]); text != "NaN" {
-				out[i].Value = text
+			n, err := strconv.ParseFloat(fmt.Sprint(v[1]), 64)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", expr, err)
+			}
+			if n > highest { // NaN is not
+				highest, out[i].Value = n, fmt.Sprint(v[1])
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
@@ -42,7 +43,12 @@ func render() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(data, '\n'), check(data)
+	return append(unescape(data), '\n'), check(data)
+}
+
+// unescape takes back what is escaped for the sake of HTML, so that expressions can be read.
+func unescape(data []byte) []byte {
+	return []byte(strings.NewReplacer(`\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace(string(data)))
 }
 
 // number gives the panels ids, which links to a panel are made of.

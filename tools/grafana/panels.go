@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -31,9 +32,12 @@ func share(statuses string) string {
 	return "(" + requests(statuses) + " or 0 * " + requests("") + ") / (" + requests("") + " > 0)"
 }
 
-// perSecond is the rate of a counter of Envoy's clusters, over all that are chosen.
-func perSecond(metric string) string {
-	return `sum(rate(` + metric + `{` + selected + `}[$__rate_interval]))`
+// seldom is the rate of a counter that is 0 for long, of which a rate alone does not see the first step: such a
+// counter appears with its first value, and a rate takes two. One that is new in a process that
+// was scraped before has counted from 0.
+func seldom(counter string) string {
+	return `(` + counter + ` unless ` + counter + ` offset $__rate_interval and on (job, instance) up offset $__rate_interval == 1)` +
+		` * 1000 / $__rate_interval_ms or rate(` + counter + `[$__rate_interval])`
 }
 
 func states() cog.Builder[dashboard.Panel] {
@@ -62,9 +66,10 @@ func timeline() cog.Builder[dashboard.Panel] {
 
 func stateChanges() cog.Builder[dashboard.Panel] {
 	return graph("Breaker State Changes", "Transitions a minute, by the state that was entered.", "opm",
-		// A counter that is new has counted from 0: an increase needs two samples and would miss it.
-		query{`60 * sum by (service, state) (rate(gateway_circuit_breaker_state_changes{service=~"$service"}[$__rate_interval]))`, "{{service}} → {{state}}"}).
-		DrawStyle(common.GraphDrawStyleBars)
+		query{`60 * sum by (service, state) (` + seldom(`gateway_circuit_breaker_state_changes{service=~"$service"}`) + `)`, "{{service}} → {{state}}"}).
+		DrawStyle(common.GraphDrawStyleBars).
+		Span(12).
+		Min(0)
 }
 
 func ejectedHosts() cog.Builder[dashboard.Panel] {
@@ -72,6 +77,7 @@ func ejectedHosts() cog.Builder[dashboard.Panel] {
 		query{`sum by (service, proxy) (envoy_cluster_outlier_detection_ejections_active{` + selected + `})`, "{{service}} · {{proxy}} ejected"},
 		query{`sum by (service, proxy) (envoy_cluster_membership_healthy{` + selected + `})`, "{{service}} · {{proxy}} in rotation"}).
 		OverrideByRegexp(".* in rotation", dashed()).
+		Span(12).
 		Min(0)
 }
 
@@ -101,23 +107,24 @@ func latency() cog.Builder[dashboard.Panel] {
 func retries() cog.Builder[dashboard.Panel] {
 	return graph("Retry Attempts by Service", "Retries a second, and those that the retry budget did not allow.", "ops",
 		query{`sum by (service) (rate(gateway_proxy_retries_total{` + selected + `}[$__rate_interval]))`, "{{service}}"},
-		query{`sum by (service) (rate(envoy_cluster_upstream_rq_retry_overflow{` + selected + `}[$__rate_interval]))`, "{{service}} over budget"}).
+		query{`sum by (service) (` + seldom(`envoy_cluster_upstream_rq_retry_overflow{`+selected+`}`) + `)`, "{{service}} over budget"}).
 		OverrideByRegexp(".* over budget", dashed()).
 		Min(0)
 }
 
 func unavailable() cog.Builder[dashboard.Panel] {
-	return graph("503s by Cause", "Requests a second that did not get the service's answer, and attempts that the service answered with 503.", "reqps",
-		query{perSecond("envoy_cluster_upstream_rq_maintenance_mode"), "breaker open"},
-		query{perSecond("envoy_cluster_upstream_cx_none_healthy"), "every host ejected"},
-		query{
-			`sum(rate({__name__=~"envoy_cluster_upstream_(rq_active|rq_pending|cx)_overflow",` + selected + `}[$__rate_interval]))`,
-			"a limit, or half-open",
-		},
-		query{perSecond("envoy_cluster_upstream_cx_connect_fail"), "no connection"},
-		query{`sum(rate(gateway_proxy_requests_total{` + selected + `,status="fallback"}[$__rate_interval]))`, "answered by a fallback"}).
-		DrawStyle(common.GraphDrawStyleLine).
-		Stacking(common.NewStackingConfigBuilder().Mode(common.StackingModeNone)).
+	cause := func(metric, legend string, more ...string) query {
+		labels := strings.Join(append([]string{selected}, more...), ",")
+		return query{`sum(` + seldom(metric+`{`+labels+`}`) + `)`, legend}
+	}
+	return graph("503s by Cause", "503s a second in Envoy, retried ones and those that a fallback stands in for included, and why. What no cause explains is the service's own.", "reqps",
+		cause("envoy_cluster_upstream_rq", "all", `envoy_response_code="503"`),
+		cause("envoy_cluster_upstream_rq_maintenance_mode", "breaker open"),
+		cause("envoy_cluster_upstream_cx_none_healthy", "every host ejected"),
+		cause("gateway_proxy_requests_total", "a limit", `status="overloaded"`),
+		cause("envoy_cluster_upstream_cx_connect_fail", "no connection"),
+		cause("gateway_proxy_requests_total", "answered by a fallback", `status="fallback"`)).
+		OverrideByRegexp("all|answered by a fallback", dashed()).
 		Min(0)
 }
 
