@@ -172,26 +172,6 @@ func TestProvisioning(t *testing.T) {
 	if got, want := dataSource(t).JSONData.TimeInterval, prometheus.Global.ScrapeInterval; got != want {
 		t.Errorf("Grafana takes the scrape interval for %s; it is %s", got, want)
 	}
-
-	var dashboards struct {
-		Providers []struct{ Options struct{ Path string } }
-	}
-	readYAML(t, "provisioning/dashboards/breakwater.yml", &dashboards)
-	ini, err := os.ReadFile("grafana.ini")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(dashboards.Providers) != 1 {
-		t.Fatalf("%d providers, want 1", len(dashboards.Providers))
-	}
-	for _, want := range []string{
-		"\nhttp_port = 3001\n",
-		"\ndefault_home_dashboard_path = " + dashboards.Providers[0].Options.Path + "/circuit-breakers.json\n",
-	} {
-		if !strings.Contains(string(ini), want) {
-			t.Errorf("grafana.ini has no line %q", strings.TrimSpace(want))
-		}
-	}
 }
 
 func readYAML(t *testing.T, path string, into any) {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -107,7 +108,14 @@ func TestDashboard(t *testing.T) {
 	}
 	o.run("force-open", "full", "--reason", "a drill")
 	o.write("picky.yaml", refusedByEnvoy)
-	o.write("broken.yaml", "service: broken\n")
+	o.write("broken.yaml", at("broken", "127.0.0.1:9"))
+	o.until("the service is there", func() error {
+		if o.state("broken") == "" {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	o.write("broken.yaml", "service: broken\n") // its old version stays
 
 	// What shows trouble by a 0.
 	zero := map[string]bool{"panel Config Status, query A": true, "annotation Policies with errors": true}

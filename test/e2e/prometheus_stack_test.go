@@ -18,15 +18,18 @@ import (
 // deployDir is what is deployed beside Breakwater.
 const deployDir = "../../deploy"
 
-// The times of Prometheus in tests. An alert waits for alertDelay, and what rules look at for minutes is alertRange.
+// The times of Prometheus in tests. An alert waits for alertDelay, what rules look at for minutes is alertRange, and an
+// hour is forgetHour seconds.
 const (
 	scrapeInterval = 250 * time.Millisecond
 	alertDelay     = "500ms"
 	alertRange     = "4s"
+	forgetHour     = "0.1"
 )
 
 var (
 	delays = regexp.MustCompile(`(?m)^( +for:) \w+$`)
+	hours  = regexp.MustCompile(`\b3600\b`)
 	ranges = regexp.MustCompile(`\[\d+m\]`)
 )
 
@@ -78,6 +81,7 @@ func (o *observed) copyRules(dir string) {
 		data, err := os.ReadFile(path)
 		if err == nil {
 			data = delays.ReplaceAll(data, []byte("$1 "+alertDelay))
+			data = hours.ReplaceAll(data, []byte(forgetHour))
 			data = ranges.ReplaceAll(data, []byte("["+alertRange+"]"))
 			err = os.WriteFile(filepath.Join(dir, "rules", filepath.Base(path)), data, 0o600)
 		}

@@ -13,9 +13,10 @@ var source = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr(
 // selected are the services and proxies that the reader chose.
 const selected = `service=~"$service",proxy=~"$proxy"`
 
-func circuitBreakers() *dashboard.DashboardBuilder {
-	return dashboard.NewDashboardBuilder("Circuit breakers").
-		Uid("breakwater-circuit-breakers").
+// circuitBreakers is a dashboard of the schema that all versions of Grafana take; the newer one is for Grafana's API alone.
+func circuitBreakers() *dashboard.DashboardBuilder { //nolint:staticcheck // see above
+	d := dashboard.NewDashboardBuilder("Circuit breakers") //nolint:staticcheck // see above
+	return d.Uid("breakwater-circuit-breakers").
 		Description("The services behind the gateway: their circuit breakers, requests and retries, and Breakwater itself.").
 		Tags([]string{"breakwater", "envoy"}).
 		Readonly().
@@ -57,7 +58,9 @@ func circuitBreakers() *dashboard.DashboardBuilder {
 		WithPanel(configProblems()).
 		WithPanel(proxies()).
 		WithPanel(alerts()).
-		WithPanel(discovery())
+		WithPanel(discovery()).
+		WithPanel(reports()).
+		WithPanel(adminAPI())
 }
 
 func option(text, value string) dashboard.VariableOption {

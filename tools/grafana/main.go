@@ -52,9 +52,9 @@ func unescape(data []byte) []byte {
 }
 
 // number gives the panels ids, which links to a panel are made of.
-func number(d *dashboard.Dashboard) {
+func number(d *dashboard.Dashboard) { //nolint:staticcheck // see circuitBreakers
 	for i, p := range d.Panels {
-		id := uint32(i + 1) //nolint:gosec // there are few
+		id := uint32(i + 1)
 		if p.Panel != nil {
 			p.Panel.Id = &id
 		} else {
@@ -67,7 +67,8 @@ func number(d *dashboard.Dashboard) {
 func check(data []byte) error {
 	var errs cog.BuildErrors
 	// Without an error it returns an empty list of them, which is not nil.
-	if err := new(dashboard.Dashboard).UnmarshalJSONStrict(data); err != nil && (!errors.As(err, &errs) || len(errs) > 0) {
+	err := new(dashboard.Dashboard).UnmarshalJSONStrict(data) //nolint:staticcheck // see circuitBreakers
+	if err != nil && (!errors.As(err, &errs) || len(errs) > 0) {
 		return fmt.Errorf("the dashboard is none of Grafana's: %w", err)
 	}
 	return nil

@@ -66,7 +66,7 @@ func timeline() cog.Builder[dashboard.Panel] {
 
 func stateChanges() cog.Builder[dashboard.Panel] {
 	return graph("Breaker State Changes", "Transitions a minute, by the state that was entered.", "opm",
-		query{`60 * sum by (service, state) (` + seldom(`gateway_circuit_breaker_state_changes{service=~"$service"}`) + `)`, "{{service}} → {{state}}"}).
+		query{`60 * sum by (service, state) (rate(gateway_circuit_breaker_state_changes{service=~"$service"}[$__rate_interval]))`, "{{service}} → {{state}}"}).
 		DrawStyle(common.GraphDrawStyleBars).
 		Span(12).
 		Min(0)
@@ -138,13 +138,16 @@ func configStatus() cog.Builder[dashboard.Panel] {
 }
 
 func configProblems() cog.Builder[dashboard.Panel] {
-	return now("Problems in Policies", "Of the last load. `breakwater status` names them.", 4, 6,
-		query{"max by (severity) (breakwater_config_problems)", "{{severity}}s"})
+	return now("Problems in Policies", "Of the last load, and what Envoy does not take. `breakwater status` names them.", 8, 6,
+		query{"max by (severity) (breakwater_config_problems)", "{{severity}}s"},
+		query{"max(breakwater_config_stale_services)", "services in an old version"},
+		query{"sum(breakwater_xds_rejected_resources)", "rejected by Envoy"})
 }
 
 func proxies() cog.Builder[dashboard.Panel] {
-	return now("Proxies", "Envoys that are connected to Breakwater, and those that Prometheus reaches.", 4, 6,
+	return now("Proxies", "Envoys that are connected to Breakwater, those whose admin API it reaches, and those that Prometheus reaches.", 8, 6,
 		query{"sum(breakwater_connected_proxies)", "connected"},
+		query{"sum(breakwater_proxy_reachable)", "reached"},
 		query{`sum(up{job="envoy"})`, "scraped"})
 }
 
@@ -161,6 +164,18 @@ func discovery() cog.Builder[dashboard.Panel] {
 		query{"sum(rate(breakwater_xds_responses_total[$__rate_interval]))", "sent"},
 		query{"sum(rate(breakwater_xds_acks_total[$__rate_interval]))", "accepted"},
 		query{"sum by (type) (rate(breakwater_xds_nacks_total[$__rate_interval]))", "rejected {{type}}"}).
+		Min(0)
+}
+
+func reports() cog.Builder[dashboard.Panel] {
+	return graph("Load Report Lag", "Time since a proxy's last load report, of which there is one each 100 ms to 1 s. Without them no breaker opens or closes.", "s",
+		query{`max by (proxy) (breakwater_load_report_lag_seconds{proxy=~"$proxy"})`, "{{proxy}}"}).
+		Min(0)
+}
+
+func adminAPI() cog.Builder[dashboard.Panel] {
+	return graph("Envoy's Admin API p95", "95 of 100 of Breakwater's questions to proxies took at most so long.", "s",
+		query{`histogram_quantile(0.95, sum by (path, le) (rate(breakwater_envoy_admin_request_duration_seconds_bucket[$__rate_interval])))`, "{{path}}"}).
 		Min(0)
 }
 
@@ -233,7 +248,7 @@ func names(values ...value) []dashboard.ValueMapping {
 	m := dashboard.NewValueMap()
 	for i, v := range values {
 		m.Options[fmt.Sprint(v.number)] = dashboard.ValueMappingResult{
-			Text: &v.name, Color: &v.color, Index: cog.ToPtr(int32(i)), //nolint:gosec // there are few
+			Text: &v.name, Color: &v.color, Index: cog.ToPtr(int32(i)),
 		}
 	}
 	return []dashboard.ValueMapping{{ValueMap: m}}
