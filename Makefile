@@ -8,7 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 
 # ENVOY is the Envoy of your own, an absolute path; without it the pinned one is got.
-# PROMETHEUS is the directory of a prometheus and a promtool of your own; without it the pinned ones are built.
+# PROMETHEUS is a directory with a prometheus and a promtool of your own, an absolute path; without it the pinned ones are built.
 # ARGS is given to `breakwater run`, TESTFLAGS to `go test`.
 ARGS ?=
 TESTFLAGS ?=
