@@ -8,6 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 
 # ENVOY is the Envoy of your own, an absolute path; without it the pinned one is got.
+# PROMETHEUS is a directory with a prometheus and a promtool of your own, an absolute path; without it the pinned ones are built.
 # ARGS is given to `breakwater run`, TESTFLAGS to `go test`.
 ARGS ?=
 TESTFLAGS ?=
@@ -37,12 +38,18 @@ run: build ## Run the shop example behind a real Envoy; Ctrl-C ends it
 envoy: ## Get the pinned Envoy into .cache and print its path
 	@tools/get-envoy
 
+.PHONY: prometheus
+prometheus: need-go ## Build the pinned Prometheus and promtool into .cache and print their directory
+	@tools/get-prometheus
+
 ##@ Develop
 .PHONY: test
-test: need-go need-cc ## Run all tests with the race detector, against a real Envoy
+test: need-go need-cc ## Run all tests with the race detector, against a real Envoy and Prometheus
 	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; \
-		echo "ENVOY=$$envoy go test -race $(TESTFLAGS) $(PKGS)"; \
-		ENVOY="$$envoy" go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
+		prometheus="$${PROMETHEUS:-$$(tools/get-prometheus)}"; \
+		echo "ENVOY=$$envoy PROMETHEUS=$$prometheus go test -race $(TESTFLAGS) $(PKGS)"; \
+		ENVOY="$$envoy" PROMETHEUS="$$prometheus" go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
+	go -C tools/grafana test $(TESTFLAGS) ./...
 
 .PHONY: check
 check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts ## Check all that is not a test
@@ -65,6 +72,7 @@ fuzz: need-go ## Run each fuzz test for FUZZTIME (30s)
 generate: need-go ## Generate code anew
 	go tool -modfile=tools/buf.mod buf generate
 	go generate ./...
+	go -C tools/grafana run . $(CURDIR)/deploy/grafana/dashboards/circuit-breakers.json
 
 .PHONY: format
 format: $(GOLANGCI) ## Format the Go code
@@ -87,10 +95,12 @@ check-format: $(GOLANGCI)
 .PHONY: check-vet
 check-vet: need-go
 	go vet ./...
+	go -C tools/grafana vet ./...
 
 .PHONY: check-lint
 check-lint: $(GOLANGCI)
 	$(GOLANGCI) run
+	cd tools/grafana && $(CURDIR)/$(GOLANGCI) run
 
 .PHONY: check-tidy
 check-tidy: need-go
