@@ -59,6 +59,7 @@ func (s *Server) newHTTP() (http.Handler, error) {
 	mux.HandleFunc("GET /api/v1/events:watch", s.service.serveWatchEvents)
 	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(callTimeout, http.HandlerFunc(s.service.serveLegacyList)))
 	mux.Handle("POST /api/v1/circuit-breakers/{service}/reset", withTimeout(callTimeout, http.HandlerFunc(s.service.serveLegacyReset)))
+	mux.Handle("GET /api/v1/prometheus/targets", withTimeout(callTimeout, http.HandlerFunc(s.service.serveTargets)))
 	mux.HandleFunc("GET /healthz", serveHealthy)
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	if s.opts.Gatherer != nil {

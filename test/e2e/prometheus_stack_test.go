@@ -1,9 +1,9 @@
 package e2e
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -91,51 +91,32 @@ func (o *observed) copyRules(dir string) {
 	}
 }
 
-// configure writes the configuration, with the addresses of this stack and short times, and returns its path.
+// configure writes the configuration, with the address of this Breakwater and short times, and returns its path.
 func (o *observed) configure(dir string) string {
 	o.t.Helper()
 	data, err := os.ReadFile(filepath.Join(deployDir, "prometheus", "prometheus.yml"))
 	if err != nil {
 		o.t.Fatal(err)
 	}
+	const compose = "breakwater:8081" // Breakwater's address in the file
+	if n := bytes.Count(data, []byte(compose)); n != 2 {
+		o.t.Fatalf("%s is in the configuration %d times, want 2", compose, n)
+	}
 	var config map[string]any
-	if err := yaml.Unmarshal(data, &config); err != nil {
+	if err := yaml.Unmarshal(bytes.ReplaceAll(data, []byte(compose), []byte(o.http)), &config); err != nil {
 		o.t.Fatal(err)
 	}
 	config["global"] = map[string]any{
 		"scrape_interval": scrapeInterval.String(), "scrape_timeout": scrapeInterval.String(), "evaluation_interval": scrapeInterval.String(),
 	}
-	jobs := map[string]map[string]any{}
-	for _, j := range config["scrape_configs"].([]any) {
-		job := j.(map[string]any)
-		jobs[job["job_name"].(string)] = job
-	}
-	if names := slices.Sorted(maps.Keys(jobs)); !slices.Equal(names, []string{"breakwater", "envoy"}) {
-		o.t.Fatalf("jobs %v, want breakwater and envoy", names)
-	}
-	jobs["breakwater"]["static_configs"] = []any{map[string]any{"targets": []string{o.http}}}
-	// There is no name here that leads to all Envoys: this one is in a file.
-	delete(jobs["envoy"], "dns_sd_configs")
 	path := filepath.Join(dir, "prometheus.yml")
-	o.writeYAML(path, config)
-	if err := os.Mkdir(filepath.Join(dir, "envoys"), 0o700); err != nil {
-		o.t.Fatal(err)
-	}
-	o.writeYAML(filepath.Join(dir, "envoys", "e2e.yml"), []any{map[string]any{
-		"targets": []string{o.envoy.AdminAddr}, "labels": map[string]string{"proxy": "e2e"},
-	}})
-	return path
-}
-
-func (o *observed) writeYAML(path string, content any) {
-	o.t.Helper()
-	data, err := yaml.Marshal(content)
-	if err == nil {
+	if data, err = yaml.Marshal(config); err == nil {
 		err = os.WriteFile(path, data, 0o600)
 	}
 	if err != nil {
 		o.t.Fatal(err)
 	}
+	return path
 }
 
 // untilFires waits until an alert with these labels is firing, and returns it.
