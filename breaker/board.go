@@ -38,7 +38,8 @@ type Layers interface {
 
 // Proxies tells which proxies are connected; *xds.Ledger does.
 type Proxies interface {
-	Proxies() []xds.Proxy
+	// Connected need not say what resources they have.
+	Connected() []xds.Proxy
 	// Changed is closed at the next change.
 	Changed() <-chan struct{}
 }
@@ -143,7 +144,7 @@ func (b *Board) Run(ctx context.Context) error {
 // follow starts a watcher for each proxy that is new, and stops those of proxies that are gone.
 func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 	connected := map[string]xds.Proxy{}
-	for _, p := range b.opts.Proxies.Proxies() {
+	for _, p := range b.opts.Proxies.Connected() {
 		connected[p.ID] = p
 	}
 	b.mu.Lock()
@@ -151,11 +152,7 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 	touched := false
 	for id, w := range b.watchers {
 		if p, ok := connected[id]; !ok || !p.Since.Equal(w.proxy.Since) {
-			w.cancel()
-			delete(b.watchers, id)
-			if p := w.park(); len(p.Snapshots) > 0 {
-				b.parked[id] = p
-			}
+			b.leave(w)
 			touched = true
 		}
 	}
@@ -172,6 +169,7 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 		delete(b.joined, id)
 		w.machines, w.acting, w.told, w.renewed = j.machines, actingOf(j.machines), j.told, j.at
 		b.watchers[id] = w
+		w.serve(b.opts.Control.Set(), time.Now()) // what was ordered since it joined
 		touched = true
 		running.Go(func() { w.run(wctx) })
 		running.Go(func() { w.control(wctx) })

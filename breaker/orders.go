@@ -131,17 +131,15 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 			return OrderResult{}, fmt.Errorf("%w: %s", ErrUnknownProxy, req.Proxy)
 		}
 	}
-	if err := b.keepOrder(o, now); err != nil {
+	change, err := b.keepOrder(o, now)
+	if err != nil {
 		return OrderResult{}, err
 	}
 	if req.State != Closed || released {
 		kind := map[State]EventKind{ForcedOpen: WasForcedOpen, Disabled: WasDisabled, Closed: WasReleased}[req.State]
 		b.record(Event{At: now, Kind: kind, Service: req.Service, Proxy: req.Proxy, Cause: req.Reason, Actor: req.Actor, Until: o.Until})
 	}
-	change, err := b.carryOut(o.Service, now, req.Action)
-	if err != nil {
-		return OrderResult{}, err
-	}
+	b.carryOut(o.Service, now, req.Action)
 	b.log.Info("an operator has given an order", "service", req.Service, "proxy", req.Proxy, "state", req.State, "until", o.Until, "actor", req.Actor, "reason", req.Reason)
 
 	result := OrderResult{Service: req.Service, State: req.State, Until: o.Until, Proxies: make([]ProxyOrder, len(watchers))}
@@ -151,11 +149,13 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	return result, nil
 }
 
-// keepOrder saves the orders with one that is new, or without the one that is released, and then makes them the
-// board's. The caller must hold b.ordering.
-func (b *Board) keepOrder(o StandingOrder, now time.Time) error {
+// keepOrder saves the orders with one that is new, or without the one that is released, makes the cluster enforce or
+// not, and then makes the orders the board's: if it fails, all is as it was. The returned change is the cluster's; nil if
+// it stays. The caller must hold b.ordering.
+func (b *Board) keepOrder(o StandingOrder, now time.Time) (*xds.Change, error) {
 	b.mu.Lock()
-	orders := maps.Clone(b.orders)
+	former := b.orders
+	orders := maps.Clone(former)
 	b.mu.Unlock()
 	key := orderKey{o.Service, o.Proxy}
 	if o.State == Closed {
@@ -168,7 +168,11 @@ func (b *Board) keepOrder(o StandingOrder, now time.Time) error {
 	}
 	maps.DeleteFunc(orders, func(_ orderKey, x StandingOrder) bool { return x.over(now) })
 	if err := b.saveOrders(orders); err != nil {
-		return err
+		return nil, err
+	}
+	change, err := b.opts.Control.SetEnforcing(o.Service, !disables(orders, o.Service, now))
+	if err != nil {
+		return nil, errors.Join(err, b.saveOrders(former))
 	}
 	b.mu.Lock()
 	b.orders = orders
@@ -177,7 +181,13 @@ func (b *Board) keepOrder(o StandingOrder, now time.Time) error {
 	case b.ordered <- struct{}{}:
 	default:
 	}
-	return nil
+	return change, nil
+}
+
+// disables reports whether a service is disabled by one of the orders.
+func disables(orders map[orderKey]StandingOrder, service string, now time.Time) bool {
+	o, ok := orders[orderKey{service, ""}]
+	return ok && o.State == Disabled && !o.over(now)
 }
 
 func (b *Board) saveOrders(orders map[orderKey]StandingOrder) error {
@@ -220,23 +230,13 @@ func (b *Board) orderFor(service, proxy string, now time.Time) (StandingOrder, b
 	return StandingOrder{}, false
 }
 
-// carryOut makes the machines of a service follow the orders, and the cluster enforce or not. The returned change is the
-// cluster's; nil if it stays. The caller must hold b.ordering.
-func (b *Board) carryOut(service string, now time.Time, by Action) (*xds.Change, error) {
-	b.mu.Lock()
-	all, ok := b.orderFor(service, "", now)
-	disabled := ok && all.State == Disabled
-	b.mu.Unlock()
-	change, err := b.opts.Control.SetEnforcing(service, !disabled)
-	if err != nil {
-		return nil, err
-	}
-	set := b.opts.Control.Set()
+// carryOut makes the machines of a service follow the orders.
+func (b *Board) carryOut(service string, now time.Time, by Action) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	svc := set.Lookup(service)
+	svc := b.opts.Control.Set().Lookup(service)
 	if svc == nil {
-		return change, nil
+		return
 	}
 	for _, w := range b.watchers {
 		w.obey(svc, now, by)
@@ -244,7 +244,6 @@ func (b *Board) carryOut(service string, now time.Time, by Action) (*xds.Change,
 		w.wake()
 	}
 	b.notify([]string{service}) // an order that replaces another of its kind is no transition
-	return change, nil
 }
 
 // obey makes the machine of a service follow its order, or releases it. The caller must hold board.mu.
@@ -257,8 +256,30 @@ func (w *watcher) obey(svc *policy.Service, now time.Time, by Action) {
 	}
 }
 
-// prove waits until the proxy has what it was told of a service, and asks it.
+// succeed lets a machine whose order is over go on with the one for all proxies, if there is one: nothing is to come
+// through in between. The caller must hold board.mu.
+func (w *watcher) succeed(service string, m *Machine, now time.Time) {
+	given, ordered := m.Order()
+	if !ordered || given.Until.IsZero() || now.Before(given.Until) {
+		return
+	}
+	if o, ok := w.board.orderFor(service, w.proxy.ID, now); ok {
+		w.happened(service, m, o.give(m, now))
+	}
+}
+
+// prove waits until the proxy has what it was told of a service, and asks it; again if it was told something else
+// meanwhile, for a breaker that is released can open at once.
 func (w *watcher) prove(ctx, ackCtx context.Context, service string, change *xds.Change) ProxyOrder {
+	for {
+		p := w.proof(ctx, ackCtx, service, change)
+		if p.Error == "" || p.State == w.toldState(service) || ackCtx.Err() != nil {
+			return p
+		}
+	}
+}
+
+func (w *watcher) proof(ctx, ackCtx context.Context, service string, change *xds.Change) ProxyOrder {
 	b := w.board
 	b.mu.Lock()
 	why := w.err
@@ -320,6 +341,7 @@ func (b *Board) expire(ctx context.Context) {
 		}
 	}
 	for {
+		failed := false
 		b.mu.Lock()
 		next, over := time.Hour, map[string]bool{}
 		for key, o := range b.orders {
@@ -334,9 +356,12 @@ func (b *Board) expire(ctx context.Context) {
 		}
 		b.mu.Unlock()
 		for service := range over {
-			b.settle(service)
+			failed = !b.settle(service) || failed
 		}
-		if len(over) > 0 {
+		switch {
+		case failed:
+			next = min(next, settleAgain)
+		case len(over) > 0:
 			continue
 		}
 		timer := time.NewTimer(next)
@@ -351,8 +376,12 @@ func (b *Board) expire(ctx context.Context) {
 	}
 }
 
-// settle forgets a service's orders that are over, and carries out what is left.
-func (b *Board) settle(service string) {
+// settleAgain is the time until the end of an order that could not be carried out is tried again.
+const settleAgain = time.Second
+
+// settle carries out what is left of a service's orders, and forgets those that are over. It reports false if it
+// failed: they are then kept, to be settled again.
+func (b *Board) settle(service string) bool {
 	b.ordering.Lock()
 	defer b.ordering.Unlock()
 	now := time.Now()
@@ -361,15 +390,19 @@ func (b *Board) settle(service string) {
 	b.mu.Unlock()
 	before := len(orders)
 	maps.DeleteFunc(orders, func(k orderKey, o StandingOrder) bool { return k.service == service && o.over(now) })
-	if len(orders) < before {
-		if err := b.saveOrders(orders); err != nil {
-			b.log.Error("an order that is over stays in the store", "service", service, "error", err)
-		}
-		b.mu.Lock()
-		b.orders = orders
-		b.mu.Unlock()
+	b.carryOut(service, now, Action{Reason: "its time is over"})
+	if _, err := b.opts.Control.SetEnforcing(service, !disables(orders, service, now)); err != nil {
+		b.log.Error("an order that is over cannot be carried out", "service", service, "error", err)
+		return false
 	}
-	if _, err := b.carryOut(service, now, Action{Reason: "its time is over"}); err != nil {
-		b.log.Error("an order cannot be carried out", "service", service, "error", err)
+	if len(orders) == before {
+		return true
 	}
+	if err := b.saveOrders(orders); err != nil {
+		b.log.Error("an order that is over stays in the store", "service", service, "error", err)
+	}
+	b.mu.Lock()
+	b.orders = orders
+	b.mu.Unlock()
+	return true
 }

@@ -41,6 +41,11 @@ func (w *watcher) take(ctx context.Context, r xds.LoadReport) {
 	w.statuses.correct(ctx, w.admin, set, r.Services)
 	now := time.Now()
 	w.board.mu.Lock()
+	if w.left() {
+		w.board.mu.Unlock()
+		return
+	}
+	set = w.board.opts.Control.Set() // another may be served since
 	w.reported = now
 	reported := make(map[string]bool, len(w.acting))
 	for _, load := range r.Services {
@@ -216,20 +221,5 @@ func errorsOf(l *xds.ServiceLoad) uint64 {
 // discount takes n errors out of a service's, from the hosts with the most: which host an overflow was counted at says
 // nothing.
 func discount(l *xds.ServiceLoad, n uint64) {
-	for n > 0 {
-		most, second := 0, uint64(0)
-		for i, h := range l.Hosts {
-			if h.Errors > l.Hosts[most].Errors {
-				most = i
-			}
-		}
-		for i, h := range l.Hosts {
-			if i != most {
-				second = max(second, h.Errors)
-			}
-		}
-		out := min(n, max(1, l.Hosts[most].Errors-second))
-		l.Hosts[most].Errors -= out
-		n -= out
-	}
+	takeMost(l.Hosts, n, func(h *xds.HostLoad) *uint64 { return &h.Errors })
 }
