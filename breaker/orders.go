@@ -145,7 +145,13 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	result := OrderResult{Service: req.Service, State: req.State, Until: o.Until, Proxies: make([]ProxyOrder, len(watchers))}
 	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	each(watchers, func(i int, w *watcher) { result.Proxies[i] = w.prove(ctx, ackCtx, req.Service, change) })
+	each(watchers, func(i int, w *watcher) {
+		p := w.prove(ctx, ackCtx, req.Service, change)
+		if req.State == Closed && p.Error == "" && (p.State == ForcedOpen || p.State == Disabled) {
+			p.Note += "; the order for all proxies goes on"
+		}
+		result.Proxies[i] = p
+	})
 	return result, nil
 }
 

@@ -2,6 +2,8 @@ package breaker
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,7 +70,7 @@ func TestOrderBeneathAnother(t *testing.T) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if o, ok := f.watchers["p1"].machines["svc"].Order(); !ok || o.Reason != "all" {
-			return o.Reason
+			return fmt.Sprintf("it is %+v", o)
 		}
 		return ""
 	})
@@ -114,4 +116,19 @@ func TestHalfOpenKeepsTheLimits(t *testing.T) {
 	})}, "p1")
 	f.Report(attempts(0, 3))
 	f.untilTold(t, "circuit_breakers.svc.default.max_requests=7", "circuit_breakers.svc.default.max_pending_requests=4", "breakwater.half_open.svc=100")
+}
+
+// One proxy's release does not end the order for all, and says so.
+func TestReleaseOfOneProxyBeneathAll(t *testing.T) {
+	f := start(t, []*policy.Service{layer2Service()}, "p1")
+	for _, req := range []OrderRequest{{State: ForcedOpen}, {State: Closed, Proxy: "p1"}} {
+		req.Service = "svc"
+		r, err := f.Order(t.Context(), req)
+		if err != nil || !r.OK() || r.Proxies[0].State != ForcedOpen {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if told := strings.Contains(r.Proxies[0].Note, "for all proxies"); told != (req.State == Closed) {
+			t.Errorf("%s: %q", req.State, r.Proxies[0].Note)
+		}
+	}
 }
