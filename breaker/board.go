@@ -199,12 +199,20 @@ func (b *Board) Breakers(ctx context.Context) []Breaker {
 		return nil
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	watchers := b.sorted()
+	b.mu.Unlock()
 	out := make([]Breaker, 0, len(set.Services))
 	for _, svc := range set.Services {
-		out = append(out, b.breaker(svc.Name))
+		out = append(out, b.compose(svc.Name, watchers))
 	}
 	return out
+}
+
+// compose is breaker over some watchers. It takes b.mu for one service at a time: many must not hold up the reports.
+func (b *Board) compose(service string, watchers []*watcher) Breaker {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return breakerOf(service, watchers)
 }
 
 // Breaker returns one service's breaker, or ErrUnknownService.
@@ -241,9 +249,12 @@ func (b *Board) refresh(ctx context.Context, services ...string) {
 }
 
 // breaker composes the view of all proxies. The caller must hold b.mu.
-func (b *Board) breaker(service string) Breaker {
-	out := Breaker{Service: service, Proxies: make([]ProxyBreaker, 0, len(b.watchers))}
-	for _, w := range b.sorted() {
+func (b *Board) breaker(service string) Breaker { return breakerOf(service, b.sorted()) }
+
+// breakerOf composes the view of some watchers, which must be in order of proxy id. The caller must hold board.mu.
+func breakerOf(service string, watchers []*watcher) Breaker {
+	out := Breaker{Service: service, Proxies: make([]ProxyBreaker, 0, len(watchers))}
+	for _, w := range watchers {
 		out.Proxies = append(out.Proxies, w.view(service))
 	}
 	out.State, out.Summary = summarize(out.Proxies)

@@ -2,6 +2,8 @@ package breaker
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/breakwater/breakwater/policy"
 )
 
 // metrics of the breakers. The first has the name that the original system's dashboards expect.
@@ -49,10 +51,22 @@ func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	c.board.mu.Lock()
-	defer c.board.mu.Unlock()
-	for _, w := range c.board.watchers {
-		for _, svc := range set.Services {
-			ch <- prometheus.MustNewConstMetric(stateDesc, prometheus.GaugeValue, 1, svc.Name, w.proxy.ID, string(w.view(svc.Name).State))
+	watchers := c.board.sorted()
+	c.board.mu.Unlock()
+	states := make([]State, len(set.Services))
+	for _, w := range watchers {
+		c.states(w, set, states)
+		for i, svc := range set.Services {
+			ch <- prometheus.MustNewConstMetric(stateDesc, prometheus.GaugeValue, 1, svc.Name, w.proxy.ID, string(states[i]))
 		}
+	}
+}
+
+// states notes the states in one proxy, for no report is to wait until all metrics are made.
+func (c stateCollector) states(w *watcher, set *policy.Set, out []State) {
+	c.board.mu.Lock()
+	defer c.board.mu.Unlock()
+	for i, svc := range set.Services {
+		out[i] = w.view(svc.Name).State
 	}
 }
