@@ -52,7 +52,7 @@ type Options struct {
 	// Memory keeps states, orders and events over a restart; nil: they are forgotten.
 	Memory Memory
 	// Lease is how long a proxy keeps an open breaker open if it hears nothing more from Breakwater; 15 s if zero. It
-	// is renewed at a third of that.
+	// is renewed when a third of that is over at the latest.
 	Lease time.Duration
 	// Log is the null logger if nil.
 	Log hclog.Logger
@@ -130,6 +130,7 @@ func (b *Board) Run(ctx context.Context) error {
 	defer cancel()
 	running.Go(func() { b.keep(ctx) })
 	running.Go(func() { b.expire(ctx) })
+	running.Go(func() { b.renewLeases(ctx) })
 	for {
 		changed := b.opts.Proxies.Changed()
 		b.follow(ctx, &running)

@@ -101,7 +101,7 @@ func (w *watcher) serve(set *policy.Set, now time.Time) {
 func (w *watcher) enforce(now time.Time) []string {
 	want := w.board.layers(w.machines, w.acting)
 	lease := w.board.opts.Lease
-	if due := !now.Before(w.renewed.Add(lease / 3)); !slices.Equal(want.breaker, w.told.breaker) || due && len(want.breaker) > 0 {
+	if due := !now.Before(w.renewed.Add(lease / 4)); !slices.Equal(want.breaker, w.told.breaker) || due && len(want.breaker) > 0 {
 		if c, ok := w.board.opts.Layers.SetBreakerLayer(w.proxy.ID, want.breakerLayer(now, lease)); ok {
 			w.told.breaker, w.renewed, w.breakerChange = want.breaker, now, c
 			w.board.unsaved()
@@ -229,15 +229,41 @@ func (w *watcher) tick(ctx context.Context) time.Duration {
 	w.board.mu.Lock()
 	defer w.board.mu.Unlock()
 	next := time.Hour
-	if len(w.told.breaker) > 0 {
-		next = time.Until(w.renewed.Add(w.board.opts.Lease / 3))
-	}
 	for name := range w.acting {
 		if at := w.machines[name].Wake(); !at.IsZero() {
 			next = min(next, time.Until(at))
 		}
 	}
 	return max(next, time.Millisecond)
+}
+
+// renewLeases renews what the proxies were told, until ctx ends. It has nothing to wait for, unlike control, which a proxy
+// whose admin API hangs can hold up for longer than a lease.
+func (b *Board) renewLeases(ctx context.Context) {
+	tick := time.NewTicker(max(b.opts.Lease/12, time.Millisecond)) // due at a quarter, it is done at a third
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		b.mu.Lock()
+		watchers := b.sorted()
+		b.mu.Unlock()
+		for _, w := range watchers {
+			w.renew()
+		}
+	}
+}
+
+// renew renews the lease of what the proxy was told, if there is one and it is due.
+func (w *watcher) renew() {
+	w.board.mu.Lock()
+	defer w.board.mu.Unlock()
+	if len(w.told.breaker) > 0 && !w.left() {
+		w.enforce(time.Now())
+	}
 }
 
 // ask looks at services of which machines want to know what layer 1 does.

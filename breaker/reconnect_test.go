@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -126,6 +127,37 @@ func TestHangingProxyDelaysNothing(t *testing.T) {
 	f.untilTold(t, shut)
 	if d := time.Since(start); d > 2500*time.Millisecond {
 		t.Errorf("it opened after %s", d)
+	}
+}
+
+// A lease is renewed though everything that is asked of the proxy hangs.
+func TestHangingProxyKeepsItsLease(t *testing.T) {
+	const lease = 400 * time.Millisecond
+	other := service("other")
+	other.Breaker = policy.Breaker{FailureThreshold: policy.Count{N: 1000, Set: true}, Timeout: time.Hour, WindowSize: 1000}
+	f := startWith(t, Options{Lease: lease}, []*policy.Service{other, layer2Service()}, "p1")
+	f.Report(attempts(0, 3))
+	told, _ := f.untilTold(t, shut)
+	f.envoys["p1"].hangUp(t)
+	failure := attempts(0, 1)
+	failure.Services[0].Service = "other" // each is a question, which takes 500 ms now
+	at, longest := time.Now(), time.Duration(0)
+	for range 3 {
+		f.Report(failure)
+	}
+	until(t, "all is reported", func() string {
+		if now, _ := f.control.layers("p1"); now.keys[breakerLease] != told.keys[breakerLease] {
+			longest, at, told = max(longest, time.Since(at)), time.Now(), now
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if p := f.breaker("other").Proxies[0]; p.Failures < 3 {
+			return fmt.Sprintf("%+v", p)
+		}
+		return ""
+	})
+	if longest = max(longest, time.Since(at)); longest >= lease {
+		t.Errorf("it was not renewed for %s, and the lease is %s", longest, lease)
 	}
 }
 
