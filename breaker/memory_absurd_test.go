@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -41,11 +42,25 @@ func TestAbsurdMemory(t *testing.T) {
 	}
 }
 
+// untilShadow waits for the state that svc would have.
+func (f *fixture) untilShadow(t *testing.T, want State) {
+	t.Helper()
+	until(t, "svc would be "+string(want), func() string {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if p := f.breaker("svc").Proxies[0]; p.ShadowState != want {
+			return fmt.Sprintf("%+v", p)
+		}
+		return ""
+	})
+}
+
 // A breaker in shadow has no lease that could run out.
 func TestShadowDoesNotLapse(t *testing.T) {
 	kept, svc := memory(t), layer2Service(func(s *policy.Service) { s.Breaker.Shadow = true })
 	f := startWith(t, Options{Memory: kept}, []*policy.Service{svc}, "p1")
-	f.report(t, attempts(0, 3))
+	f.Report(attempts(0, 3))
+	f.untilShadow(t, Open)
 	f.stop()
 	g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept})
 	g.Join(xds.Proxy{ID: "p1", Delta: true})

@@ -99,7 +99,8 @@ func TestReleaseOfADeadService(t *testing.T) {
 // What a breaker in shadow would do is nothing that a proxy was told.
 func TestReleaseInShadow(t *testing.T) {
 	f := start(t, []*policy.Service{layer2Service(func(s *policy.Service) { s.Breaker.Shadow = true })}, "p1")
-	f.report(t, attempts(0, 3))
+	f.Report(attempts(0, 3))
+	f.untilShadow(t, Open)
 	if r, err := f.Order(t.Context(), OrderRequest{Service: "svc", State: Closed}); err != nil || !r.OK() {
 		t.Errorf("%+v, %v", r, err)
 	}

@@ -63,7 +63,7 @@ func TestFormerStreamConcludesNothing(t *testing.T) {
 	former := f.watchers["p1"]
 	f.mu.Unlock()
 	f.Join(f.again())
-	former.take(t.Context(), attempts(0, 3))
+	former.take(t.Context(), arrived{attempts(0, 3), time.Now()})
 	former.look(t.Context(), "svc")
 	if breaker, _ := f.control.layers("p1"); len(breaker.keys) > 0 {
 		t.Errorf("the proxy is told %v", breaker.keys)

@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -26,13 +27,19 @@ func (b *Board) Report(r xds.LoadReport) {
 		return
 	}
 	select {
-	case w.reports <- r:
+	case w.reports <- arrived{r, time.Now()}:
 	case <-w.ended:
 	}
 }
 
+// arrived is a report that waits, and since when.
+type arrived struct {
+	xds.LoadReport
+	at time.Time
+}
+
 // take lets the machines observe what a report says, and asks layer 1 what they want to know.
-func (w *watcher) take(ctx context.Context, r xds.LoadReport) {
+func (w *watcher) take(ctx context.Context, r arrived) {
 	set := w.board.opts.Control.Set()
 	if set == nil {
 		return
@@ -57,13 +64,13 @@ func (w *watcher) take(ctx context.Context, r xds.LoadReport) {
 			continue
 		}
 		reported[load.Service] = true
-		if !w.fresh[load.Service] {
+		if _, fresh := w.fresh[load.Service]; !fresh {
 			o := observation(load)
 			o.Generation = w.machine(svc, now).Generation()
 			w.observe(svc, o, now)
 		}
 	}
-	clear(w.fresh)
+	maps.DeleteFunc(w.fresh, func(_ string, reset time.Time) bool { return r.at.After(reset) })
 	// A service of which nothing is reported has no request in flight.
 	for name := range w.acting {
 		if svc := set.Lookup(name); svc != nil && !reported[name] {

@@ -130,8 +130,8 @@ func (b *Board) clear(svc *policy.Service, generation uint64, by Action) {
 	for _, w := range b.watchers {
 		m := w.machine(svc, now)
 		w.happened(svc.Name, m, m.Reset(now, by, generation))
-		// What the next report counts is in part of before.
-		w.fresh[svc.Name] = true
+		// What the reports count that have arrived, and the next one, is in part of before.
+		w.fresh[svc.Name] = now
 		w.enforce(now)
 	}
 }

@@ -42,7 +42,7 @@ type watcher struct {
 	cursor int
 
 	// reports wait for control, stir has room for one, and ended is closed when control ends.
-	reports chan xds.LoadReport
+	reports chan arrived
 	stir    chan struct{}
 	ended   chan struct{}
 	// overflows and statuses belong to control.
@@ -57,8 +57,8 @@ type watcher struct {
 	questions map[string]uint64
 	// reported is when the last load report came; zero if none has.
 	reported time.Time
-	// fresh are the services that were reset since the last report.
-	fresh map[string]bool
+	// fresh says when services were reset of which no report has arrived since.
+	fresh map[string]time.Time
 	// told is what the proxy was told last by its runtime layers, renewed when, and the changes those that the proxy is
 	// to confirm.
 	told                          enforced
@@ -79,8 +79,8 @@ func newWatcher(b *Board, p xds.Proxy, cancel context.CancelFunc) *watcher {
 	w := &watcher{
 		board: b, proxy: p, cancel: cancel, services: map[string]*seen{}, err: errNotAsked,
 		looking: make(chan struct{}, 1),
-		reports: make(chan xds.LoadReport, queuedReports), stir: make(chan struct{}, 1), ended: make(chan struct{}),
-		questions: map[string]uint64{}, fresh: map[string]bool{},
+		reports: make(chan arrived, queuedReports), stir: make(chan struct{}, 1), ended: make(chan struct{}),
+		questions: map[string]uint64{}, fresh: map[string]time.Time{},
 	}
 	if p.AdminAddress == "" {
 		w.err = fmt.Errorf("the proxy's node metadata names no admin port: use a bootstrap that `breakwater bootstrap` has made")
