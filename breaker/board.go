@@ -38,7 +38,8 @@ type Layers interface {
 
 // Proxies tells which proxies are connected; *xds.Ledger does.
 type Proxies interface {
-	Proxies() []xds.Proxy
+	// Connected need not say what resources they have.
+	Connected() []xds.Proxy
 	// Changed is closed at the next change.
 	Changed() <-chan struct{}
 }
@@ -51,7 +52,7 @@ type Options struct {
 	// Memory keeps states, orders and events over a restart; nil: they are forgotten.
 	Memory Memory
 	// Lease is how long a proxy keeps an open breaker open if it hears nothing more from Breakwater; 15 s if zero. It
-	// is renewed at a third of that.
+	// is renewed when a third of that is over at the latest.
 	Lease time.Duration
 	// Log is the null logger if nil.
 	Log hclog.Logger
@@ -129,6 +130,7 @@ func (b *Board) Run(ctx context.Context) error {
 	defer cancel()
 	running.Go(func() { b.keep(ctx) })
 	running.Go(func() { b.expire(ctx) })
+	running.Go(func() { b.renewLeases(ctx) })
 	for {
 		changed := b.opts.Proxies.Changed()
 		b.follow(ctx, &running)
@@ -143,7 +145,7 @@ func (b *Board) Run(ctx context.Context) error {
 // follow starts a watcher for each proxy that is new, and stops those of proxies that are gone.
 func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 	connected := map[string]xds.Proxy{}
-	for _, p := range b.opts.Proxies.Proxies() {
+	for _, p := range b.opts.Proxies.Connected() {
 		connected[p.ID] = p
 	}
 	b.mu.Lock()
@@ -151,11 +153,7 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 	touched := false
 	for id, w := range b.watchers {
 		if p, ok := connected[id]; !ok || !p.Since.Equal(w.proxy.Since) {
-			w.cancel()
-			delete(b.watchers, id)
-			if p := w.park(); len(p.Snapshots) > 0 {
-				b.parked[id] = p
-			}
+			b.leave(w)
 			touched = true
 		}
 	}
@@ -172,6 +170,7 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 		delete(b.joined, id)
 		w.machines, w.acting, w.told, w.renewed = j.machines, actingOf(j.machines), j.told, j.at
 		b.watchers[id] = w
+		w.serve(b.opts.Control.Set(), time.Now()) // what was ordered since it joined
 		touched = true
 		running.Go(func() { w.run(wctx) })
 		running.Go(func() { w.control(wctx) })
@@ -201,12 +200,20 @@ func (b *Board) Breakers(ctx context.Context) []Breaker {
 		return nil
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	watchers := b.sorted()
+	b.mu.Unlock()
 	out := make([]Breaker, 0, len(set.Services))
 	for _, svc := range set.Services {
-		out = append(out, b.breaker(svc.Name))
+		out = append(out, b.compose(svc.Name, watchers))
 	}
 	return out
+}
+
+// compose is breaker over some watchers. It takes b.mu for one service at a time: many must not hold up the reports.
+func (b *Board) compose(service string, watchers []*watcher) Breaker {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return breakerOf(service, watchers)
 }
 
 // Breaker returns one service's breaker, or ErrUnknownService.
@@ -243,9 +250,12 @@ func (b *Board) refresh(ctx context.Context, services ...string) {
 }
 
 // breaker composes the view of all proxies. The caller must hold b.mu.
-func (b *Board) breaker(service string) Breaker {
-	out := Breaker{Service: service, Proxies: make([]ProxyBreaker, 0, len(b.watchers))}
-	for _, w := range b.sorted() {
+func (b *Board) breaker(service string) Breaker { return breakerOf(service, b.sorted()) }
+
+// breakerOf composes the view of some watchers, which must be in order of proxy id. The caller must hold board.mu.
+func breakerOf(service string, watchers []*watcher) Breaker {
+	out := Breaker{Service: service, Proxies: make([]ProxyBreaker, 0, len(watchers))}
+	for _, w := range watchers {
 		out.Proxies = append(out.Proxies, w.view(service))
 	}
 	out.State, out.Summary = summarize(out.Proxies)

@@ -42,6 +42,7 @@ func settingsFor(svc *policy.Service, p xds.Proxy) Settings {
 // observe lets a service's machine observe. The caller must hold board.mu.
 func (w *watcher) observe(svc *policy.Service, o Observation, now time.Time) {
 	m := w.machine(svc, now)
+	w.succeed(svc.Name, m, now)
 	o.At = now
 	w.happened(svc.Name, m, m.Observe(o))
 }
@@ -71,24 +72,24 @@ func (w *watcher) happened(service string, m *Machine, transitions []Transition)
 	b.unsaved()
 }
 
-// serve adapts the machines to another set of services. The caller must hold board.mu.
+// serve adapts the machines to the services that are served, and to the orders. The caller must hold board.mu.
 func (w *watcher) serve(set *policy.Set, now time.Time) {
+	if set == nil {
+		return
+	}
 	for name := range w.machines {
 		svc := set.Lookup(name)
 		if svc == nil {
 			w.forget(name)
 			continue
 		}
-		w.machine(svc, now)
+		if _, ordered := w.machine(svc, now).Order(); ordered {
+			w.obey(svc, now, Action{}) // it can have been released since the proxy joined
+		}
 	}
 	for key := range w.board.orders {
-		svc := set.Lookup(key.service)
-		if svc == nil || w.machines[key.service] != nil {
-			continue
-		}
-		if o, ok := w.board.orderFor(key.service, w.proxy.ID, now); ok {
-			m := w.machine(svc, now)
-			w.happened(key.service, m, o.give(m, now))
+		if svc := set.Lookup(key.service); svc != nil {
+			w.obey(svc, now, Action{})
 		}
 	}
 	w.enforce(now)
@@ -100,7 +101,7 @@ func (w *watcher) serve(set *policy.Set, now time.Time) {
 func (w *watcher) enforce(now time.Time) []string {
 	want := w.board.layers(w.machines, w.acting)
 	lease := w.board.opts.Lease
-	if due := !now.Before(w.renewed.Add(lease / 3)); !slices.Equal(want.breaker, w.told.breaker) || due && len(want.breaker) > 0 {
+	if due := !now.Before(w.renewed.Add(lease / 4)); !slices.Equal(want.breaker, w.told.breaker) || due && len(want.breaker) > 0 {
 		if c, ok := w.board.opts.Layers.SetBreakerLayer(w.proxy.ID, want.breakerLayer(now, lease)); ok {
 			w.told.breaker, w.renewed, w.breakerChange = want.breaker, now, c
 			w.board.unsaved()
@@ -163,7 +164,11 @@ func (b *Board) layers(machines map[string]*Machine, acting map[string]bool) enf
 		if svc == nil || !permit.Limited {
 			continue
 		}
-		t := translate.Enforcement{Service: name, Max: permit.Max, Fallback: svc.Fallback != nil}
+		t := translate.Enforcement{Service: name, Max: permit.Max, MaxPending: permit.Max, Fallback: svc.Fallback != nil}
+		// Half-open is not to raise the limits of the policy. None is 0.
+		if l := svc.Limits; l != (policy.Limits{}) {
+			t.Max, t.MaxPending = min(t.Max, uint64(l.MaxRequests)), min(t.MaxPending, uint64(l.MaxPendingRequests))
+		}
 		order, ordered := m.Order()
 		switch {
 		case !ordered && m.settings.Shadow:
@@ -206,9 +211,14 @@ func (w *watcher) control(ctx context.Context) {
 func (w *watcher) tick(ctx context.Context) time.Duration {
 	now := time.Now()
 	w.board.mu.Lock()
+	if w.left() {
+		w.board.mu.Unlock()
+		return time.Hour
+	}
 	for name := range w.acting {
 		m := w.machines[name]
 		if at := m.Wake(); !at.IsZero() && !now.Before(at) {
+			w.succeed(name, m, now)
 			w.happened(name, m, m.Tick(now))
 		}
 	}
@@ -219,15 +229,41 @@ func (w *watcher) tick(ctx context.Context) time.Duration {
 	w.board.mu.Lock()
 	defer w.board.mu.Unlock()
 	next := time.Hour
-	if len(w.told.breaker) > 0 {
-		next = time.Until(w.renewed.Add(w.board.opts.Lease / 3))
-	}
 	for name := range w.acting {
 		if at := w.machines[name].Wake(); !at.IsZero() {
 			next = min(next, time.Until(at))
 		}
 	}
 	return max(next, time.Millisecond)
+}
+
+// renewLeases renews what the proxies were told, until ctx ends. It has nothing to wait for, unlike control, which a proxy
+// whose admin API hangs can hold up for longer than a lease.
+func (b *Board) renewLeases(ctx context.Context) {
+	tick := time.NewTicker(max(b.opts.Lease/12, time.Millisecond)) // due at a quarter, it is done at a third
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		b.mu.Lock()
+		watchers := b.sorted()
+		b.mu.Unlock()
+		for _, w := range watchers {
+			w.renew()
+		}
+	}
+}
+
+// renew renews the lease of what the proxy was told, if there is one and it is due.
+func (w *watcher) renew() {
+	w.board.mu.Lock()
+	defer w.board.mu.Unlock()
+	if len(w.told.breaker) > 0 && !w.left() {
+		w.enforce(time.Now())
+	}
 }
 
 // ask looks at services of which machines want to know what layer 1 does.

@@ -50,6 +50,9 @@ type Event struct {
 	Shadow bool `json:"shadow,omitempty"`
 }
 
+// maxEventID bounds the ids that are believed, far from where the count would overflow.
+const maxEventID = 1 << 53
+
 // keptEvents bounds the events that are kept.
 const keptEvents = 1000
 
@@ -96,9 +99,17 @@ func (e *events) end() {
 func (e *events) restore(kept []Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.kept = kept
-	if n := len(kept); n > 0 {
-		e.last = kept[n-1].ID
+	e.kept = kept[max(0, len(kept)-keptEvents):]
+	for i := range e.kept {
+		// What is out of order was not written by this program. The numbers begin anew.
+		if id := e.kept[i].ID; id <= e.last || id > maxEventID {
+			for j := range e.kept {
+				e.kept[j].ID = uint64(j + 1)
+			}
+			e.last = uint64(len(e.kept))
+			return
+		}
+		e.last = e.kept[i].ID
 	}
 }
 

@@ -29,6 +29,8 @@ type fakeEnvoy struct {
 	runtime  map[string]string // guarded by mu
 	enforces bool              // guarded by mu
 	down     bool              // guarded by mu
+	// hang, unless nil, holds every answer back until it is closed, and hung is told of each; guarded by mu.
+	hang, hung chan struct{}
 }
 
 func (f *fakeEnvoy) set(service, hosts string) {
@@ -43,7 +45,34 @@ func (f *fakeEnvoy) setDown(down bool) {
 	f.down = down
 }
 
+// hangUp lets nothing be answered from now on, and returns a channel that is told when something waits.
+func (f *fakeEnvoy) hangUp(t *testing.T) <-chan struct{} {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hang, f.hung = make(chan struct{}), make(chan struct{}, 1)
+	t.Cleanup(sync.OnceFunc(func() { close(f.hang) }))
+	return f.hung
+}
+
+func (f *fakeEnvoy) hanging() chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hang
+}
+
 func (f *fakeEnvoy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if hang := f.hanging(); hang != nil {
+		select {
+		case f.hung <- struct{}{}:
+		default:
+		}
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+			return
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down {
@@ -112,6 +141,8 @@ type fakeControl struct {
 	pushes int             // guarded by mu
 	acks   map[string]bool // guarded by mu
 	onPush func() error    // guarded by mu
+	// onEnforce, unless nil, fails SetEnforcing; guarded by mu.
+	onEnforce func() error
 
 	envoys                        map[string]*fakeEnvoy
 	disabled                      map[string]bool // guarded by mu
@@ -159,6 +190,11 @@ func (c *fakeControl) SetEnforcing(service string, enforcing bool) (*xds.Change,
 	defer c.mu.Unlock()
 	if c.disabled[service] == !enforcing {
 		return nil, nil
+	}
+	if c.onEnforce != nil {
+		if err := c.onEnforce(); err != nil {
+			return nil, err
+		}
 	}
 	c.disabled[service] = !enforcing
 	for _, e := range c.envoys {
@@ -222,7 +258,7 @@ type fakeProxies struct {
 	changed chan struct{} // guarded by mu
 }
 
-func (p *fakeProxies) Proxies() []xds.Proxy {
+func (p *fakeProxies) Connected() []xds.Proxy {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.proxies)

@@ -224,6 +224,14 @@ func TestUnseenLayer1DoesNotKeepItClosed(t *testing.T) {
 func TestOverflowsAreNotErrors(t *testing.T) {
 	f := start(t, []*policy.Service{layer2Service()}, "p1")
 	e := f.envoys["p1"]
+	until(t, "what overflowed before is known", func() string {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.stats == 0 {
+			return "it was not asked for"
+		}
+		return ""
+	})
 	overflow := func(total int, dropped, errors uint64) {
 		e.mu.Lock()
 		e.counters = map[string]int{"cluster.svc.upstream_rq_active_overflow": total}

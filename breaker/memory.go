@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/breakwater/breakwater/xds"
@@ -29,6 +30,9 @@ type parked struct {
 	Snapshots map[string]Snapshot `json:"services"`
 }
 
+// errParkedOrder says that parked breakers are those that have opened by themselves: orders are kept apart.
+var errParkedOrder = errors.New("it has an operator's order")
+
 // keptParked is how long parked breakers are kept, so that their lapse can be told when the proxy is back.
 const keptParked = 24 * time.Hour
 
@@ -49,6 +53,10 @@ func (b *Board) load() {
 		orders = nil
 	}
 	for _, o := range orders {
+		if err := (OrderRequest{Service: o.Service, Proxy: o.Proxy, State: o.State}).check(); err != nil || o.State == Closed {
+			b.log.Error("an operator's order of before is lost", "service", o.Service, "proxy", o.Proxy, "state", o.State, "error", err)
+			continue
+		}
 		b.orders[orderKey{o.Service, o.Proxy}] = o
 	}
 	var kept []Event
@@ -96,7 +104,7 @@ func (b *Board) save(told *uint64) {
 		breakers[id] = p
 	}
 	for id, w := range b.watchers {
-		if p := w.park(); len(p.Snapshots) > 0 {
+		if p := w.told.park(w.machines, w.acting, w.renewed, now); len(p.Snapshots) > 0 {
 			breakers[id] = p
 		}
 	}
@@ -115,26 +123,52 @@ func (b *Board) save(told *uint64) {
 	*told = kept[len(kept)-1].ID
 }
 
-// park returns the proxy's breakers that have opened by themselves. The caller must hold board.mu.
-func (w *watcher) park() parked {
-	p := parked{At: w.renewed, Snapshots: map[string]Snapshot{}}
-	for name := range w.acting {
-		if _, ordered := w.machines[name].Order(); !ordered {
-			p.Snapshots[name] = w.machines[name].Snapshot()
+// park returns what is to be parked of machines: those that have opened by themselves. What the proxy was told was
+// renewed last at a time; if it was told nothing of breakers, there is no lease that could run out.
+func (e *enforced) park(machines map[string]*Machine, acting map[string]bool, renewed, now time.Time) parked {
+	p := parked{At: renewed, Snapshots: map[string]Snapshot{}}
+	if len(e.breaker) == 0 {
+		p.At = now
+	}
+	for name := range acting {
+		if _, ordered := machines[name].Order(); !ordered {
+			p.Snapshots[name] = machines[name].Snapshot()
 		}
 	}
 	return p
 }
+
+// park keeps what is parked of a proxy in place of what was. The caller must hold b.mu.
+func (b *Board) park(proxy string, p parked) {
+	delete(b.parked, proxy)
+	if len(p.Snapshots) > 0 {
+		b.parked[proxy] = p
+	}
+}
+
+// leave stops the watcher of a proxy that is gone, or whose next stream has begun. The caller must hold b.mu.
+func (b *Board) leave(w *watcher) {
+	w.cancel()
+	delete(b.watchers, w.proxy.ID)
+	b.park(w.proxy.ID, w.told.park(w.machines, w.acting, w.renewed, time.Now()))
+}
+
+// left reports whether the watcher was stopped: the proxy is then another's, and nothing is to be concluded any
+// more. The caller must hold board.mu.
+func (w *watcher) left() bool { return w.board.watchers[w.proxy.ID] != w }
 
 // Join returns what a proxy that connects is to be told before it takes traffic; see xds.ServerOptions.
 func (b *Board) Join(p xds.Proxy) xds.ProxyLayers {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
-	machines := b.joined[p.ID].machines
-	if machines == nil {
-		machines = b.revive(p, now)
+	// A proxy can be back before its old stream has ended, or before that was noticed.
+	if w := b.watchers[p.ID]; w != nil {
+		b.leave(w)
+	} else if j, ok := b.joined[p.ID]; ok {
+		b.park(p.ID, j.told.park(j.machines, actingOf(j.machines), j.at, now))
 	}
+	machines := b.revive(p, now)
 	told := b.layers(machines, actingOf(machines))
 	b.joined[p.ID] = joined{machines: machines, told: told, at: now}
 	return xds.ProxyLayers{Breaker: told.breakerLayer(now, b.opts.Lease), Operator: told.operatorLayer(now)}
@@ -163,6 +197,9 @@ func (b *Board) revive(proxy xds.Proxy, now time.Time) map[string]*Machine {
 			continue
 		}
 		m, err := Restore(settingsFor(svc, proxy), snapshot, now)
+		if snapshot.Order != nil {
+			err = errParkedOrder
+		}
 		if err != nil {
 			b.log.Error("a breaker's state of before is lost: it starts closed", "proxy", proxy.ID, "service", name, "error", err)
 			continue

@@ -129,32 +129,7 @@ func (b *Board) collect(now time.Time) []prometheus.Metric {
 	}
 	set := b.opts.Control.Set()
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	for id, w := range b.watchers {
-		reachable := 0.0
-		if w.err == nil {
-			reachable = 1
-		}
-		gauge(reachableDesc, reachable, id)
-		last := w.reported
-		if last.IsZero() {
-			last = w.proxy.Since
-		}
-		gauge(lagDesc, max(0, now.Sub(last).Seconds()), id)
-		if set == nil {
-			continue
-		}
-		all := len(set.Services)*len(b.watchers) <= maxStates
-		for _, svc := range set.Services {
-			v := w.view(svc.Name)
-			if all || v.State != Closed {
-				gauge(stateDesc, 1, svc.Name, id, string(v.State))
-			}
-			if v.EjectedHosts > 0 {
-				gauge(ejectedDesc, float64(v.EjectedHosts), svc.Name, id)
-			}
-		}
-	}
+	watchers := b.sorted()
 	standing := map[State]int{ForcedOpen: 0, Disabled: 0}
 	for key, o := range b.orders {
 		if o.over(now) {
@@ -163,8 +138,41 @@ func (b *Board) collect(now time.Time) []prometheus.Metric {
 		standing[o.State]++
 		gauge(orderDesc, float64(o.Since.UnixNano())/1e9, key.service, key.proxy, string(o.State))
 	}
+	b.mu.Unlock()
 	for state, n := range standing {
 		gauge(ordersDesc, float64(n), string(state))
 	}
+	all := set != nil && len(set.Services)*len(watchers) <= maxStates
+	for _, w := range watchers {
+		w.collect(gauge, set, all, now)
+	}
 	return out
+}
+
+// collect adds the gauges of one proxy; closed breakers only if all are wanted. One proxy at a time holds the lock, for no
+// report is to wait until all metrics are made.
+func (w *watcher) collect(gauge func(*prometheus.Desc, float64, ...string), set *policy.Set, all bool, now time.Time) {
+	w.board.mu.Lock()
+	defer w.board.mu.Unlock()
+	id, reachable, last := w.proxy.ID, 0.0, w.reported
+	if w.err == nil {
+		reachable = 1
+	}
+	gauge(reachableDesc, reachable, id)
+	if last.IsZero() {
+		last = w.proxy.Since
+	}
+	gauge(lagDesc, max(0, now.Sub(last).Seconds()), id)
+	if set == nil {
+		return
+	}
+	for _, svc := range set.Services {
+		v := w.view(svc.Name)
+		if all || v.State != Closed {
+			gauge(stateDesc, 1, svc.Name, id, string(v.State))
+		}
+		if v.EjectedHosts > 0 {
+			gauge(ejectedDesc, float64(v.EjectedHosts), svc.Name, id)
+		}
+	}
 }

@@ -131,31 +131,37 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 			return OrderResult{}, fmt.Errorf("%w: %s", ErrUnknownProxy, req.Proxy)
 		}
 	}
-	if err := b.keepOrder(o, now); err != nil {
+	change, err := b.keepOrder(o, now)
+	if err != nil {
 		return OrderResult{}, err
 	}
 	if req.State != Closed || released {
 		kind := map[State]EventKind{ForcedOpen: WasForcedOpen, Disabled: WasDisabled, Closed: WasReleased}[req.State]
 		b.record(Event{At: now, Kind: kind, Service: req.Service, Proxy: req.Proxy, Cause: req.Reason, Actor: req.Actor, Until: o.Until})
 	}
-	change, err := b.carryOut(o.Service, now, req.Action)
-	if err != nil {
-		return OrderResult{}, err
-	}
+	b.carryOut(o.Service, now, req.Action)
 	b.log.Info("an operator has given an order", "service", req.Service, "proxy", req.Proxy, "state", req.State, "until", o.Until, "actor", req.Actor, "reason", req.Reason)
 
 	result := OrderResult{Service: req.Service, State: req.State, Until: o.Until, Proxies: make([]ProxyOrder, len(watchers))}
 	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	each(watchers, func(i int, w *watcher) { result.Proxies[i] = w.prove(ctx, ackCtx, req.Service, change) })
+	each(watchers, func(i int, w *watcher) {
+		p := w.prove(ctx, ackCtx, req.Service, change)
+		if req.State == Closed && p.Error == "" && (p.State == ForcedOpen || p.State == Disabled) {
+			p.Note += "; the order for all proxies goes on"
+		}
+		result.Proxies[i] = p
+	})
 	return result, nil
 }
 
-// keepOrder saves the orders with one that is new, or without the one that is released, and then makes them the
-// board's. The caller must hold b.ordering.
-func (b *Board) keepOrder(o StandingOrder, now time.Time) error {
+// keepOrder saves the orders with one that is new, or without the one that is released, makes the cluster enforce or
+// not, and then makes the orders the board's: if it fails, all is as it was. The returned change is the cluster's; nil if
+// it stays. The caller must hold b.ordering.
+func (b *Board) keepOrder(o StandingOrder, now time.Time) (*xds.Change, error) {
 	b.mu.Lock()
-	orders := maps.Clone(b.orders)
+	former := b.orders
+	orders := maps.Clone(former)
 	b.mu.Unlock()
 	key := orderKey{o.Service, o.Proxy}
 	if o.State == Closed {
@@ -168,7 +174,11 @@ func (b *Board) keepOrder(o StandingOrder, now time.Time) error {
 	}
 	maps.DeleteFunc(orders, func(_ orderKey, x StandingOrder) bool { return x.over(now) })
 	if err := b.saveOrders(orders); err != nil {
-		return err
+		return nil, err
+	}
+	change, err := b.opts.Control.SetEnforcing(o.Service, !disables(orders, o.Service, now))
+	if err != nil {
+		return nil, errors.Join(err, b.saveOrders(former))
 	}
 	b.mu.Lock()
 	b.orders = orders
@@ -177,7 +187,13 @@ func (b *Board) keepOrder(o StandingOrder, now time.Time) error {
 	case b.ordered <- struct{}{}:
 	default:
 	}
-	return nil
+	return change, nil
+}
+
+// disables reports whether a service is disabled by one of the orders.
+func disables(orders map[orderKey]StandingOrder, service string, now time.Time) bool {
+	o, ok := orders[orderKey{service, ""}]
+	return ok && o.State == Disabled && !o.over(now)
 }
 
 func (b *Board) saveOrders(orders map[orderKey]StandingOrder) error {
@@ -220,23 +236,13 @@ func (b *Board) orderFor(service, proxy string, now time.Time) (StandingOrder, b
 	return StandingOrder{}, false
 }
 
-// carryOut makes the machines of a service follow the orders, and the cluster enforce or not. The returned change is the
-// cluster's; nil if it stays. The caller must hold b.ordering.
-func (b *Board) carryOut(service string, now time.Time, by Action) (*xds.Change, error) {
-	b.mu.Lock()
-	all, ok := b.orderFor(service, "", now)
-	disabled := ok && all.State == Disabled
-	b.mu.Unlock()
-	change, err := b.opts.Control.SetEnforcing(service, !disabled)
-	if err != nil {
-		return nil, err
-	}
-	set := b.opts.Control.Set()
+// carryOut makes the machines of a service follow the orders.
+func (b *Board) carryOut(service string, now time.Time, by Action) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	svc := set.Lookup(service)
+	svc := b.opts.Control.Set().Lookup(service)
 	if svc == nil {
-		return change, nil
+		return
 	}
 	for _, w := range b.watchers {
 		w.obey(svc, now, by)
@@ -244,7 +250,6 @@ func (b *Board) carryOut(service string, now time.Time, by Action) (*xds.Change,
 		w.wake()
 	}
 	b.notify([]string{service}) // an order that replaces another of its kind is no transition
-	return change, nil
 }
 
 // obey makes the machine of a service follow its order, or releases it. The caller must hold board.mu.
@@ -257,8 +262,18 @@ func (w *watcher) obey(svc *policy.Service, now time.Time, by Action) {
 	}
 }
 
-// prove waits until the proxy has what it was told of a service, and asks it.
+// prove waits until the proxy has what it was told of a service, and asks it; again if it was told something else
+// meanwhile, for a breaker that is released can open at once.
 func (w *watcher) prove(ctx, ackCtx context.Context, service string, change *xds.Change) ProxyOrder {
+	for {
+		p := w.proof(ctx, ackCtx, service, change)
+		if p.Error == "" || p.State == w.toldState(service) || ackCtx.Err() != nil {
+			return p
+		}
+	}
+}
+
+func (w *watcher) proof(ctx, ackCtx context.Context, service string, change *xds.Change) ProxyOrder {
 	b := w.board
 	b.mu.Lock()
 	why := w.err
@@ -309,67 +324,4 @@ func (w *watcher) prove(ctx, ackCtx context.Context, service string, change *xds
 func (w *watcher) shadows(service string) bool {
 	svc := w.board.opts.Control.Set().Lookup(service)
 	return svc != nil && svc.Breaker.Shadow
-}
-
-// expire releases the orders whose time is over, until ctx ends. It begins with what has changed while Breakwater was
-// away.
-func (b *Board) expire(ctx context.Context) {
-	if set := b.opts.Control.Set(); set != nil {
-		for _, svc := range set.Services {
-			b.settle(svc.Name)
-		}
-	}
-	for {
-		b.mu.Lock()
-		next, over := time.Hour, map[string]bool{}
-		for key, o := range b.orders {
-			if o.Until.IsZero() {
-				continue
-			}
-			if left := time.Until(o.Until); left > 0 {
-				next = min(next, left)
-			} else {
-				over[key.service] = true
-			}
-		}
-		b.mu.Unlock()
-		for service := range over {
-			b.settle(service)
-		}
-		if len(over) > 0 {
-			continue
-		}
-		timer := time.NewTimer(next)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-b.ordered:
-			timer.Stop()
-		case <-timer.C:
-		}
-	}
-}
-
-// settle forgets a service's orders that are over, and carries out what is left.
-func (b *Board) settle(service string) {
-	b.ordering.Lock()
-	defer b.ordering.Unlock()
-	now := time.Now()
-	b.mu.Lock()
-	orders := maps.Clone(b.orders)
-	b.mu.Unlock()
-	before := len(orders)
-	maps.DeleteFunc(orders, func(k orderKey, o StandingOrder) bool { return k.service == service && o.over(now) })
-	if len(orders) < before {
-		if err := b.saveOrders(orders); err != nil {
-			b.log.Error("an order that is over stays in the store", "service", service, "error", err)
-		}
-		b.mu.Lock()
-		b.orders = orders
-		b.mu.Unlock()
-	}
-	if _, err := b.carryOut(service, now, Action{Reason: "its time is over"}); err != nil {
-		b.log.Error("an order cannot be carried out", "service", service, "error", err)
-	}
 }

@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -26,13 +27,19 @@ func (b *Board) Report(r xds.LoadReport) {
 		return
 	}
 	select {
-	case w.reports <- r:
+	case w.reports <- arrived{r, time.Now()}:
 	case <-w.ended:
 	}
 }
 
+// arrived is a report that waits, and since when.
+type arrived struct {
+	xds.LoadReport
+	at time.Time
+}
+
 // take lets the machines observe what a report says, and asks layer 1 what they want to know.
-func (w *watcher) take(ctx context.Context, r xds.LoadReport) {
+func (w *watcher) take(ctx context.Context, r arrived) {
 	set := w.board.opts.Control.Set()
 	if set == nil {
 		return
@@ -41,6 +48,11 @@ func (w *watcher) take(ctx context.Context, r xds.LoadReport) {
 	w.statuses.correct(ctx, w.admin, set, r.Services)
 	now := time.Now()
 	w.board.mu.Lock()
+	if w.left() {
+		w.board.mu.Unlock()
+		return
+	}
+	set = w.board.opts.Control.Set() // another may be served since
 	w.reported = now
 	reported := make(map[string]bool, len(w.acting))
 	for _, load := range r.Services {
@@ -52,13 +64,13 @@ func (w *watcher) take(ctx context.Context, r xds.LoadReport) {
 			continue
 		}
 		reported[load.Service] = true
-		if !w.fresh[load.Service] {
+		if _, fresh := w.fresh[load.Service]; !fresh {
 			o := observation(load)
 			o.Generation = w.machine(svc, now).Generation()
 			w.observe(svc, o, now)
 		}
 	}
-	clear(w.fresh)
+	maps.DeleteFunc(w.fresh, func(_ string, reset time.Time) bool { return r.at.After(reset) })
 	// A service of which nothing is reported has no request in flight.
 	for name := range w.acting {
 		if svc := set.Lookup(name); svc != nil && !reported[name] {
@@ -216,20 +228,5 @@ func errorsOf(l *xds.ServiceLoad) uint64 {
 // discount takes n errors out of a service's, from the hosts with the most: which host an overflow was counted at says
 // nothing.
 func discount(l *xds.ServiceLoad, n uint64) {
-	for n > 0 {
-		most, second := 0, uint64(0)
-		for i, h := range l.Hosts {
-			if h.Errors > l.Hosts[most].Errors {
-				most = i
-			}
-		}
-		for i, h := range l.Hosts {
-			if i != most {
-				second = max(second, h.Errors)
-			}
-		}
-		out := min(n, max(1, l.Hosts[most].Errors-second))
-		l.Hosts[most].Errors -= out
-		n -= out
-	}
+	takeMost(l.Hosts, n, func(h *xds.HostLoad) *uint64 { return &h.Errors })
 }

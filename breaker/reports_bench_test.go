@@ -46,7 +46,7 @@ func BenchmarkReport(b *testing.B) {
 			w := newWatcher(board, xds.Proxy{Delta: true, ID: "p1", Since: time.Now()}, func() {})
 			w.machines, w.acting = map[string]*Machine{}, map[string]bool{}
 			for b.Loop() {
-				w.take(b.Context(), bb.report)
+				w.take(b.Context(), arrived{bb.report, time.Now()})
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/service")
 		})

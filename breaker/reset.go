@@ -91,10 +91,7 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 func (b *Board) clearCluster(req ResetRequest, ejected, ordered bool) ([]xds.Change, error) {
 	var changes []xds.Change
 	if ordered {
-		if err := b.keepOrder(StandingOrder{Service: req.Service, State: Closed}, time.Now()); err != nil {
-			return nil, err
-		}
-		enforcing, err := b.opts.Control.SetEnforcing(req.Service, true)
+		enforcing, err := b.keepOrder(StandingOrder{Service: req.Service, State: Closed}, time.Now())
 		if err != nil {
 			return nil, err
 		}
@@ -133,20 +130,24 @@ func (b *Board) clear(svc *policy.Service, generation uint64, by Action) {
 	for _, w := range b.watchers {
 		m := w.machine(svc, now)
 		w.happened(svc.Name, m, m.Reset(now, by, generation))
-		// What the next report counts is in part of before.
-		w.fresh[svc.Name] = true
+		// What the reports count that have arrived, and the next one, is in part of before.
+		w.fresh[svc.Name] = now
 		w.enforce(now)
 	}
 }
 
-// toldState is what the proxy is told of a service's breaker.
+// toldState is what the proxy is told of a service's breaker: closed of one that only observes.
 func (w *watcher) toldState(service string) State {
 	w.board.mu.Lock()
 	defer w.board.mu.Unlock()
-	if m := w.machines[service]; m != nil {
-		return m.Told()
+	m := w.machines[service]
+	if m == nil {
+		return Closed
 	}
-	return Closed
+	if _, ordered := m.Order(); m.settings.Shadow && !ordered {
+		return Closed
+	}
+	return m.Told()
 }
 
 // acknowledged waits until the proxy has accepted the changes and what it was told of its breakers.

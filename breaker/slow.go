@@ -40,8 +40,15 @@ func (s *slowCalls) observe(ctx context.Context, w *watcher) {
 	}
 	w.board.mu.Lock()
 	defer w.board.mu.Unlock()
-	now := time.Now()
-	for name, svc := range services {
+	if w.left() {
+		return
+	}
+	set, now := w.board.opts.Control.Set(), time.Now()
+	for name := range services {
+		svc := set.Lookup(name)
+		if svc == nil || svc.Breaker.SlowCall == nil {
+			continue // another set is served since
+		}
 		h, t := times[name], timeouts[name]["upstream_rq_timeout"]
 		before, had := s.before[name]
 		late := t - min(s.timeouts[name], t)

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -61,6 +62,10 @@ func (s *statuses) correct(ctx context.Context, admin *envoy.Admin, set *policy.
 		now, before := counters[l.Service], s.counted[l.Service]
 		s.counted[l.Service] = now
 		if before == nil {
+			// How much of this is new is not known, and a breaker must not open by what is no error: as much as there ever
+			// was is forgiven.
+			due := correctionOf(set.Lookup(l.Service).Breaker.Errors, now)
+			correction{forgiven: due.forgiven}.apply(l)
 			continue
 		}
 		due := correctionOf(set.Lookup(l.Service).Breaker.Errors, grown(now, before))
@@ -116,26 +121,44 @@ func (c correction) apply(l *xds.ServiceLoad) correction {
 		successes, failures = add(successes, h.Successes), add(failures, h.Errors)
 	}
 	forgiven, blamed := min(c.forgiven, failures), min(c.blamed, successes)
-	for range forgiven {
-		h := &l.Hosts[most(l.Hosts, func(h xds.HostLoad) uint64 { return h.Errors })]
-		h.Errors--
-		h.Successes++
-	}
-	for range blamed {
-		h := &l.Hosts[most(l.Hosts, func(h xds.HostLoad) uint64 { return h.Successes })]
-		h.Successes--
-		h.Errors++
+	pardoned := takeMost(l.Hosts, forgiven, func(h *xds.HostLoad) *uint64 { return &h.Errors })
+	accused := takeMost(l.Hosts, blamed, func(h *xds.HostLoad) *uint64 { return &h.Successes })
+	for i := range l.Hosts {
+		h := &l.Hosts[i]
+		h.Successes, h.Errors = add(h.Successes, pardoned[i]), add(h.Errors, accused[i])
 	}
 	return correction{c.forgiven - forgiven, c.blamed - blamed}
 }
 
-// most is the index of the host with the most of something.
-func most(hosts []xds.HostLoad, of func(xds.HostLoad) uint64) int {
-	best := 0
-	for i, h := range hosts {
-		if of(h) > of(hosts[best]) {
-			best = i
+// takeMost takes n of something away from hosts, and returns how much from each. Those with the most lose the most: it is as
+// if each one was taken from the host that has the most then. There must be as many.
+func takeMost(hosts []xds.HostLoad, n uint64, of func(*xds.HostLoad) *uint64) []uint64 {
+	taken := make([]uint64, len(hosts))
+	order := make([]int, len(hosts))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(*of(&hosts[b]), *of(&hosts[a])) })
+	// The first k hosts are brought down to the level of the next one, as long as that takes no more than n.
+	for k := 1; n > 0 && k <= len(order); k++ {
+		level := uint64(0)
+		if k < len(order) {
+			level = *of(&hosts[order[k]])
+		}
+		drop := min(*of(&hosts[order[k-1]])-level, n/uint64(k))
+		for _, i := range order[:k] {
+			*of(&hosts[i]) -= drop
+			taken[i] += drop
+		}
+		n -= drop * uint64(k)
+		for _, i := range order[:k] {
+			if n == 0 || *of(&hosts[i]) == level {
+				break
+			}
+			*of(&hosts[i])--
+			taken[i]++
+			n--
 		}
 	}
-	return best
+	return taken
 }

@@ -94,12 +94,13 @@ func (b *Board) since(s *subscriber, told map[string]bool) []Breaker {
 		}
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	watchers := b.sorted()
+	b.mu.Unlock()
 	var out []Breaker
 	for _, name := range slices.Sorted(maps.Keys(pending)) {
 		switch {
 		case served[name]:
-			out = append(out, b.breaker(name))
+			out = append(out, b.compose(name, watchers))
 		case told[name]:
 			out = append(out, Breaker{Service: name, Removed: true})
 		}

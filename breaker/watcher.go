@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
@@ -34,15 +33,16 @@ type watcher struct {
 	admin  *envoy.Admin // nil if the proxy named no admin port
 	cancel context.CancelFunc
 
-	// looking is held during a look, so that one is enough for all who ask at once.
-	looking sync.Mutex
+	// looking has room for one, who is looking: one look is enough for all who ask at once. It is no mutex, for a proxy
+	// that does not answer must not hold up those who can not wait.
+	looking chan struct{}
 	// looked is when the last look at what was due began; guarded by looking.
 	looked time.Time
 	// cursor is where the next chunk starts; guarded by looking.
 	cursor int
 
 	// reports wait for control, stir has room for one, and ended is closed when control ends.
-	reports chan xds.LoadReport
+	reports chan arrived
 	stir    chan struct{}
 	ended   chan struct{}
 	// overflows and statuses belong to control.
@@ -57,8 +57,8 @@ type watcher struct {
 	questions map[string]uint64
 	// reported is when the last load report came; zero if none has.
 	reported time.Time
-	// fresh are the services that were reset since the last report.
-	fresh map[string]bool
+	// fresh says when services were reset of which no report has arrived since.
+	fresh map[string]time.Time
 	// told is what the proxy was told last by its runtime layers, renewed when, and the changes those that the proxy is
 	// to confirm.
 	told                          enforced
@@ -78,8 +78,9 @@ var errNotAsked = errors.New("the proxy's admin API was not asked yet")
 func newWatcher(b *Board, p xds.Proxy, cancel context.CancelFunc) *watcher {
 	w := &watcher{
 		board: b, proxy: p, cancel: cancel, services: map[string]*seen{}, err: errNotAsked,
-		reports: make(chan xds.LoadReport, queuedReports), stir: make(chan struct{}, 1), ended: make(chan struct{}),
-		questions: map[string]uint64{}, fresh: map[string]bool{},
+		looking: make(chan struct{}, 1),
+		reports: make(chan arrived, queuedReports), stir: make(chan struct{}, 1), ended: make(chan struct{}),
+		questions: map[string]uint64{}, fresh: map[string]time.Time{},
 	}
 	if p.AdminAddress == "" {
 		w.err = fmt.Errorf("the proxy's node metadata names no admin port: use a bootstrap that `breakwater bootstrap` has made")
@@ -120,8 +121,13 @@ func (w *watcher) look(ctx context.Context, services ...string) {
 		return
 	}
 	asked := time.Now()
-	w.looking.Lock()
-	defer w.looking.Unlock()
+	select {
+	case w.looking <- struct{}{}:
+	case <-ctx.Done():
+		w.unanswered(services)
+		return
+	}
+	defer func() { <-w.looking }()
 	began := time.Now()
 	set := w.board.opts.Control.Set()
 	if set == nil || len(set.Services) == 0 {
@@ -148,11 +154,11 @@ func (w *watcher) look(ctx context.Context, services ...string) {
 	if len(services) == 0 {
 		w.looked = began
 	}
-	w.record(set, due, status, inquiries, time.Now())
+	w.record(due, status, inquiries, time.Now())
 }
 
 // due names the services to ask for now: all if they are few, else those that have an ejected host now or
-// had one at the last look, and a chunk of the others. The caller must hold w.looking.
+// had one at the last look, and a chunk of the others. The caller must be the one who is looking.
 func (w *watcher) due(ctx context.Context, set *policy.Set) ([]string, error) {
 	names := make([]string, 0, min(len(set.Services), 2*chunk))
 	if len(set.Services) <= chunk {
@@ -198,12 +204,14 @@ func (w *watcher) failed(ctx context.Context, err error) {
 	b := w.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if w.err == nil || !w.asked || w.err.Error() != err.Error() {
+		b.notifyAll()
+	}
 	if w.err == nil || !w.asked {
 		b.log.Warn("a proxy's admin API does not answer: its breakers are unknown", "proxy", w.proxy.ID, "admin", w.proxy.AdminAddress, "error", err)
 	}
 	w.asked = true
 	w.err = err
-	b.notifyAll()
 }
 
 // inFlight is how many requests are at the service's hosts, which load reports that have fallen silent do not say.
@@ -234,10 +242,12 @@ func (w *watcher) inquiries(services []string) map[string]inquiry {
 // unanswered tells the machines of some services that layer 1 cannot be seen.
 func (w *watcher) unanswered(services []string) {
 	b := w.board
-	set := b.opts.Control.Set()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
+	if w.left() {
+		return
+	}
+	set, now := b.opts.Control.Set(), time.Now()
 	for _, name := range services {
 		q := w.questions[name]
 		if svc := set.Lookup(name); svc != nil && q != 0 {
@@ -249,10 +259,14 @@ func (w *watcher) unanswered(services []string) {
 }
 
 // record takes over what the proxy said of the services in due. inquiries are what was noted before it was asked.
-func (w *watcher) record(set *policy.Set, due []string, status *adminv3.Clusters, inquiries map[string]inquiry, now time.Time) {
+func (w *watcher) record(due []string, status *adminv3.Clusters, inquiries map[string]inquiry, now time.Time) {
 	b := w.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if w.left() {
+		return
+	}
+	set := b.opts.Control.Set() // another may be served than when the look began
 	recovered := w.err != nil
 	if recovered && w.asked {
 		b.log.Info("a proxy's admin API answers again", "proxy", w.proxy.ID, "admin", w.proxy.AdminAddress)

@@ -103,9 +103,7 @@ func TestLoadReports(t *testing.T) {
 	for i := range 1000 {
 		many = append(many, service("s"+string(rune('a'+i%26))+time.Duration(i).String()))
 	}
-	p.mu.Lock()
-	p.set = set(many...)
-	p.mu.Unlock()
+	p.applied.Store(set(many...))
 	if err := stream.Send(report); err != nil {
 		t.Fatal(err)
 	}

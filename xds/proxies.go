@@ -47,6 +47,19 @@ type NACK struct {
 	Time time.Time
 }
 
+// Connected returns the connected proxies without their resources, in ascending order of id. It costs nothing for what
+// they have, so that it can be asked at each change.
+func (l *Ledger) Connected() []Proxy {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]Proxy, 0, len(l.proxies))
+	for _, p := range l.proxies {
+		out = append(out, p.proxy)
+	}
+	slices.SortFunc(out, func(a, b Proxy) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
 // Proxies returns the connected proxies in ascending order of id.
 func (l *Ledger) Proxies() []Proxy {
 	l.mu.Lock()

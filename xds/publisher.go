@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -61,6 +62,8 @@ type Publisher struct {
 	cache  *cache
 	ledger *Ledger
 	kick   chan struct{}
+	// applied is set, for those who must not wait: an Apply of thousands of services takes up to a second.
+	applied atomic.Pointer[policy.Set]
 
 	mu sync.Mutex
 	// All below is guarded by mu.
@@ -152,12 +155,8 @@ func NewPublisher(opts PublisherOptions) *Publisher {
 // Ledger returns the ledger of the proxies.
 func (p *Publisher) Ledger() *Ledger { return p.ledger }
 
-// Set returns the set that was applied last; nil before the first Apply.
-func (p *Publisher) Set() *policy.Set {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.set
-}
+// Set returns the set that was applied last; nil before the first Apply. It does not wait for an Apply that is going on.
+func (p *Publisher) Set() *policy.Set { return p.applied.Load() }
 
 // Baseline takes a set as accepted by the proxies in an earlier life of the control
 // plane, so that there is something to go back to if they reject the first Apply. It must
@@ -199,6 +198,7 @@ func (p *Publisher) Apply(set *policy.Set) {
 	p.set, p.desired = set, desired
 	p.reconcile(time.Now())
 	p.cache.openUp()
+	p.applied.Store(set)
 	p.wake()
 }
 

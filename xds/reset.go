@@ -77,7 +77,8 @@ func (p *Publisher) Regenerate(service, host string) (Change, error) {
 	return p.regenerate(service, gen, Change{typeURL: typeEndpoint, Generation: gen.Hosts[host]})
 }
 
-// SetEnforcing says whether the service's hosts are to be ejected. The change is nil if they are, or are not, already. It
+// SetEnforcing says whether the service's hosts are to be ejected. The change is nil if they are, or are not, already, and
+// for a service that is not published: that is so once it is. It
 // replaces the cluster, so that a service whose breaker is disabled gets its ejected hosts back at once. Like a
 // generation it is stored before it is published.
 func (p *Publisher) SetEnforcing(service string, enforcing bool) (*Change, error) {
@@ -87,12 +88,15 @@ func (p *Publisher) SetEnforcing(service string, enforcing bool) (*Change, error
 	if gen.Disabled == !enforcing {
 		return nil, nil
 	}
-	if p.effective[service] == nil {
-		return nil, fmt.Errorf("%w: %s", ErrNotPublished, service)
-	}
 	gen.Disabled = !enforcing
+	if p.desired[service] == nil {
+		return nil, p.keepGeneration(service, gen)
+	}
 	change, err := p.regenerate(service, gen, Change{typeURL: typeCluster, Generation: gen.Cluster})
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotPublished):
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
 	return &change, nil
@@ -112,14 +116,9 @@ func (p *Publisher) regenerate(service string, gen store.Generation, change Chan
 	if err != nil {
 		return Change{}, err
 	}
-	generations := maps.Clone(p.generations)
-	generations[service] = gen
-	if p.opts.Generations != nil {
-		if err := p.opts.Generations.SaveGenerations(generations); err != nil {
-			return Change{}, fmt.Errorf("the new generation of %s cannot be stored: %w", service, err)
-		}
+	if err := p.keepGeneration(service, gen); err != nil {
+		return Change{}, err
 	}
-	p.generations = generations
 	p.desired[service] = fresh
 	change.others = p.regenerateInstead(service, change.typeURL)
 	p.reconcile(time.Now())
@@ -130,6 +129,19 @@ func (p *Publisher) regenerate(service string, gen store.Generation, change Chan
 	}
 	change.target = u.target(change.typeURL)
 	return change, nil
+}
+
+// keepGeneration stores a new generation of a service. The caller must hold p.mu.
+func (p *Publisher) keepGeneration(service string, gen store.Generation) error {
+	generations := maps.Clone(p.generations)
+	generations[service] = gen
+	if p.opts.Generations != nil {
+		if err := p.opts.Generations.SaveGenerations(generations); err != nil {
+			return fmt.Errorf("the new generation of %s cannot be stored: %w", service, err)
+		}
+	}
+	p.generations = generations
+	return nil
 }
 
 func (u *unit) checkHost(host string) error {

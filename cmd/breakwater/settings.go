@@ -40,7 +40,7 @@ func (f *planeFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.allowPlaintext, "allow-plaintext", false, "allow listeners without TLS off the loopback interface: for private networks only")
 }
 
-// minLease leaves time for a renewal, which comes at a third of it.
+// minLease leaves time for a renewal, which comes when a third of it is over at the latest.
 const minLease = time.Second
 
 // defaultStateDir follows the XDG base directories.

@@ -9,6 +9,8 @@ type Enforcement struct {
 	Service string
 	// Max is how many requests at a time may be at the service; 0: none, and its fallback answers if it has one.
 	Max uint64
+	// MaxPending is how many requests at a time may wait for a connection, if Max is not 0.
+	MaxPending uint64
 	// Fallback is true if the service has one.
 	Fallback bool
 }
@@ -50,6 +52,6 @@ func (e Enforcement) open(keys map[string]*structpb.Value) {
 func (e Enforcement) halfOpen(keys map[string]*structpb.Value) {
 	limits := "circuit_breakers." + e.Service + ".default."
 	keys[limits+"max_requests"] = structpb.NewNumberValue(float64(e.Max))
-	keys[limits+"max_pending_requests"] = structpb.NewNumberValue(float64(e.Max))
+	keys[limits+"max_pending_requests"] = structpb.NewNumberValue(float64(e.MaxPending))
 	keys[HalfOpenKey(e.Service)] = structpb.NewNumberValue(always)
 }

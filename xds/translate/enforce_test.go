@@ -15,7 +15,7 @@ func TestEnforce(t *testing.T) {
 	got := translate.Enforce([]translate.Enforcement{
 		{Service: "a"},
 		{Service: "b", Fallback: true},
-		{Service: "c", Max: 3, Fallback: true},
+		{Service: "c", Max: 3, MaxPending: 2, Fallback: true},
 	}, "lease", 7).AsMap()
 	want := map[string]any{
 		"lease":                                           7.0,
@@ -24,7 +24,7 @@ func TestEnforce(t *testing.T) {
 		"upstream.maintenance_mode.b":                     100.0,
 		"breakwater.fallback.b":                           100.0,
 		"circuit_breakers.c.default.max_requests":         3.0,
-		"circuit_breakers.c.default.max_pending_requests": 3.0,
+		"circuit_breakers.c.default.max_pending_requests": 2.0,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
