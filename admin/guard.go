@@ -101,9 +101,10 @@ func (s *Server) hostAllowed(hostport string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || slices.Contains(s.opts.AllowedHosts, host)
 }
 
-func withTimeout(d time.Duration, next http.Handler) http.Handler {
+// withTimeout ends a call after callTimeout.
+func withTimeout(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), d)
+		ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})

@@ -50,16 +50,16 @@ func (s *Server) newHTTP() (http.Handler, error) {
 	if err := adminpb.RegisterAdminServiceHandlerServer(context.Background(), gateway, s.service); err != nil {
 		return nil, fmt.Errorf("admin: routes of AdminService: %w", err)
 	}
-	api := withTimeout(callTimeout, headAsGet(gateway))
+	api := withTimeout(headAsGet(gateway))
 	mux := http.NewServeMux()
 	for _, route := range gatewayRoutes {
 		mux.Handle(route, api)
 	}
 	mux.HandleFunc("GET /api/v1/breakers:watch", s.service.serveWatch)
 	mux.HandleFunc("GET /api/v1/events:watch", s.service.serveWatchEvents)
-	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(callTimeout, http.HandlerFunc(s.service.serveLegacyList)))
-	mux.Handle("POST /api/v1/circuit-breakers/{service}/reset", withTimeout(callTimeout, http.HandlerFunc(s.service.serveLegacyReset)))
-	mux.Handle("GET /api/v1/prometheus/targets", withTimeout(callTimeout, http.HandlerFunc(s.service.serveTargets)))
+	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(http.HandlerFunc(s.service.serveLegacyList)))
+	mux.Handle("POST /api/v1/circuit-breakers/{service}/reset", withTimeout(http.HandlerFunc(s.service.serveLegacyReset)))
+	mux.Handle("GET /api/v1/prometheus/targets", withTimeout(http.HandlerFunc(s.service.serveTargets)))
 	mux.HandleFunc("GET /healthz", serveHealthy)
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	if s.opts.Gatherer != nil {
