@@ -160,26 +160,29 @@ func TestMetricsCountGRPCStatuses(t *testing.T) {
 func TestMetricsTellOverloadsFromProbes(t *testing.T) {
 	t.Parallel()
 	b, full := newScript(t), newScript(t)
-	s := newLayer2(t, layer2("svc", b, time.Second), at("full", full, "limits: {max_requests: 2}"))
+	s := newLayer2(t, layer2("svc", b, time.Second), layer2("spare", b, time.Second)+"fallback: {body: a spare}\n",
+		at("full", full, "limits: {max_requests: 2}"))
 	g := newGate()
 	full.set(held(g))
 	reached, replies := s.crowd(8, "/full", full.backend, g)
 	s.untilCounted("full", map[string]float64{"GET success": float64(reached), "GET overloaded": float64(len(replies) - reached)})
 
-	s.trip("svc", b)
-	probe := newGate()
-	b.set(held(probe))
-	s.untilHalfOpen("svc")
-	before := s.gatewaySeries(s.envoy).requests("svc")
-	reached, replies = s.crowd(8, "/svc", b.backend, probe)
-	s.until("the probes are counted", func() error {
-		got := s.gatewaySeries(s.envoy).requests("svc")
-		success, open := got["GET success"]-before["GET success"], got["GET circuit_open"]-before["GET circuit_open"]
-		if success != float64(reached) || open != float64(len(replies)-reached) || got["GET overloaded"] != 0 {
-			return fmt.Errorf("%v before and %v after %d of %d have reached the service", before, got, reached, len(replies))
-		}
-		return nil
-	})
+	for service, kept := range map[string]string{"svc": "GET circuit_open", "spare": "GET fallback"} {
+		s.trip(service, b)
+		probe := newGate()
+		b.set(held(probe))
+		s.untilHalfOpen(service)
+		before := s.gatewaySeries(s.envoy).requests(service)
+		reached, replies = s.crowd(8, "/"+service, b.backend, probe)
+		s.until("the probes are counted", func() error {
+			got := s.gatewaySeries(s.envoy).requests(service)
+			if got["GET success"]-before["GET success"] != float64(reached) || got[kept]-before[kept] != float64(len(replies)-reached) ||
+				got["GET overloaded"] != 0 {
+				return fmt.Errorf("%v before and %v after %d of %d have reached the service", before, got, reached, len(replies))
+			}
+			return nil
+		})
+	}
 }
 
 // Whatever clients send, there are no more series: no service is made up, and methods are of a list.
