@@ -8,6 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 
 # ENVOY is the Envoy of your own, an absolute path; without it the pinned one is got.
+# PROMETHEUS is the directory of a prometheus and a promtool of your own; without it the pinned ones are built.
 # ARGS is given to `breakwater run`, TESTFLAGS to `go test`.
 ARGS ?=
 TESTFLAGS ?=
@@ -37,12 +38,17 @@ run: build ## Run the shop example behind a real Envoy; Ctrl-C ends it
 envoy: ## Get the pinned Envoy into .cache and print its path
 	@tools/get-envoy
 
+.PHONY: prometheus
+prometheus: need-go ## Build the pinned Prometheus and promtool into .cache and print their directory
+	@tools/get-prometheus
+
 ##@ Develop
 .PHONY: test
-test: need-go need-cc ## Run all tests with the race detector, against a real Envoy
+test: need-go need-cc ## Run all tests with the race detector, against a real Envoy and Prometheus
 	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; \
-		echo "ENVOY=$$envoy go test -race $(TESTFLAGS) $(PKGS)"; \
-		ENVOY="$$envoy" go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
+		prometheus="$${PROMETHEUS:-$$(tools/get-prometheus)}"; \
+		echo "ENVOY=$$envoy PROMETHEUS=$$prometheus go test -race $(TESTFLAGS) $(PKGS)"; \
+		ENVOY="$$envoy" PROMETHEUS="$$prometheus" go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
 
 .PHONY: check
 check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts ## Check all that is not a test
