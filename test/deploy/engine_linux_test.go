@@ -252,9 +252,12 @@ func (c *container) connect(n *network, i int) error {
 	pid := fmt.Sprint(c.cmd.Process.Pid)
 	device := fmt.Sprintf("eth%d", i)
 	outside := fmt.Sprintf("v%s-%d", pid, i)
+	// By the address, so that after a restart nobody's ARP cache is wrong.
+	as4 := addr.As4()
+	mac := fmt.Sprintf("02:42:%x:%x:%x:%x", as4[0], as4[1], as4[2], as4[3])
 	within := []string{"--target", pid, "--net", "ip"}
 	for _, args := range [][]string{
-		{"ip", "link", "add", outside, "type", "veth", "peer", "name", device, "netns", pid},
+		{"ip", "link", "add", outside, "type", "veth", "peer", "name", device, "address", mac, "netns", pid},
 		{"ip", "link", "set", outside, "master", n.bridge, "up"},
 		append(append([]string{"nsenter"}, within...), "address", "add", addr.String()+"/24", "dev", device),
 		append(append([]string{"nsenter"}, within...), "link", "set", device, "up"),
