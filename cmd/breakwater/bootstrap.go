@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
@@ -9,7 +10,7 @@ import (
 
 func newBootstrapCmd() *cobra.Command {
 	var c envoy.BootstrapConfig
-	var output string
+	var output, file string
 	cmd := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Print the bootstrap with which one Envoy joins",
@@ -31,6 +32,9 @@ func newBootstrapCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if file != "" {
+				return renameio.WriteFile(file, out, 0o644)
+			}
 			_, err = cmd.OutOrStdout().Write(out)
 			return err
 		},
@@ -40,6 +44,7 @@ func newBootstrapCmd() *cobra.Command {
 	cmd.Flags().StringVar(&c.XDSAddr, "xds", "127.0.0.1:18000", "address of Breakwater's xDS server")
 	cmd.Flags().StringVar(&c.AdminAddr, "admin", "127.0.0.1:9901", "address of the proxy's admin API, as ip:port")
 	cmd.Flags().StringVarP(&output, "output", "o", outputYAML, "yaml or json")
+	cmd.Flags().StringVar(&file, "file", "", "file to write it to instead of standard output, where there is no shell that could")
 	bindEnv(cmd)
 	return cmd
 }
