@@ -286,8 +286,8 @@ func (c *container) environment() []string {
 	return append([]string{imagePath, "HOSTNAME=" + c.hostname}, c.env...)
 }
 
-// exec runs a command in the container, as its user, and returns what it says.
-func (c *container) exec(args ...string) (string, error) {
+// entering returns a command that runs in the container, as its user.
+func (c *container) entering(args []string) *exec.Cmd {
 	pid := fmt.Sprint(c.cmd.Process.Pid)
 	enter := []string{"--target", pid, "--mount", "--net", "--uts", "--ipc", "--root=/proc/" + pid + "/root", "--wd=/proc/" + pid + "/root"}
 	if !oneUser() {
@@ -295,6 +295,12 @@ func (c *container) exec(args ...string) (string, error) {
 	}
 	cmd := exec.Command("nsenter", append(append(enter, "--"), args...)...)
 	cmd.Env = c.environment()
+	return cmd
+}
+
+// exec runs a command in the container and returns what it says.
+func (c *container) exec(args ...string) (string, error) {
+	cmd := c.entering(args)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
@@ -302,6 +308,29 @@ func (c *container) exec(args ...string) (string, error) {
 		err = fmt.Errorf("%s: %q: %w: %s", c.service, args, err, out.String())
 	}
 	return out.String(), err
+}
+
+// background starts a second program in the container, which ends with the test. How it ends
+// is sent.
+func (c *container) background(args ...string) <-chan error {
+	c.engine.t.Helper()
+	cmd := c.entering(args)
+	cmd.Stdout, cmd.Stderr = c.log, c.log
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		c.engine.t.Fatal(err)
+	}
+	ended, gone := make(chan error, 1), make(chan struct{})
+	go func() {
+		ended <- cmd.Wait()
+		close(gone)
+	}()
+	c.engine.t.Cleanup(func() {
+		// It may have ended.
+		_ = cmd.Process.Kill()
+		<-gone
+	})
+	return ended
 }
 
 // mustExec is exec of what must succeed.
