@@ -49,6 +49,7 @@ test: need-go need-cc ## Run all tests with the race detector, against a real En
 		prometheus="$${PROMETHEUS:-$$(tools/get-prometheus)}"; \
 		echo "ENVOY=$$envoy PROMETHEUS=$$prometheus go test -race $(TESTFLAGS) $(PKGS)"; \
 		ENVOY="$$envoy" PROMETHEUS="$$prometheus" go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
+	go -C tools/grafana test $(TESTFLAGS) ./...
 
 .PHONY: check
 check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts ## Check all that is not a test
@@ -71,6 +72,7 @@ fuzz: need-go ## Run each fuzz test for FUZZTIME (30s)
 generate: need-go ## Generate code anew
 	go tool -modfile=tools/buf.mod buf generate
 	go generate ./...
+	go -C tools/grafana run . $(CURDIR)/deploy/grafana/dashboards/circuit-breakers.json
 
 .PHONY: format
 format: $(GOLANGCI) ## Format the Go code
@@ -93,10 +95,12 @@ check-format: $(GOLANGCI)
 .PHONY: check-vet
 check-vet: need-go
 	go vet ./...
+	go -C tools/grafana vet ./...
 
 .PHONY: check-lint
 check-lint: $(GOLANGCI)
 	$(GOLANGCI) run
+	cd tools/grafana && $(CURDIR)/$(GOLANGCI) run
 
 .PHONY: check-tidy
 check-tidy: need-go

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -67,22 +66,7 @@ func (s *Server) newHTTP() (http.Handler, error) {
 			ErrorLog: s.opts.Log.StandardLogger(nil),
 		}))
 	}
-	return s.countRequests(s.guard(routed(mux)))
-}
-
-// countRequests counts by status and method; other methods than the usual ones are one.
-func (s *Server) countRequests(next http.Handler) (http.Handler, error) {
-	if s.opts.Registerer == nil {
-		return next, nil
-	}
-	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "breakwater_http_requests_total",
-		Help: "Requests to the HTTP API by status code and method.",
-	}, []string{"code", "method"})
-	if err := s.opts.Registerer.Register(requests); err != nil {
-		return nil, err
-	}
-	return promhttp.InstrumentHandlerCounter(requests, next), nil
+	return s.measureHTTP(s.guard(routed(mux)))
 }
 
 // routed answers what mux has no route for: JSON, with Allow where another method would do.

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	grpcprom "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
@@ -111,7 +110,7 @@ func New(opts Options) (*Server, error) {
 }
 
 func (s *Server) newGRPC() error {
-	metrics := grpcprom.NewServerMetrics(grpcprom.WithServerHandlingTimeHistogram())
+	metrics := newGRPCMetrics()
 	recovered := recovery.WithRecoveryHandlerContext(func(_ context.Context, p any) error {
 		s.opts.Log.Error("panic in a gRPC call", "panic", p, "stack", string(debug.Stack()))
 		return status.Error(codes.Internal, "internal error")

@@ -1,13 +1,26 @@
 package breaker
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/breakwater/breakwater/policy"
 )
 
 // metrics of the breakers. The first has the name that the original system's dashboards expect.
 type metrics struct {
 	changes, shadow *prometheus.CounterVec
+	admin           *prometheus.HistogramVec
+	// services are those whose transitions are counted; guarded by Board.mu.
+	services map[string]bool
 }
+
+// The values of the label result of the questions to proxies.
+const (
+	resultOK    = "ok"
+	resultError = "error"
+)
 
 func newMetrics(b *Board, reg prometheus.Registerer) *metrics {
 	m := &metrics{
@@ -19,9 +32,16 @@ func newMetrics(b *Board, reg prometheus.Registerer) *metrics {
 			Name: "breakwater_breaker_shadow_transitions_total",
 			Help: "Transitions that a breaker in shadow would have made, by service and the state that it would have entered.",
 		}, []string{"service", "state"}),
+		admin: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "breakwater_envoy_admin_request_duration_seconds",
+			Help: "Time that the breakers' questions to the admin APIs of proxies took, by path and result (ok or error).",
+			// Envoy takes 5 ms for a few clusters, 0.2 s for 5,000, and is given up after 5 s.
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"path", "result"}),
+		services: map[string]bool{},
 	}
 	if reg != nil {
-		reg.MustRegister(m.changes, m.shadow, stateCollector{b})
+		reg.MustRegister(m.changes, m.shadow, m.admin, &collector{board: b})
 	}
 	return m
 }
@@ -35,24 +55,116 @@ func (m *metrics) count(service string, to State, shadow bool) {
 	}
 }
 
-var stateDesc = prometheus.NewDesc("breakwater_breaker_state",
-	"1 for the state that a service's circuit breaker has in a proxy.", []string{"service", "proxy", "state"}, nil)
-
-// stateCollector reads the states when they are asked for.
-type stateCollector struct{ board *Board }
-
-func (c stateCollector) Describe(ch chan<- *prometheus.Desc) { ch <- stateDesc }
-
-func (c stateCollector) Collect(ch chan<- prometheus.Metric) {
-	set := c.board.opts.Control.Set()
-	if set == nil {
-		return
+// asked records a question to a proxy's admin API.
+func (m *metrics) asked(path string, took time.Duration, err error) {
+	result := resultOK
+	if err != nil {
+		result = resultError
 	}
-	c.board.mu.Lock()
-	defer c.board.mu.Unlock()
-	for _, w := range c.board.watchers {
-		for _, svc := range set.Services {
-			ch <- prometheus.MustNewConstMetric(stateDesc, prometheus.GaugeValue, 1, svc.Name, w.proxy.ID, string(w.view(svc.Name).State))
+	m.admin.WithLabelValues(path, result).Observe(took.Seconds())
+}
+
+// follow has a count of 0 for each service, so that its first transition is an increase to Prometheus, and none of
+// services that went. The caller must hold Board.mu.
+func (m *metrics) follow(set *policy.Set) {
+	served := make(map[string]bool, len(set.Services))
+	for _, svc := range set.Services {
+		served[svc.Name] = true
+		if !m.services[svc.Name] {
+			for _, state := range []State{Open, HalfOpen, Closed} {
+				m.changes.WithLabelValues(svc.Name, string(state))
+			}
 		}
 	}
+	for name := range m.services {
+		if !served[name] {
+			m.changes.DeletePartialMatch(prometheus.Labels{"service": name})
+			m.shadow.DeletePartialMatch(prometheus.Labels{"service": name})
+		}
+	}
+	m.services = served
+}
+
+// maxStates bounds the series of breakwater_breaker_state: with more breakers (services times proxies), those that are
+// closed are left out. All of them would be 5,000,000 for 5,000 services in 1,000 proxies.
+const maxStates = 50_000
+
+var (
+	stateDesc = prometheus.NewDesc("breakwater_breaker_state",
+		"1 for the state that a service's circuit breaker has in a proxy. With more than 50,000 breakers the closed ones are left out.",
+		[]string{"service", "proxy", "state"}, nil)
+	ejectedDesc = prometheus.NewDesc("breakwater_breaker_ejected_hosts",
+		"Hosts of a service that a proxy has ejected; absent where there are none.", []string{"service", "proxy"}, nil)
+	reachableDesc = prometheus.NewDesc("breakwater_proxy_reachable",
+		"Whether a connected proxy's admin API answered when it was asked last.", []string{"proxy"}, nil)
+	lagDesc = prometheus.NewDesc("breakwater_load_report_lag_seconds",
+		"Time since the last load report of a connected proxy, or since it connected if none has come.", []string{"proxy"}, nil)
+	ordersDesc = prometheus.NewDesc("breakwater_orders",
+		"Orders of operators that stand, by the state that they set.", []string{"state"}, nil)
+	orderDesc = prometheus.NewDesc("breakwater_order_start_time_seconds",
+		"When an order that stands was given, by service, state, and the proxy that it is for; empty for all.",
+		[]string{"service", "proxy", "state"}, nil)
+)
+
+// collector reads what the board knows when it is asked for.
+type collector struct{ board *Board }
+
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{stateDesc, ejectedDesc, reachableDesc, lagDesc, ordersDesc, orderDesc} {
+		ch <- d
+	}
+}
+
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	// Nobody waits for the reader of the channel with the lock held.
+	for _, m := range c.board.collect(time.Now()) {
+		ch <- m
+	}
+}
+
+func (b *Board) collect(now time.Time) []prometheus.Metric {
+	var out []prometheus.Metric
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out = append(out, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
+	}
+	set := b.opts.Control.Set()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, w := range b.watchers {
+		reachable := 0.0
+		if w.err == nil {
+			reachable = 1
+		}
+		gauge(reachableDesc, reachable, id)
+		last := w.reported
+		if last.IsZero() {
+			last = w.proxy.Since
+		}
+		gauge(lagDesc, max(0, now.Sub(last).Seconds()), id)
+		if set == nil {
+			continue
+		}
+		all := len(set.Services)*len(b.watchers) <= maxStates
+		for _, svc := range set.Services {
+			v := w.view(svc.Name)
+			if all || v.State != Closed {
+				gauge(stateDesc, 1, svc.Name, id, string(v.State))
+			}
+			if v.EjectedHosts > 0 {
+				gauge(ejectedDesc, float64(v.EjectedHosts), svc.Name, id)
+			}
+		}
+	}
+	standing := map[State]int{ForcedOpen: 0, Disabled: 0}
+	for key, o := range b.orders {
+		if o.over(now) {
+			continue
+		}
+		standing[o.State]++
+		gauge(orderDesc, float64(o.Since.UnixNano())/1e9, key.service, key.proxy, string(o.State))
+	}
+	for state, n := range standing {
+		gauge(ordersDesc, float64(n), string(state))
+	}
+	return out
 }

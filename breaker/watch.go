@@ -124,6 +124,7 @@ func (b *Board) Served() {
 	for _, p := range b.parked {
 		maps.DeleteFunc(p.Snapshots, func(name string, _ Snapshot) bool { return set.Lookup(name) == nil })
 	}
+	b.metrics.follow(set)
 	b.notifyAll()
 }
 

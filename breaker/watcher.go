@@ -84,7 +84,7 @@ func newWatcher(b *Board, p xds.Proxy, cancel context.CancelFunc) *watcher {
 	if p.AdminAddress == "" {
 		w.err = fmt.Errorf("the proxy's node metadata names no admin port: use a bootstrap that `breakwater bootstrap` has made")
 	} else {
-		w.admin = envoy.NewAdmin(p.AdminAddress)
+		w.admin = envoy.NewAdmin(p.AdminAddress, envoy.WithObserver(b.metrics.asked))
 	}
 	return w
 }

@@ -37,6 +37,7 @@ type Admin struct {
 	client      *http.Client
 	transport   *http.Transport
 	maxResponse int64
+	observe     func(path string, took time.Duration, err error)
 }
 
 // AdminOption changes how NewAdmin's client behaves.
@@ -51,6 +52,12 @@ func WithTimeout(d time.Duration) AdminOption {
 // WithMaxResponse bounds the size of each reply in bytes. The default is 64 MiB.
 func WithMaxResponse(n int64) AdminOption {
 	return func(a *Admin) { a.maxResponse = n }
+}
+
+// WithObserver is told of each call when it has ended: its path without the query, how long it took, and
+// its error.
+func WithObserver(observe func(path string, took time.Duration, err error)) AdminOption {
+	return func(a *Admin) { a.observe = observe }
 }
 
 // NewAdmin returns a client of the admin API at addr, a host:port. It does not
@@ -137,7 +144,11 @@ func (a *Admin) getProto(ctx context.Context, path string, query url.Values, m p
 
 // call returns the body of a reply with code 200, and an error for any other.
 func (a *Admin) call(ctx context.Context, method, path string, query url.Values) ([]byte, error) {
+	start := time.Now()
 	body, err := a.roundTrip(ctx, method, path, query)
+	if a.observe != nil {
+		a.observe(path, time.Since(start), err)
+	}
 	if err != nil {
 		// url.Error would repeat the whole URL, a filter of thousands of bytes included.
 		var urlErr *url.Error

@@ -14,7 +14,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	metricsv3 "github.com/envoyproxy/go-control-plane/envoy/config/metrics/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -189,22 +188,6 @@ func dynamicResources() *bootstrapv3.Bootstrap_DynamicResources {
 		CdsConfig: adsSource(0),
 		LdsConfig: adsSource(0),
 	}
-}
-
-// requestTimes are the upper bounds in ms of the buckets in which Envoy counts how long requests took, finer than its
-// own where the bound of a slow call usually is.
-var requestTimes = []float64{
-	1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200, 250, 300, 400, 500, 600, 800,
-	1_000, 1_250, 1_500, 2_000, 2_500, 3_000, 4_000, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000, 60_000, 300_000,
-}
-
-func statsConfig() *metricsv3.StatsConfig {
-	return &metricsv3.StatsConfig{HistogramBucketSettings: []*metricsv3.HistogramBucketSettings{{
-		Match: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Suffix{Suffix: "upstream_rq_time"},
-		},
-		Buckets: requestTimes,
-	}}}
 }
 
 // xdsSource is one stream to the control plane.

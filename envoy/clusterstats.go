@@ -11,14 +11,15 @@ import (
 )
 
 // Histogram is the distribution of the values that Envoy has recorded since it started, as of its last flush: each
-// 5 s unless its bootstrap says otherwise.
-type Histogram []Bucket
+// 5 s unless its bootstrap says otherwise. It has the bins that Envoy records in, those with a value in ascending
+// order: two significant digits, whatever buckets the bootstrap sets for showing it.
+type Histogram []Bin
 
-// Bucket counts values.
-type Bucket struct {
-	// UpperBound is the greatest value of the bucket, which begins where the one before ends: at 0 for the first.
-	UpperBound float64
-	// Count is the number of values in this bucket alone.
+// Bin counts values.
+type Bin struct {
+	// Lower is the least value of the bin, and Upper where the next one begins.
+	Lower, Upper float64
+	// Count is the number of values in this bin alone.
 	Count uint64
 }
 
@@ -28,20 +29,22 @@ func (a *Admin) ClusterHistograms(ctx context.Context, clusters []string, stat s
 	out := map[string]Histogram{}
 	for _, filter := range clusterFilters(clusters, `cluster\.`, `\.`+regexp.QuoteMeta(stat)) {
 		body, err := a.call(ctx, http.MethodGet, "/stats", url.Values{
-			"format": {"json"}, "histogram_buckets": {"disjoint"}, "type": {"Histograms"}, "usedonly": {""}, "filter": {filter},
+			"format": {"json"}, "histogram_buckets": {"detailed"}, "type": {"Histograms"}, "usedonly": {""}, "filter": {filter},
 		})
 		if err != nil {
 			return nil, err
 		}
 		var reply struct {
 			Stats []struct {
-				Histograms []struct {
-					Name    string `json:"name"`
-					Buckets []struct {
-						UpperBound float64 `json:"upper_bound"`
-						// Envoy calls what was recorded since its start cumulative.
-						Cumulative uint64 `json:"cumulative"`
-					} `json:"buckets"`
+				Histograms struct {
+					Details []struct {
+						Name   string `json:"name"`
+						Totals []struct {
+							LowerBound float64 `json:"lower_bound"`
+							Width      float64 `json:"width"`
+							Count      uint64  `json:"count"`
+						} `json:"totals"`
+					} `json:"details"`
 				} `json:"histograms"`
 			} `json:"stats"`
 		}
@@ -49,12 +52,12 @@ func (a *Admin) ClusterHistograms(ctx context.Context, clusters []string, stat s
 			return nil, fmt.Errorf("envoy admin %s: GET /stats: %w", a.addr, err)
 		}
 		for _, s := range reply.Stats {
-			for _, h := range s.Histograms {
-				buckets := make(Histogram, len(h.Buckets))
-				for i, b := range h.Buckets {
-					buckets[i] = Bucket{UpperBound: b.UpperBound, Count: b.Cumulative}
+			for _, h := range s.Histograms.Details {
+				bins := make(Histogram, len(h.Totals))
+				for i, b := range h.Totals {
+					bins[i] = Bin{Lower: b.LowerBound, Upper: b.LowerBound + b.Width, Count: b.Count}
 				}
-				out[strings.TrimSuffix(strings.TrimPrefix(h.Name, "cluster."), "."+stat)] = buckets
+				out[strings.TrimSuffix(strings.TrimPrefix(h.Name, "cluster."), "."+stat)] = bins
 			}
 		}
 	}
@@ -85,32 +88,38 @@ func (a *Admin) ClusterCounters(ctx context.Context, clusters []string, stat str
 // Since is what was recorded since an earlier reading of the same histogram. If that has more, the histogram began
 // anew in between, and all of it is since.
 func (h Histogram) Since(earlier Histogram) Histogram {
-	out := make(Histogram, len(h))
-	for i, b := range h {
-		if i < len(earlier) {
-			if earlier[i].UpperBound != b.UpperBound || earlier[i].Count > b.Count {
-				return h
-			}
-			b.Count -= earlier[i].Count
+	before := make(map[float64]uint64, len(earlier))
+	for _, b := range earlier {
+		before[b.Lower] = b.Count
+	}
+	out := make(Histogram, 0, len(h))
+	for _, b := range h {
+		n := before[b.Lower]
+		delete(before, b.Lower)
+		if n > b.Count {
+			return h
 		}
-		out[i] = b
+		if b.Count -= n; b.Count > 0 {
+			out = append(out, b)
+		}
+	}
+	if len(before) > 0 {
+		return h
 	}
 	return out
 }
 
-// Above returns how many values there are, and how many of them are above a bound. The values of the bucket that the
+// Above returns how many values there are, and how many of them are above a bound. The values of the bin that the
 // bound is in are taken to be spread evenly over it.
 func (h Histogram) Above(bound float64) (all, above uint64) {
-	lower := 0.0
 	for _, b := range h {
 		all += b.Count
 		switch {
-		case lower >= bound:
+		case b.Lower >= bound:
 			above += b.Count
-		case b.UpperBound > bound:
-			above += uint64(float64(b.Count)*(b.UpperBound-bound)/(b.UpperBound-lower) + 0.5)
+		case b.Upper > bound:
+			above += uint64(float64(b.Count)*(b.Upper-bound)/(b.Upper-b.Lower) + 0.5)
 		}
-		lower = b.UpperBound
 	}
 	return all, above
 }

@@ -44,10 +44,14 @@ func TestClusterStats(t *testing.T) {
 }
 
 func TestHistogram(t *testing.T) {
-	before := envoy.Histogram{{UpperBound: 10, Count: 5}, {UpperBound: 20, Count: 1}, {UpperBound: 40, Count: 0}}
-	now := envoy.Histogram{{UpperBound: 10, Count: 7}, {UpperBound: 20, Count: 11}, {UpperBound: 40, Count: 3}}
+	before := envoy.Histogram{{0, 10, 5}, {10, 20, 1}}
+	now := envoy.Histogram{{0, 10, 7}, {10, 20, 11}, {20, 40, 3}}
 	since := now.Since(before)
-	if diff := cmp.Diff(envoy.Histogram{{10, 2}, {20, 10}, {40, 3}}, since); diff != "" {
+	if diff := cmp.Diff(envoy.Histogram{{0, 10, 2}, {10, 20, 10}, {20, 40, 3}}, since); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	// A bin that has nothing new is left out, and one that was not there is new.
+	if diff := cmp.Diff(envoy.Histogram{{5, 6, 1}}, envoy.Histogram{{5, 6, 1}, {9, 10, 4}}.Since(envoy.Histogram{{9, 10, 4}})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, tt := range []struct {
@@ -60,6 +64,10 @@ func TestHistogram(t *testing.T) {
 	}
 	// A counter that went back has begun anew.
 	if diff := cmp.Diff(before, before.Since(now)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	// So has a histogram that has lost a bin.
+	if diff := cmp.Diff(envoy.Histogram{{10, 20, 9}}, envoy.Histogram{{10, 20, 9}}.Since(before)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if diff := cmp.Diff(now, now.Since(nil)); diff != "" {

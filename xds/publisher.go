@@ -223,7 +223,7 @@ func (p *Publisher) unitOf(svc *policy.Service) (*unit, error) {
 
 // refuse notes that a policy can not be translated. The caller must hold p.mu.
 func (p *Publisher) refuse(service string, at policy.Position, err error) {
-	p.untranslated = append(p.untranslated, Rejection{Service: service, Type: "translation", Text: err.Error(), Since: time.Now(), Position: at})
+	p.untranslated = append(p.untranslated, Rejection{Service: service, Type: untranslatedType, Text: err.Error(), Since: time.Now(), Position: at})
 	p.log.Error("a policy can not be translated: its version of before stays in effect", "service", service, "at", at.String(), "error", err)
 }
 

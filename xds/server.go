@@ -45,12 +45,6 @@ type stream struct {
 	node string
 }
 
-type serverMetrics struct {
-	responses *prometheus.CounterVec
-	acks      *prometheus.CounterVec
-	nacks     *prometheus.CounterVec
-}
-
 // ServerOptions configure a Server. The zero value works.
 type ServerOptions struct {
 	// Log is the null logger if nil.
@@ -77,26 +71,7 @@ func NewServer(p *Publisher, opts ServerOptions) *Server {
 	if s.layers == nil {
 		s.layers = func(Proxy) ProxyLayers { return ProxyLayers{} }
 	}
-	reg := opts.Registerer
-	vec := func(name, help string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"type"})
-		for _, t := range typeNames {
-			c.WithLabelValues(t)
-		}
-		return c
-	}
-	s.metrics = &serverMetrics{
-		responses: vec("breakwater_xds_responses_total", "Discovery responses sent to proxies, by resource type."),
-		acks:      vec("breakwater_xds_acks_total", "Discovery responses that a proxy accepted, by resource type."),
-		nacks:     vec("breakwater_xds_nacks_total", "Discovery responses that a proxy rejected, by resource type."),
-	}
-	if reg != nil {
-		reg.MustRegister(s.metrics.responses, s.metrics.acks, s.metrics.nacks,
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-				Name: "breakwater_connected_proxies",
-				Help: "Proxies that are connected now.",
-			}, func() float64 { return float64(s.ledger.count()) }))
-	}
+	s.metrics = newServerMetrics(s, opts.Registerer)
 	return s
 }
 

@@ -65,6 +65,7 @@ const (
 
 type metrics struct {
 	successful, timestamp, hash prometheus.Gauge
+	services, stale             prometheus.Gauge
 	reloads                     *prometheus.CounterVec
 	problems                    *prometheus.GaugeVec
 }
@@ -82,6 +83,14 @@ func newMetrics() metrics {
 		hash: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "breakwater_config_hash",
 			Help: "Hash of the policies in force, as a number; 0 if none are.",
+		}),
+		services: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "breakwater_config_services",
+			Help: "Services in force.",
+		}),
+		stale: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "breakwater_config_stale_services",
+			Help: "Services in force in an older version than the directory has, because that is wrong or can't be read.",
 		}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "breakwater_config_reloads_total",
@@ -101,6 +110,7 @@ func newMetrics() metrics {
 
 func (m metrics) register(reg prometheus.Registerer) error {
 	return errors.Join(reg.Register(m.successful), reg.Register(m.timestamp), reg.Register(m.hash),
+		reg.Register(m.services), reg.Register(m.stale),
 		reg.Register(m.reloads), reg.Register(m.problems))
 }
 
@@ -119,6 +129,8 @@ func (m metrics) set(s Status, applied bool) {
 		m.reloads.WithLabelValues(resultFailure).Inc()
 	}
 	m.hash.Set(hashNumber(s.Digest))
+	m.services.Set(float64(s.Services))
+	m.stale.Set(float64(len(s.Stale)))
 	m.count(s.Problems)
 }
 

@@ -48,6 +48,11 @@ func connectionManager(gw *policy.Gateway) (*hcmv3.HttpConnectionManager, error)
 	if m.AccessLog, err = accessLog(gw); err != nil {
 		return nil, fmt.Errorf("access_log: %w", err)
 	}
+	metrics, err := metricsLog()
+	if err != nil {
+		return nil, err
+	}
+	m.AccessLog = append(m.AccessLog, metrics)
 	if m.LocalReplyConfig, err = localReplies(); err != nil {
 		return nil, err
 	}

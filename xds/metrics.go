@@ -1,0 +1,59 @@
+package xds
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type serverMetrics struct {
+	responses, acks, nacks *prometheus.CounterVec
+}
+
+func newServerMetrics(s *Server, reg prometheus.Registerer) *serverMetrics {
+	vec := func(name, help string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"type"})
+		for _, t := range typeNames {
+			c.WithLabelValues(t)
+		}
+		return c
+	}
+	m := &serverMetrics{
+		responses: vec("breakwater_xds_responses_total", "Discovery responses sent to proxies, by resource type."),
+		acks:      vec("breakwater_xds_acks_total", "Discovery responses that a proxy accepted, by resource type."),
+		nacks:     vec("breakwater_xds_nacks_total", "Discovery responses that a proxy rejected, by resource type."),
+	}
+	if reg != nil {
+		reg.MustRegister(m.responses, m.acks, m.nacks, rejectedCollector{s.publisher},
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "breakwater_connected_proxies",
+				Help: "Proxies that are connected now.",
+			}, func() float64 { return float64(s.ledger.count()) }))
+	}
+	return m
+}
+
+var rejectedDesc = prometheus.NewDesc("breakwater_xds_rejected_resources",
+	"Resources that a proxy has rejected or that could not be made of a policy, until they change, by type.", []string{"type"}, nil)
+
+// untranslatedType is the type of a Rejection without a resource.
+const untranslatedType = "translation"
+
+// rejectedCollector counts the rejections that there are when it is asked.
+type rejectedCollector struct{ publisher *Publisher }
+
+func (c rejectedCollector) Describe(ch chan<- *prometheus.Desc) { ch <- rejectedDesc }
+
+func (c rejectedCollector) Collect(ch chan<- prometheus.Metric) {
+	count := map[string]int{untranslatedType: 0}
+	for _, t := range typeNames {
+		count[t] = 0
+	}
+	for _, r := range c.publisher.Rejections() {
+		count[r.Type]++
+	}
+	for _, t := range slices.Sorted(maps.Keys(count)) {
+		ch <- prometheus.MustNewConstMetric(rejectedDesc, prometheus.GaugeValue, float64(count[t]), t)
+	}
+}
