@@ -86,7 +86,7 @@ func newStage(rest string) stage {
 
 func (s *stage) read(keyword, rest string) error {
 	switch keyword {
-	case "ARG", "WORKDIR":
+	case "ARG", "ENV", "WORKDIR":
 	case "USER":
 		s.user = rest
 	case "ENTRYPOINT":
