@@ -190,8 +190,12 @@ func (c *composition) scaleDown() {
 	c.services["envoy"][0].stop()
 	envoytest.Eventually(c.t, startTimeout, "the other Envoy has all connections", func() error {
 		for range 10 {
-			if r, err := try(gatewayURL+shopPaths["search-service"], ""); err != nil || r.status != http.StatusOK {
-				return fmt.Errorf("%v %v", r, err)
+			r, err := try(gatewayURL+shopPaths["search-service"], "")
+			if err != nil {
+				return err
+			}
+			if r.status != http.StatusOK {
+				return fmt.Errorf("%d %s", r.status, r.body)
 			}
 		}
 		return nil

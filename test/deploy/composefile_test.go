@@ -6,8 +6,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // published are the only addresses of the host that docker-compose.yml takes.
@@ -110,5 +113,51 @@ func TestServiceURLs(t *testing.T) {
 		if check := strings.Join(s.Healthcheck.Test, " "); !strings.Contains(check, ":"+port+"/") {
 			t.Errorf("%s is %s, and the service is checked by %s", name, url, check)
 		}
+	}
+}
+
+// TestGrafanaProvisioning checks that what Grafana is provisioned with leads to what there is
+// in its container and on its networks.
+func TestGrafanaProvisioning(t *testing.T) {
+	f, err := readCompose(root())
+	if err != nil {
+		t.Fatal(err)
+	}
+	grafana := f.Services["grafana"]
+	var provider struct {
+		Providers []struct{ Options struct{ Path string } }
+	}
+	readYAML(t, "deploy/grafana/provisioning/dashboards/breakwater.yml", &provider)
+	for _, p := range provider.Providers {
+		if !slices.ContainsFunc(grafana.Volumes, func(v composeVolume) bool { return v.Target == p.Options.Path }) {
+			t.Errorf("nothing is mounted at %s", p.Options.Path)
+		}
+	}
+	var source struct{ Datasources []struct{ URL string } }
+	readYAML(t, "deploy/grafana/provisioning/datasources/prometheus.yml", &source)
+	for _, d := range source.Datasources {
+		host, port, _ := strings.Cut(strings.TrimPrefix(d.URL, "http://"), ":")
+		s, ok := f.Services[host]
+		if !ok || !slices.ContainsFunc(s.networkNames(), func(n string) bool { return slices.Contains(grafana.networkNames(), n) }) {
+			t.Errorf("Grafana does not reach %s", d.URL)
+			continue
+		}
+		if p := s.Ports; len(p) != 1 || strconv.Itoa(p[0].Target) != port {
+			t.Errorf("%s is at %v, and Grafana asks %s", host, p, d.URL)
+		}
+	}
+	if len(provider.Providers) == 0 || len(source.Datasources) == 0 {
+		t.Error("nothing is provisioned")
+	}
+}
+
+func readYAML(t testing.TB, path string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root(), path))
+	if err == nil {
+		err = yaml.Unmarshal(text, into)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -50,7 +50,7 @@ func runContainer() error {
 	if err == nil {
 		err = json.Unmarshal(text, &c)
 	}
-	if err = errors.Join(err, pipe.Close()); err != nil {
+	if err := errors.Join(err, pipe.Close()); err != nil {
 		return err
 	}
 	if err := syscall.Sethostname([]byte(c.Hostname)); err != nil {

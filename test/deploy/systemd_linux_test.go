@@ -139,7 +139,7 @@ func TestUnitsRun(t *testing.T) {
 		}
 		// The one service of the example is not there: its breaker's answer is the gateway's.
 		if _, err := host.exec("/usr/local/bin/breakwater", "healthcheck", "http://127.0.0.1:8080/orders"); err == nil || !strings.Contains(err.Error(), fmt.Sprint(http.StatusServiceUnavailable)) {
-			return fmt.Errorf("the gateway: %v", err)
+			return fmt.Errorf("the gateway does not answer 503: %w", err)
 		}
 		if out := host.mustExec("/usr/local/bin/breakwater", "proxies"); !strings.Contains(out, hostname) {
 			return fmt.Errorf("%s", out)
