@@ -75,6 +75,14 @@ func TestPrometheusAlerts(t *testing.T) {
 		}
 	}
 
+	// And they have the name that Breakwater has for their proxy.
+	for _, metric := range []string{"gateway_proxy_requests_total", "envoy_cluster_upstream_rq_total", "breakwater_breaker_state"} {
+		series, err := o.prometheus.Query(t.Context(), `count(`+metric+`{proxy="e2e", service="flaky"})`)
+		if err != nil || len(series) == 0 {
+			t.Errorf("%s of the service in the proxy: %v, %v", metric, series, err)
+		}
+	}
+
 	o.stop()
 	o.untilFires("BreakwaterDown", nil)
 	o.start()
