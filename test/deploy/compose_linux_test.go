@@ -141,7 +141,14 @@ func (c *composition) staysPrivate() {
 			c.t.Errorf("a service reaches %s: %s", host, out)
 		}
 	}
-	if _, err := c.services["envoy"][0].exec("breakwater", "healthcheck", "http://breakwater:8081/readyz"); err != nil {
+	envoy := c.services["envoy"][0]
+	for network, addr := range envoy.addrs {
+		_, err := envoy.exec("breakwater", "healthcheck", "http://"+addr.String()+":9901/ready")
+		if listens := err == nil; listens != (network == "control") {
+			c.t.Errorf("Envoy's admin API on the network %s: %v", network, err)
+		}
+	}
+	if _, err := envoy.exec("breakwater", "healthcheck", "http://breakwater:8081/readyz"); err != nil {
 		c.t.Errorf("and yet an Envoy must: %v", err)
 	}
 }

@@ -114,7 +114,8 @@ func readCompose(dir string, env ...string) (*composeFile, error) {
 		return nil, fmt.Errorf("docker compose config: %w", err)
 	}
 	var f composeFile
-	return &f, decodeStrict(out, &f)
+	// What is printed can be read again: its dollars are escaped.
+	return &f, decodeStrict(bytes.ReplaceAll(out, []byte("$$"), []byte("$")), &f)
 }
 
 // decodeStrict decodes JSON that must have no field which into does not know.

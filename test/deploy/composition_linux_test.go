@@ -198,11 +198,14 @@ func (s composeService) networkNames() []string {
 func healthCommand(t testing.TB, s composeService) []string {
 	t.Helper()
 	h := s.Healthcheck
-	if h == nil || len(h.Test) < 2 || h.Test[0] != "CMD" {
-		t.Fatalf("the health check is %+v, want one with CMD", h)
+	if h == nil || len(h.Test) < 2 {
+		t.Fatalf("the health check is %+v", h)
 	}
 	if time.Duration(h.Interval) == 0 || h.Retries == 0 {
 		t.Fatalf("the health check %v has no interval or no retries", h.Test)
+	}
+	if h.Test[0] == "CMD-SHELL" {
+		return []string{"/bin/sh", "-c", h.Test[1]}
 	}
 	return h.Test[1:]
 }
