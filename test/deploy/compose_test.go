@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -49,6 +50,26 @@ type composeService struct {
 	Ports       []composePort            `json:"ports"`
 	DependsOn   map[string]composeDepend `json:"depends_on"`
 	Healthcheck *composeHealthcheck      `json:"healthcheck"`
+}
+
+func (s composeService) variables() []string {
+	var env []string
+	for name, value := range s.Environment {
+		if value != nil {
+			env = append(env, name+"="+*value)
+		}
+	}
+	slices.Sort(env)
+	return env
+}
+
+func (s composeService) networkNames() []string {
+	var names []string
+	for name := range s.Networks {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 type composeBuild struct {
@@ -123,4 +144,13 @@ func decodeStrict(text []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	return d.Decode(into)
+}
+
+// root is the repository's.
+func root() string {
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		panic(err) // only without a working directory
+	}
+	return dir
 }

@@ -174,26 +174,6 @@ func (c *composition) one(service string) *container {
 	return c.services[service][0]
 }
 
-func (s composeService) variables() []string {
-	var env []string
-	for name, value := range s.Environment {
-		if value != nil {
-			env = append(env, name+"="+*value)
-		}
-	}
-	slices.Sort(env)
-	return env
-}
-
-func (s composeService) networkNames() []string {
-	var names []string
-	for name := range s.Networks {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 // healthCommand is the command of the service's health check.
 func healthCommand(t testing.TB, s composeService) []string {
 	t.Helper()

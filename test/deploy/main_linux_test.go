@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"syscall"
 	"testing"
@@ -40,15 +39,6 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(code)
-}
-
-// root is the repository's.
-func root() string {
-	dir, err := filepath.Abs("../..")
-	if err != nil {
-		panic(err) // only without a working directory
-	}
-	return dir
 }
 
 // startHost builds what the images have in them and runs the tests on a host of their own.
