@@ -8,7 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 
 # ENVOY is the Envoy of your own, an absolute path; without it the pinned one is got.
-# PROMETHEUS is the directory of a prometheus and a promtool of your own; without it the pinned ones are built.
+# PROMETHEUS is a directory with a prometheus and a promtool of your own, an absolute path; without it the pinned ones are built.
 # COMPOSE and KUSTOMIZE are those programs of your own; without them the pinned ones are got.
 # ARGS is given to `breakwater run`, TESTFLAGS to `go test`.
 ARGS ?=
@@ -56,10 +56,11 @@ kustomize: need-go ## Build the pinned kustomize into .cache and print its path
 test: need-go need-cc ## Run all tests with the race detector, against a real Envoy and Prometheus
 	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; \
 		prometheus="$${PROMETHEUS:-$$(tools/get-prometheus)}"; \
-		COMPOSE="$${COMPOSE:-$$(tools/get-compose)}" KUSTOMIZE="$${KUSTOMIZE:-$$(tools/get-kustomize)}"; \
-		export COMPOSE KUSTOMIZE; \
-		echo "ENVOY=$$envoy PROMETHEUS=$$prometheus go test -race $(TESTFLAGS) $(PKGS)"; \
-		ENVOY="$$envoy" PROMETHEUS="$$prometheus" go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
+		compose="$${COMPOSE:-$$(tools/get-compose)}"; \
+		kustomize="$${KUSTOMIZE:-$$(tools/get-kustomize)}"; \
+		export ENVOY="$$envoy" PROMETHEUS="$$prometheus" COMPOSE="$$compose" KUSTOMIZE="$$kustomize"; \
+		echo "ENVOY=$$envoy PROMETHEUS=$$prometheus COMPOSE=$$compose KUSTOMIZE=$$kustomize go test -race $(TESTFLAGS) $(PKGS)"; \
+		go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
 	go -C tools/grafana test $(TESTFLAGS) ./...
 
 .PHONY: check

@@ -29,7 +29,7 @@ var requestSeconds = []float64{0.015625, 0.0625, 0.125, 0.25, 0.5, 1, 2.5, 10}
 // service in each scrape.
 var attemptMilliseconds = []float64{1000}
 
-// The stats that Envoy keeps. It makes about 190 for each cluster, most of which nobody reads and
+// The stats that Envoy keeps. It makes about 140 for each cluster, most of which nobody reads and
 // all of which take memory and time in each scrape.
 var (
 	// keptScopes are kept as a whole: there is one of each, whatever the number of services is.

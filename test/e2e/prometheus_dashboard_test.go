@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/breakwater/breakwater/test/prometheustest"
 )
 
@@ -90,13 +93,19 @@ func TestDashboard(t *testing.T) {
 	f.set(flaky)
 	storm.set(bad)
 	full := newBackend(t, g.handle)
-	o := observe(newLayer2(t,
+	plane := newPlane(t, quiet(
 		layer2("svc", svc, time.Minute),
 		at("flaky", f, "retry: {max_retries: 1, base_delay: 1ms}", "breaker: {failure_threshold: off, failure_rate: 90%}"),
 		at("storm", storm, "retry: {max_retries: 1, base_delay: 300ms, max_delay: 300ms}", "breaker: {failure_threshold: 90}"),
 		at("full", full, "limits: {max_requests: 1, max_pending_requests: 1}"),
 		at("dead", freeAddr(t), "retry: off", "fallback: {status: 200, body: later}"),
-	))
+	), jsonLog...)
+	plane.envoy = plane.startEnvoy("e2e", func(b *bootstrapv3.Bootstrap) {
+		// Envoy makes up its histograms at each flush, which is every 5 s otherwise.
+		b.StatsFlushInterval = durationpb.New(scrapeInterval)
+	})
+	plane.untilReporting()
+	o := observe(plane)
 	stop := o.workers(1, "/flaky", 10*time.Millisecond)
 
 	o.trip("svc", svc)

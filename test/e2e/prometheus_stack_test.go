@@ -23,7 +23,7 @@ const deployDir = "../../deploy"
 const (
 	scrapeInterval = 250 * time.Millisecond
 	alertDelay     = "500ms"
-	alertRange     = "4s"
+	alertRange     = "2s"
 	forgetHour     = "0.1"
 )
 

@@ -112,6 +112,8 @@ func TestValidationFindsFaults(t *testing.T) {
 		{"host", "routes", "- pricing.example", "- '*.pricing.example'"},
 		{"listener", "gateway", "normalize_path: true", "normalize_path: maybe"},
 		{"local reply", "gateway", `response.code_details in [`, `response.code_details in in [`},
+		{"metric", "gateway", "request.duration.getSeconds", "request..getSeconds"},
+		{"status of a metric", "gateway", "(|0|1|3|", "((|0|1|3|"},
 		{"access log", "gateway", "'%REQ(:METHOD)%'", "'%NOTHING(:METHOD)%'"},
 	} {
 		t.Run(tt.part, func(t *testing.T) {
