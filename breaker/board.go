@@ -167,7 +167,7 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 		w := newWatcher(b, p, cancel)
 		j, ok := b.joined[id]
 		if !ok {
-			j.machines = b.revive(id, time.Now())
+			j.machines = b.revive(p, time.Now())
 		}
 		delete(b.joined, id)
 		w.machines, w.acting, w.told, w.renewed = j.machines, actingOf(j.machines), j.told, j.at

@@ -19,7 +19,7 @@ const (
 
 // machine returns the service's machine, with the settings of the policy. The caller must hold board.mu.
 func (w *watcher) machine(svc *policy.Service, now time.Time) *Machine {
-	settings := SettingsOf(svc)
+	settings := settingsFor(svc, w.proxy)
 	m := w.machines[svc.Name]
 	if m == nil {
 		m = New(settings, now, 0)
@@ -28,6 +28,15 @@ func (w *watcher) machine(svc *policy.Service, now time.Time) *Machine {
 		m.Configure(settings)
 	}
 	return m
+}
+
+// settingsFor are the settings of a service's breaker in a proxy. One that speaks the state-of-the-world protocol can not be
+// given a lease (xds.Layer), and a breaker without one would stay open for ever if nobody came to close it: there it only
+// observes, and layer 1 and operators act.
+func settingsFor(svc *policy.Service, p xds.Proxy) Settings {
+	s := SettingsOf(svc)
+	s.Shadow = s.Shadow || !p.Delta
+	return s
 }
 
 // observe lets a service's machine observe. The caller must hold board.mu.
@@ -157,7 +166,7 @@ func (b *Board) layers(machines map[string]*Machine, acting map[string]bool) enf
 		t := translate.Enforcement{Service: name, Max: permit.Max, Fallback: svc.Fallback != nil}
 		order, ordered := m.Order()
 		switch {
-		case !ordered && svc.Breaker.Shadow:
+		case !ordered && m.settings.Shadow:
 		case !ordered:
 			e.breaker = append(e.breaker, t)
 		default:

@@ -133,7 +133,7 @@ func (b *Board) Join(p xds.Proxy) xds.ProxyLayers {
 	now := time.Now()
 	machines := b.joined[p.ID].machines
 	if machines == nil {
-		machines = b.revive(p.ID, now)
+		machines = b.revive(p, now)
 	}
 	told := b.layers(machines, actingOf(machines))
 	b.joined[p.ID] = joined{machines: machines, told: told, at: now}
@@ -149,39 +149,39 @@ type joined struct {
 
 // revive returns the machines of a proxy that connects: those that it was told to keep open go on if its lease can
 // not have run out, and the operators' orders are applied. The caller must hold b.mu.
-func (b *Board) revive(proxy string, now time.Time) map[string]*Machine {
+func (b *Board) revive(proxy xds.Proxy, now time.Time) map[string]*Machine {
 	machines := map[string]*Machine{}
 	set := b.opts.Control.Set()
 	if set == nil {
 		return machines
 	}
-	p := b.parked[proxy]
-	delete(b.parked, proxy)
+	p := b.parked[proxy.ID]
+	delete(b.parked, proxy.ID)
 	for name, snapshot := range p.Snapshots {
 		svc := set.Lookup(name)
 		if svc == nil {
 			continue
 		}
-		m, err := Restore(SettingsOf(svc), snapshot, now)
+		m, err := Restore(settingsFor(svc, proxy), snapshot, now)
 		if err != nil {
-			b.log.Error("a breaker's state of before is lost: it starts closed", "proxy", proxy, "service", name, "error", err)
+			b.log.Error("a breaker's state of before is lost: it starts closed", "proxy", proxy.ID, "service", name, "error", err)
 			continue
 		}
 		if !now.Before(p.At.Add(b.opts.Lease)) {
 			for _, t := range m.Lapse(now) {
-				b.log.Warn("breaker changed", "service", name, "proxy", proxy, "from", t.From, "to", t.To, "cause", t.Cause)
-				b.record(Event{At: now, Kind: Lapsed, Service: name, Proxy: proxy, From: t.From, To: t.To, Cause: t.Cause, Shadow: m.settings.Shadow})
+				b.log.Warn("breaker changed", "service", name, "proxy", proxy.ID, "from", t.From, "to", t.To, "cause", t.Cause)
+				b.record(Event{At: now, Kind: Lapsed, Service: name, Proxy: proxy.ID, From: t.From, To: t.To, Cause: t.Cause, Shadow: m.settings.Shadow})
 			}
 		}
 		machines[name] = m
 	}
 	for _, svc := range set.Services {
-		o, ok := b.orderFor(svc.Name, proxy, now)
+		o, ok := b.orderFor(svc.Name, proxy.ID, now)
 		if !ok {
 			continue
 		}
 		if machines[svc.Name] == nil {
-			machines[svc.Name] = New(SettingsOf(svc), now, 0)
+			machines[svc.Name] = New(settingsFor(svc, proxy), now, 0)
 		}
 		o.give(machines[svc.Name], now)
 	}

@@ -127,19 +127,49 @@ func (o *overflows) subtract(ctx context.Context, admin *envoy.Admin, loads []xd
 	if len(doubtful) == 0 {
 		return
 	}
-	var counters map[string]uint64
+	known := false
 	if o.based {
-		counters, _ = activeOverflows(ctx, admin, names)
+		known = o.read(ctx, admin, doubtful, names)
 	} else {
 		o.base(ctx, admin) // with what these reports have
 	}
 	for _, l := range doubtful {
 		n := min(l.Dropped, errorsOf(l))
-		if total, known := counters[l.Service]; known {
-			n = min(n, o.count(l.Service, total))
+		if known {
+			n = min(n, o.left[l.Service])
 		}
 		o.left[l.Service] -= min(n, o.left[l.Service])
 		discount(l, n)
+	}
+}
+
+// Envoy counts an overflow as an error, then answers the request, and then counts it as an overflow, so that its counter
+// may lag by what its workers are about.
+const (
+	overflowReads = 3
+	overflowLag   = 10 * time.Millisecond
+)
+
+// read reads Envoy's counter of some services, and again where it does not explain the report, for it may lag. It
+// reports false if it can not be read.
+func (o *overflows) read(ctx context.Context, admin *envoy.Admin, loads []*xds.ServiceLoad, names []string) bool {
+	for reads := 1; ; reads++ {
+		counters, err := activeOverflows(ctx, admin, names)
+		if err != nil {
+			return false
+		}
+		short := false
+		for _, l := range loads {
+			short = o.count(l.Service, counters[l.Service]) < min(l.Dropped, errorsOf(l)) || short
+		}
+		if !short || reads == overflowReads {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(overflowLag):
+		}
 	}
 }
 

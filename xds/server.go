@@ -256,8 +256,8 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 			"proxy", id, "address", p.Address, "other", other)
 	}
 	if !key.delta {
-		s.log.Warn("the proxy's bootstrap uses the state-of-the-world protocol, in which a breaker that is open has no lease: it "+
-			"stays open while Breakwater is away; use a bootstrap that `breakwater bootstrap` has made", "proxy", id)
+		s.log.Warn("the proxy's bootstrap uses the state-of-the-world protocol, in which an open breaker could not be given a lease: "+
+			"its breakers only observe, beside Envoy's ejection of hosts; use a bootstrap that `breakwater bootstrap` has made", "proxy", id)
 	}
 	s.log.Info("proxy connected", "proxy", id, "address", p.Address, "admin", p.AdminAddress, "version", p.Version, "delta", key.delta)
 	return nil

@@ -152,6 +152,7 @@ func TestLayer2OverARemoval(t *testing.T) {
 	s.untilReporting()
 	again := func() {
 		t.Helper()
+		b.set(good)
 		s.remove("svc.yaml")
 		s.until("it is gone", func() error {
 			if r := s.get("/svc"); r.status != http.StatusNotFound {
@@ -159,7 +160,6 @@ func TestLayer2OverARemoval(t *testing.T) {
 			}
 			return nil
 		})
-		b.set(good)
 		s.write("svc.yaml", svc)
 		s.until("it is back", func() error {
 			if r := s.get("/svc"); r.status != http.StatusOK {

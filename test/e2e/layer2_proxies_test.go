@@ -52,7 +52,7 @@ func TestLayer2OnOneOfTwoProxies(t *testing.T) {
 	fails := http.Header{failsHeader: {"1"}}
 
 	// 1. It is bad as seen from one proxy: its breaker opens there only.
-	for range 10 {
+	for range 9 {
 		viaOne.do(http.MethodGet, "/svc", fails)
 	}
 	s.untilState("svc", "open", map[string]string{"one": "open", "two": "closed"})
@@ -69,7 +69,7 @@ func TestLayer2OnOneOfTwoProxies(t *testing.T) {
 
 	// 2. The other's own breaker opens by its own errors.
 	b.set(alternating)
-	for range 10 {
+	for range 9 {
 		viaTwo.get("/svc")
 	}
 	viaTwo.until("it is open on both", func() error {

@@ -2,16 +2,18 @@ package e2e
 
 import (
 	"fmt"
-	"math/rand/v2"
+	"hash/fnv"
 	"net/http"
 	"testing"
 	"time"
 )
 
-// share answers that percentage of requests with 500, at random but always the same.
-func share(percent int) answer {
+// share answers that percentage of requests with 500, as irregularly as a hash of their numbers is.
+func share(percent uint32) answer {
 	return func(n int, w http.ResponseWriter, r *http.Request) {
-		if rand.New(rand.NewPCG(uint64(n), 7)).IntN(100) < percent {
+		hash := fnv.New32a()
+		fmt.Fprint(hash, n)
+		if hash.Sum32()%100 < percent {
 			bad(n, w, r)
 			return
 		}
@@ -110,4 +112,34 @@ func TestLayer2TakesNoOverflowForAFailure(t *testing.T) {
 	s.mustHaveGone("well")
 	s.mustHaveGone("ill")
 	s.mustHaveGone("tried", "closed→open", "open→half_open", "half_open→closed")
+}
+
+// Nor do overflows hide a failure: under the same load a probe that fails opens again.
+func TestLayer2SeesAFailureAmongOverflows(t *testing.T) {
+	t.Parallel()
+	const cycles = 4
+	b := newScript(t)
+	s := newLayer2(t, at("svc", b, "retry: off", "breaker: {failure_threshold: 5, success_threshold: 10, timeout: 300ms}"))
+	s.trip("svc", b)
+	b.set(after(20*time.Millisecond, alternating))
+	stop := s.workers(50, "/svc", 5*time.Millisecond)
+	s.until("it has opened again several times", func() error {
+		if gone := s.transitions("svc"); len(gone) < 1+2*cycles {
+			return fmt.Errorf("%v", gone)
+		}
+		return nil
+	})
+	stop()
+	gone := s.transitions("svc")[:1+2*cycles]
+	for i := 1; i < len(gone); i += 2 {
+		half, again := gone[i], gone[i+1]
+		if half.String() != "open→half_open" || again.String() != "half_open→open" {
+			t.Fatalf("transitions %v", gone)
+		}
+	}
+	_, reached := b.peak(gone[2*cycles].At)
+	// A report comes every 100 ms, and there is time for five probes in between.
+	if reached < cycles || reached > 10*cycles {
+		t.Errorf("%d probes reached the service in %d times that it was half-open", reached, cycles)
+	}
 }

@@ -16,9 +16,6 @@ var ends = []struct {
 	do  func(*stack)
 }{{"kill -9", (*stack).kill}, {"SIGTERM", (*stack).stop}}
 
-// protocols are those of a bootstrap.
-var protocols = map[string][]func(*bootstrapv3.Bootstrap){"incremental": nil, "state of the world": {stateOfTheWorld}}
-
 // newLayer2On is newLayer2 with a bootstrap and further arguments of serve.
 func newLayer2On(t *testing.T, change []func(*bootstrapv3.Bootstrap), args []string, docs ...string) *stack {
 	t.Helper()
@@ -39,60 +36,54 @@ func (s *stack) restart() {
 // While Breakwater is away its breakers stay what they are, and afterwards they go on from there.
 func TestLayer2OutlivesBreakwater(t *testing.T) {
 	t.Parallel()
-	for protocol, change := range protocols {
-		t.Run(protocol, func(t *testing.T) {
-			t.Parallel()
-			closed, open, half := newScript(t), newScript(t), newScript(t)
-			s := newLayer2On(t, change, nil,
-				layer2("closed", closed, time.Second), layer2("open", open, time.Minute), layer2("half", half, time.Second))
-			// 1. One service is closed, one open and one half-open.
-			s.trip("open", open)
-			s.trip("half", half)
-			s.untilHalfOpen("half")
-			opened := s.transitions("open")
-			for _, end := range ends {
-				// 2. Breakwater ends, stays away, and comes back, while requests go on.
-				stop := s.workers(2, "/open", 5*time.Millisecond)
-				end.do(s)
-				g := newGate()
-				half.set(held(g))
-				// Two workers that decide in the same instant may exceed the limit by one.
-				if reached, _ := s.crowd(20, "/half", half.backend, g); reached < 1 || reached > 2 {
-					t.Errorf("%s: half-open and alone: %d of 20 requests reached the service, want 1", end.how, reached)
-				}
-				half.set(good)
-				for range 5 {
-					if r := s.get("/closed"); r.status != http.StatusOK {
-						t.Errorf("%s: closed and alone: %d", end.how, r.status)
-					}
-				}
-				s.restart()
-
-				// 3. Each is in the state that it was in, and no request reached what is open.
-				for service, want := range map[string]string{"closed": "closed", "open": "open", "half": "half_open"} {
-					s.untilIs(service, want)
-				}
-				for _, r := range stop() {
-					if err := r.isOpen(); err != nil {
-						t.Errorf("%s: %v", end.how, err)
-						break
-					}
-				}
-				if n := open.seen(); n != 0 {
-					t.Errorf("%s: %d requests reached an open service", end.how, n)
-				}
-				if got := s.transitions("open"); len(got) != len(opened) {
-					t.Errorf("%s: transitions %v since", end.how, got[len(opened):])
-				}
+	closed, open, half := newScript(t), newScript(t), newScript(t)
+	s := newLayer2On(t, nil, nil,
+		layer2("closed", closed, time.Second), layer2("open", open, time.Minute), layer2("half", half, time.Second))
+	// 1. One service is closed, one open and one half-open.
+	s.trip("open", open)
+	s.trip("half", half)
+	s.untilHalfOpen("half")
+	opened := s.transitions("open")
+	for _, end := range ends {
+		// 2. Breakwater ends, stays away, and comes back, while requests go on.
+		stop := s.workers(2, "/open", 5*time.Millisecond)
+		end.do(s)
+		g := newGate()
+		half.set(held(g))
+		// Two workers that decide in the same instant may exceed the limit by one.
+		if reached, _ := s.crowd(20, "/half", half.backend, g); reached < 1 || reached > 2 {
+			t.Errorf("%s: half-open and alone: %d of 20 requests reached the service, want 1", end.how, reached)
+		}
+		half.set(good)
+		for range 5 {
+			if r := s.get("/closed"); r.status != http.StatusOK {
+				t.Errorf("%s: closed and alone: %d", end.how, r.status)
 			}
-			// 4. Each goes on.
-			s.untilReporting()
-			s.untilCloses("half")
-			s.mustHaveGone("half", "closed→open", "open→half_open", "half_open→closed")
-			s.trip("closed", closed)
-			s.mustBeOpen("closed", closed, 3)
-		})
+		}
+		s.restart()
+
+		// 3. Each is in the state that it was in, and no request reached what is open.
+		for service, want := range map[string]string{"closed": "closed", "open": "open", "half": "half_open"} {
+			s.untilIs(service, want)
+		}
+		for _, r := range stop() {
+			if err := r.isOpen(); err != nil {
+				t.Errorf("%s: %v", end.how, err)
+				break
+			}
+		}
+		if n := open.seen(); n != 0 {
+			t.Errorf("%s: %d requests reached an open service", end.how, n)
+		}
+		if got := s.transitions("open"); len(got) != len(opened) {
+			t.Errorf("%s: transitions %v since", end.how, got[len(opened):])
+		}
 	}
+	// 4. Each goes on.
+	s.untilReporting()
+	s.untilCloses("half")
+	s.trip("closed", closed)
+	s.mustBeOpen("closed", closed, 3)
 }
 
 // An open breaker must not stay open for ever because nobody is there to close it.
@@ -139,30 +130,41 @@ func TestLayer2LeaseRunsOut(t *testing.T) {
 }
 
 // In the state-of-the-world protocol there is no lease: Envoy 1.40 ends when the TTL of one of several runtime layers
-// runs out. So it stays open until Breakwater is back.
+// runs out. So layer 2 only observes there, and operators act.
 func TestLayer2WithoutALease(t *testing.T) {
 	t.Parallel()
-	const lease = time.Second
 	b := newScript(t)
-	s := newLayer2On(t, protocols["state of the world"], []string{"--lease", lease.String()}, layer2("svc", b, time.Minute))
-	s.trip("svc", b)
-	s.kill()
-	gone := time.Now()
-	s.until("the lease would be over", func() error {
-		s.mustBeOpen("svc", b, 1)
-		if d := time.Since(gone); d < 2*lease {
-			return fmt.Errorf("%v have gone by", d)
+	s := newLayer2On(t, []func(*bootstrapv3.Bootstrap){stateOfTheWorld}, nil, layer2("svc", b, time.Minute))
+	b.set(alternating)
+	s.until("it would be open", func() error {
+		s.get("/svc")
+		var reply struct {
+			Breaker struct {
+				State   string `json:"state"`
+				Proxies []struct {
+					Shadow      bool   `json:"shadow"`
+					ShadowState string `json:"shadow_state"`
+				} `json:"proxies"`
+			} `json:"breaker"`
+		}
+		s.api("/api/v1/breakers/svc", &reply)
+		if x := reply.Breaker; x.State != "closed" || len(x.Proxies) != 1 || !x.Proxies[0].Shadow || x.Proxies[0].ShadowState != "open" {
+			return fmt.Errorf("%+v", x)
 		}
 		return nil
 	})
-	s.restart()
-	s.untilIs("svc", "closed")
-	s.until("requests pass again", func() error {
-		if r := s.get("/svc"); r.status != http.StatusOK {
-			return r.asError()
-		}
-		return nil
-	})
+	b.set(good)
+	if r := s.get("/svc"); r.status != http.StatusOK {
+		t.Errorf("nothing is to be enforced, and it answers %d", r.status)
+	}
+	s.run("force-open", "svc")
+	if err := s.get("/svc").isOpen(); err != nil {
+		t.Error(err)
+	}
+	s.run("release", "svc")
+	if r := s.get("/svc"); r.status != http.StatusOK {
+		t.Errorf("after the release it answers %d", r.status)
+	}
 }
 
 // asError says what the reply is.

@@ -26,7 +26,7 @@ func quiet(docs ...string) map[string]string {
 }
 
 // newLayer2 is newStack for these services, and waits until what they do is reported.
-func newLayer2(t *testing.T, docs ...string) *stack {
+func newLayer2(t testing.TB, docs ...string) *stack {
 	t.Helper()
 	s := newStack(t, quiet(docs...), jsonLog...)
 	s.untilReporting()
@@ -90,7 +90,7 @@ type script struct {
 }
 
 // newScript starts a script that answers 200.
-func newScript(t *testing.T) *script {
+func newScript(t testing.TB) *script {
 	t.Helper()
 	s := &script{answer: good}
 	s.backend = newBackend(t, s.handle)
@@ -172,17 +172,17 @@ func (s *stack) untilReporting(envoys ...*envoytest.Process) {
 	}
 }
 
-// trip makes layer 2 open a service with failure_threshold 5: five failures, each followed by a success. Nothing is sent
-// between the report that trips and the return.
+// trip makes layer 2 open a service with failure_threshold 5: five failures, with a success between two. Nothing is sent
+// between the fifth and the return.
 func (s *stack) trip(service string, b *script) {
 	s.t.Helper()
 	b.set(alternating)
-	for range 10 {
+	for range 9 {
 		s.get("/" + service)
 	}
 	s.untilOpen(service)
-	if n := b.seen(); n != 10 {
-		s.t.Errorf("%s: %d requests reached the service before it was open, want 10", service, n)
+	if n := b.seen(); n != 9 {
+		s.t.Errorf("%s: %d requests reached the service before it was open, want 9", service, n)
 	}
 	if got := s.ejected(service); len(got) != 0 {
 		s.t.Errorf("%s: layer 1 has ejected %v", service, got)

@@ -56,7 +56,7 @@ type backend struct {
 
 // newBackend starts a backend on a free port, after these changes to it; with a TLS configuration it
 // speaks TLS, and in clear text HTTP/1.1 or, with prior knowledge, HTTP/2. It ends with the test.
-func newBackend(t *testing.T, answer http.HandlerFunc, change ...func(*httptest.Server)) *backend {
+func newBackend(t testing.TB, answer http.HandlerFunc, change ...func(*httptest.Server)) *backend {
 	t.Helper()
 	b := &backend{}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
