@@ -22,7 +22,8 @@ func (e *engine) addNetwork(name string) {
 	gateway := netip.AddrFrom4([4]byte{172, 28, i, 1})
 	n := &network{name: name, bridge: fmt.Sprintf("net%d", i), gateway: gateway, next: gateway.Next()}
 	for _, args := range [][]string{
-		{"link", "add", n.bridge, "type", "bridge"},
+		// Without an address of its own it would take that of each new port that has a lower one.
+		{"link", "add", n.bridge, "address", mac(gateway), "type", "bridge"},
 		{"address", "add", gateway.String() + "/24", "dev", n.bridge},
 		{"link", "set", n.bridge, "up"},
 	} {
@@ -83,12 +84,9 @@ func (c *container) connect(n *network, i int) error {
 	pid := fmt.Sprint(c.cmd.Process.Pid)
 	device := fmt.Sprintf("eth%d", i)
 	outside := fmt.Sprintf("v%s-%d", pid, i)
-	// By the address, so that after a restart nobody's ARP cache is wrong.
-	as4 := addr.As4()
-	mac := fmt.Sprintf("02:42:%x:%x:%x:%x", as4[0], as4[1], as4[2], as4[3])
 	within := []string{"--target", pid, "--net", "ip"}
 	for _, args := range [][]string{
-		{"ip", "link", "add", outside, "type", "veth", "peer", "name", device, "address", mac, "netns", pid},
+		{"ip", "link", "add", outside, "type", "veth", "peer", "name", device, "address", mac(addr), "netns", pid},
 		{"ip", "link", "set", outside, "master", n.bridge, "up"},
 		append(append([]string{"nsenter"}, within...), "address", "add", addr.String()+"/24", "dev", device),
 		append(append([]string{"nsenter"}, within...), "link", "set", device, "up"),
@@ -99,6 +97,12 @@ func (c *container) connect(n *network, i int) error {
 		}
 	}
 	return nil
+}
+
+// mac is a link address that an IP address keeps, so that nobody's ARP cache is ever wrong.
+func mac(addr netip.Addr) string {
+	b := addr.As4()
+	return fmt.Sprintf("02:42:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])
 }
 
 // publish forwards a port of the test host to one of the container's, until the test ends.
