@@ -9,6 +9,7 @@ LDFLAGS := -X main.version=$(VERSION)
 
 # ENVOY is the Envoy of your own, an absolute path; without it the pinned one is got.
 # PROMETHEUS is a directory with a prometheus and a promtool of your own, an absolute path; without it the pinned ones are built.
+# COMPOSE and KUSTOMIZE are those programs of your own; without them the pinned ones are got.
 # ARGS is given to `breakwater run`, TESTFLAGS to `go test`.
 ARGS ?=
 TESTFLAGS ?=
@@ -42,17 +43,28 @@ envoy: ## Get the pinned Envoy into .cache and print its path
 prometheus: need-go ## Build the pinned Prometheus and promtool into .cache and print their directory
 	@tools/get-prometheus
 
+.PHONY: compose
+compose: ## Get the pinned Docker Compose into .cache and print its path
+	@tools/get-compose
+
+.PHONY: kustomize
+kustomize: need-go ## Build the pinned kustomize into .cache and print its path
+	@tools/get-kustomize
+
 ##@ Develop
 .PHONY: test
 test: need-go need-cc ## Run all tests with the race detector, against a real Envoy and Prometheus
 	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; \
 		prometheus="$${PROMETHEUS:-$$(tools/get-prometheus)}"; \
-		echo "ENVOY=$$envoy PROMETHEUS=$$prometheus go test -race $(TESTFLAGS) $(PKGS)"; \
-		ENVOY="$$envoy" PROMETHEUS="$$prometheus" go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
+		compose="$${COMPOSE:-$$(tools/get-compose)}"; \
+		kustomize="$${KUSTOMIZE:-$$(tools/get-kustomize)}"; \
+		export ENVOY="$$envoy" PROMETHEUS="$$prometheus" COMPOSE="$$compose" KUSTOMIZE="$$kustomize"; \
+		echo "ENVOY=$$envoy PROMETHEUS=$$prometheus COMPOSE=$$compose KUSTOMIZE=$$kustomize go test -race $(TESTFLAGS) $(PKGS)"; \
+		go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
 	go -C tools/grafana test $(TESTFLAGS) ./...
 
 .PHONY: check
-check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts ## Check all that is not a test
+check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts check-deploy ## Check all that is not a test
 
 .PHONY: bench
 bench: need-go ## Run the benchmarks and print their figures
@@ -120,6 +132,11 @@ check-rules:
 check-scripts:
 	@echo tools/check-scripts
 	@tools/check-scripts
+
+.PHONY: check-deploy
+check-deploy: need-go
+	@echo tools/check-deploy
+	@tools/check-deploy
 
 $(GOLANGCI): tools/golangci.mod tools/golangci.sum
 	@echo "building golangci-lint into .cache (a minute or two, once)"

@@ -29,7 +29,7 @@
 // So that a web page which an operator happens to visit can not act through the
 // operator's browser, there is no CORS, a request that a browser marks as coming
 // from another origin is refused unless it only reads, and a request that arrives on
-// a loopback address must name an IP address, localhost or one of
-// Options.AllowedHosts as its host (DNS rebinding). Tools outside a browser send
+// a loopback address, or on any if there are Options.AllowedHosts, must name an IP
+// address, localhost or one of these as its host (DNS rebinding). Tools outside a browser send
 // neither mark and need nothing special.
 package admin

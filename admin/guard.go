@@ -25,7 +25,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("X-Frame-Options", "DENY")
-		if onLoopback(r) && !s.hostAllowed(r.Host) {
+		if (onLoopback(r) || len(s.opts.AllowedHosts) > 0) && !s.hostAllowed(r.Host) {
 			writeStatus(w, http.StatusMisdirectedRequest, codes.PermissionDenied,
 				"host "+r.Host+" is not a name of this server: use its IP address or localhost")
 			return

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/recovery"
@@ -45,8 +47,10 @@ type Options struct {
 	Ready func(context.Context) error
 	// Version is what GetVersion answers; "devel" if empty.
 	Version string
-	// AllowedHosts are names that a client may use for this server on a loopback address,
-	// without a port, beside IP addresses and localhost.
+	// AllowedHosts are names that a client may use for this server, without a port, beside
+	// IP addresses and localhost. Without any, all names are allowed on addresses that are
+	// not loopback. A port that a container engine publishes on loopback arrives on such an
+	// address: name the server then, so that DNS rebinding is turned away there too.
 	AllowedHosts []string
 	// GracePeriod is how long calls in progress may take when the server stops; 3 s if 0.
 	GracePeriod time.Duration
@@ -75,6 +79,10 @@ func New(opts Options) (*Server, error) {
 	}
 	if opts.Version == "" {
 		opts.Version = "devel"
+	}
+	opts.AllowedHosts = slices.Clone(opts.AllowedHosts)
+	for i, name := range opts.AllowedHosts {
+		opts.AllowedHosts[i] = strings.ToLower(strings.TrimSuffix(name, "."))
 	}
 	if opts.GracePeriod == 0 {
 		opts.GracePeriod = defaultGracePeriod

@@ -1,6 +1,11 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"net"
+
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
@@ -9,7 +14,7 @@ import (
 
 func newBootstrapCmd() *cobra.Command {
 	var c envoy.BootstrapConfig
-	var output string
+	var output, file string
 	cmd := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Print the bootstrap with which one Envoy joins",
@@ -23,6 +28,10 @@ func newBootstrapCmd() *cobra.Command {
 			if marshal == nil {
 				return usagef("output %q is none of yaml, json", output)
 			}
+			var err error
+			if c.AdminAddr, err = adminAddr(cmd.Context(), c.AdminAddr, c.XDSAddr); err != nil {
+				return err
+			}
 			b, err := c.Build()
 			if err != nil {
 				return usageError{err}
@@ -31,6 +40,9 @@ func newBootstrapCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if file != "" {
+				return renameio.WriteFile(file, out, 0o644)
+			}
 			_, err = cmd.OutOrStdout().Write(out)
 			return err
 		},
@@ -38,8 +50,27 @@ func newBootstrapCmd() *cobra.Command {
 	cmd.Flags().StringVar(&c.NodeID, "node-id", hostname(), "id of the proxy; each needs its own")
 	cmd.Flags().StringVar(&c.NodeCluster, "node-cluster", envoy.DefaultNodeCluster, "group of proxies that it belongs to")
 	cmd.Flags().StringVar(&c.XDSAddr, "xds", "127.0.0.1:18000", "address of Breakwater's xDS server")
-	cmd.Flags().StringVar(&c.AdminAddr, "admin", "127.0.0.1:9901", "address of the proxy's admin API, as ip:port")
+	cmd.Flags().StringVar(&c.AdminAddr, "admin", "127.0.0.1:9901", "address of the proxy's admin API, as ip:port; without the ip it is the one that this host reaches --xds from, so that other networks do not reach the API")
 	cmd.Flags().StringVarP(&output, "output", "o", outputYAML, "yaml or json")
+	cmd.Flags().StringVar(&file, "file", "", "file to write it to instead of standard output, where there is no shell that could")
 	bindEnv(cmd)
 	return cmd
+}
+
+// adminAddr completes an admin address that has a port alone.
+func adminAddr(ctx context.Context, admin, xds string) (string, error) {
+	host, port, err := net.SplitHostPort(admin)
+	if err != nil || host != "" {
+		return admin, nil // it is complete, or Build says what is wrong with it
+	}
+	// Nothing is sent: to connect a datagram socket is to ask for a route.
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", xds)
+	if err != nil {
+		return "", fmt.Errorf("--admin %s: no address to reach %s from: %w", admin, xds, err)
+	}
+	host, _, err = net.SplitHostPort(conn.LocalAddr().String())
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(host, port), conn.Close()
 }

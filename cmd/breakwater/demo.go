@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -87,6 +88,7 @@ func completeDemoServices(_ *cobra.Command, args []string, _ string) ([]string, 
 
 func newDemoUpstreamCmd() *cobra.Command {
 	var opts demo.Options
+	var names []string
 	var logs logFlags
 	cmd := &cobra.Command{
 		Use:   "demo-upstream",
@@ -101,6 +103,9 @@ names in --host and --ctl alone, and to no page of another site.`,
 				return err
 			}
 			opts.Log = log.named("demo")
+			if opts.Services, err = demoServices(names); err != nil {
+				return err
+			}
 			s := demo.New(opts)
 			if err := s.Listen(); err != nil {
 				return err
@@ -110,7 +115,27 @@ names in --host and --ctl alone, and to no page of another site.`,
 	}
 	cmd.Flags().StringVar(&opts.Host, "host", demo.DefaultHost, "IP address or name to listen on")
 	cmd.Flags().StringVar(&opts.Ctl, "ctl", demo.DefaultCtl, "address of the common control")
+	cmd.Flags().StringSliceVar(&names, "service", nil, "serve this one alone; may be repeated (default: all seven)")
 	logs.register(cmd.Flags())
 	bindEnv(cmd)
 	return cmd
+}
+
+// demoServices are the services of these names; all without names.
+func demoServices(names []string) ([]demo.Service, error) {
+	all := demo.Services()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var chosen []demo.Service
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(s demo.Service) bool { return s.Name == name })
+		if i < 0 {
+			return nil, usagef("--service %q is none of the demo's services", name)
+		}
+		if !slices.Contains(chosen, all[i]) {
+			chosen = append(chosen, all[i])
+		}
+	}
+	return chosen, nil
 }

@@ -122,6 +122,8 @@ func (p *plane) wire() error {
 		Gatherer:   registry,
 		Ready:      p.readiness,
 		Version:    buildVersion(),
+
+		AllowedHosts: p.settings.flags.httpHosts,
 	})
 	return err
 }

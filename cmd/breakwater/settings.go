@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -22,6 +23,7 @@ type planeFlags struct {
 	gateway        string
 	state          string
 	log            logFlags
+	httpHosts      []string
 	strict         bool
 	allowPlaintext bool
 	lease          time.Duration
@@ -31,6 +33,7 @@ func (f *planeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.policies, "policies", f.policies, "directory of the policies")
 	flags.StringVar(&f.xds, "xds", "127.0.0.1:18000", "address of the xDS server, for Envoy")
 	flags.StringVar(&f.http, "http", "127.0.0.1:8081", "address of the HTTP/JSON API and of /metrics")
+	flags.StringSliceVar(&f.httpHosts, "http-host", nil, "name that clients use for --http, without the port; may be repeated. Given once, the HTTP API answers to these names, IP addresses and localhost alone, on every address")
 	flags.StringVar(&f.grpc, "grpc", "127.0.0.1:8082", "address of the gRPC admin API")
 	flags.StringVar(&f.gateway, "gateway", "", "address that every Envoy listens on (default: that of gateway.yaml, else of $GATEWAY_HOST and $GATEWAY_PORT, else 127.0.0.1:8080)")
 	flags.StringVar(&f.state, "state", defaultStateDir(), "directory of what outlives a restart")
@@ -92,6 +95,11 @@ func (f planeFlags) check(stderr io.Writer) (settings, error) {
 		}
 		if !l.to.Addr().IsLoopback() && !f.allowPlaintext {
 			return s, usagef("--%s %s: not a loopback address, and the listener has no TLS: give --allow-plaintext if the network is private", l.flag, l.addr)
+		}
+	}
+	for _, name := range f.httpHosts {
+		if name == "" || strings.ContainsAny(name, ":/ ") {
+			return s, usagef("--http-host %q: must be a host name, without a scheme and a port", name)
 		}
 	}
 	if f.lease < minLease {

@@ -144,6 +144,8 @@ func TestUsageErrorsTouchNothing(t *testing.T) {
 	}{
 		{"serve", []string{"--http", "0.0.0.0:0"}, "--http 0.0.0.0:0: not a loopback address, and the listener has no TLS: give --allow-plaintext if the network is private"},
 		{"serve", []string{"--grpc", ":0"}, "--grpc :0: not a loopback address%s"},
+		{"serve", []string{"--http-host", "http://ops.example"}, `--http-host "http://ops.example": must be a host name, without a scheme and a port`},
+		{"serve", []string{"--http-host", "ops.example:8081"}, `--http-host "ops.example:8081": must be %s`},
 		{"serve", []string{"--xds", "here"}, `--xds: "here" is not host:port`},
 		{"serve", []string{"--gateway", "example.com:80"}, "--gateway: %s"},
 		{"serve", []string{"--log-format", "xml"}, `--log-format "xml": must be text or json`},
@@ -292,6 +294,7 @@ func TestDemoUsage(t *testing.T) {
 	} {
 		runMain(t, append([]string{"demo"}, tt.args...)...).mustFail(t, exitUsage, tt.want)
 	}
+	runMain(t, "demo-upstream", "--service", "billing").mustFail(t, exitUsage, `--service "billing" is none of the demo's services`)
 }
 
 func TestDemoCompletion(t *testing.T) {
