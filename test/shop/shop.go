@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,21 +99,24 @@ func Start(t testing.TB) *Shop {
 	s.prepare(t, binary)
 
 	host := loopback(t)
-	state := filepath.Join(s.Dir, "state")
-	s.Env = append(os.Environ(), s.Addrs.Env()...)
+	home := filepath.Join(s.Dir, "home")
+	s.Env = slices.DeleteFunc(os.Environ(), func(have string) bool {
+		return strings.HasPrefix(have, "BREAKWATER_") || strings.HasPrefix(have, "XDG_STATE_HOME=")
+	})
+	s.Env = append(s.Env, s.Addrs.Env()...)
 	s.Env = append(s.Env,
 		"PATH="+filepath.Join(s.Dir, "bin")+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"ENVOY="+binary,
 		"GORACE=atexit_sleep_ms=0",
 		"BREAKWATER_CTL="+host+":8000",
-		"BREAKWATER_STATE="+state,
-		"XDG_STATE_HOME="+state,
+		// The state is where it is by default.
+		"HOME="+home,
 	)
 	for name, port := range upstreams {
 		s.Env = append(s.Env, fmt.Sprintf("%s=http://%s:%d", name, host, port))
 	}
 	upstream := s.launch(t, "demo-upstream", "--host", host)
-	run := s.launch(t, "run", "--policies", "examples/shop", "--state", state)
+	run := s.launch(t, "run", "--policies", "examples/shop")
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, url := range []string{"http://" + s.Gateway + "/api/v1/fraud/score", "http://" + s.Gateway + "/api/v1/pricing/1"} {
 		envoytest.Eventually(t, startTimeout, url+" is served", func() error {
