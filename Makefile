@@ -40,9 +40,13 @@ envoy: ## Get the pinned Envoy into .cache and print its path
 ##@ Develop
 .PHONY: test
 test: need-go need-cc ## Run all tests with the race detector, against a real Envoy
-	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; \
-		echo "ENVOY=$$envoy go test -race $(TESTFLAGS) $(PKGS)"; \
-		ENVOY="$$envoy" go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
+	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; python="$${PYTHON_PACKAGES:-$$(tools/get-python)}"; \
+		echo "ENVOY=$$envoy PYTHON_PACKAGES=$$python go test -race $(TESTFLAGS) $(PKGS)"; \
+		ENVOY="$$envoy" PYTHON_PACKAGES="$$python" go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
+
+.PHONY: load
+load: need-go need-cc ## Run the load test against a shop of its own, and print what locust saw
+	@$(MAKE) --no-print-directory test PKGS=./test/load TESTFLAGS='-count=1 -v'
 
 .PHONY: check
 check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts ## Check all that is not a test

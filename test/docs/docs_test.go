@@ -35,6 +35,7 @@ const (
 var notRun = map[string]string{
 	"make run":  "the example runs already; test/e2e starts and ends it",
 	"make test": "this test is a part of it",
+	"python3 -m pip install -r examples/clients/python/requirements.txt": "tests get nothing from the net; `make test` gets these packages before, hash-pinned",
 }
 
 // servers are the commands that go on until they are ended, by how they begin. Each is started, must
@@ -77,6 +78,7 @@ func TestCommands(t *testing.T) {
 		if len(all) > 0 {
 			t.Run(name, func(t *testing.T) {
 				s := shop.Start(t)
+				s.Env = append(s.Env, shop.PythonEnv(t)...)
 				for _, b := range all {
 					run(t, s, b)
 				}

@@ -2,6 +2,7 @@ package docs
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,19 +17,19 @@ type block struct {
 	output string
 }
 
-// documents are README.md and docs/*.md, as paths from the top of the repository.
+// documents are README.md, docs/*.md and those of the examples, as paths from the top of the repository.
 func documents(t *testing.T, root string) []string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(found) == 0 {
-		t.Fatalf("no documents in %s", filepath.Join(root, "docs"))
-	}
-	names := []string{"README.md"}
-	for _, path := range found {
-		names = append(names, filepath.Join("docs", filepath.Base(path)))
+	var names []string
+	for _, pattern := range []string{"README.md", "docs/*.md", "examples/*/*.md"} {
+		found, err := fs.Glob(os.DirFS(root), pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(found) == 0 {
+			t.Fatalf("%s: no documents", filepath.Join(root, pattern))
+		}
+		names = append(names, found...)
 	}
 	return names
 }

@@ -78,7 +78,7 @@ type Shop struct {
 	// Root is the top of the repository.
 	Root string
 	// Dir is a directory like the top of the repository, for this test alone, with
-	// bin/breakwater, Envoy as bin/envoy, and a copy of examples.
+	// bin/breakwater, Envoy as bin/envoy, go.mod, go.sum, and a copy of examples.
 	Dir string
 	// Env is the environment for commands that are to act on this shop.
 	Env []string
@@ -99,7 +99,6 @@ func Start(t testing.TB) *Shop {
 	s.prepare(t, binary)
 
 	host := loopback(t)
-	home := filepath.Join(s.Dir, "home")
 	s.Env = slices.DeleteFunc(os.Environ(), func(have string) bool {
 		return strings.HasPrefix(have, "BREAKWATER_") || strings.HasPrefix(have, "XDG_STATE_HOME=")
 	})
@@ -109,9 +108,10 @@ func Start(t testing.TB) *Shop {
 		"ENVOY="+binary,
 		"GORACE=atexit_sleep_ms=0",
 		"BREAKWATER_CTL="+host+":8000",
-		// The state is where it is by default.
-		"HOME="+home,
+		// The state is where it is by default, and Go's caches are where they were.
+		"HOME="+filepath.Join(s.Dir, "home"),
 	)
+	s.Env = append(s.Env, goEnv(t, "GOCACHE", "GOMODCACHE", "GOPATH")...)
 	for name, port := range upstreams {
 		s.Env = append(s.Env, fmt.Sprintf("%s=http://%s:%d", name, host, port))
 	}
@@ -129,6 +129,20 @@ func Start(t testing.TB) *Shop {
 		})
 	}
 	return s
+}
+
+// goEnv returns these variables as Go has them now.
+func goEnv(t testing.TB, names ...string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"env"}, names...)...).Output()
+	values := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if err != nil || len(values) != len(names) {
+		t.Fatalf("go env: %v: %q", err, out)
+	}
+	for i := range values {
+		values[i] = names[i] + "=" + values[i]
+	}
+	return values
 }
 
 func exists(path string) bool {
@@ -162,6 +176,15 @@ func (s *Shop) prepare(t testing.TB, envoyBinary string) {
 	}
 	if err := os.CopyFS(filepath.Join(s.Dir, "examples"), os.DirFS(filepath.Join(s.Root, "examples"))); err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		data, err := os.ReadFile(filepath.Join(s.Root, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(s.Dir, name), data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	build := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", filepath.Join(bin, "breakwater"), "./cmd/breakwater")
 	build.Dir = s.Root
