@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ const (
 	blockTimeout = 60 * time.Second
 	// serveTimeout bounds the start of a server, with the race detector on a busy machine.
 	serveTimeout = 60 * time.Second
+	stopGrace    = 10 * time.Second
 )
 
 // notRun are the commands that are not run here, with the reason. Each must stand in a document.
@@ -125,7 +127,13 @@ func run(t *testing.T, s *shop.Shop, b block) {
 func runServers(t *testing.T, s *shop.Shop, b block) {
 	t.Helper()
 	addrs := shop.FreeAddrs(t)
-	env := append(append([]string{}, s.Env...), addrs.Env()...)
+	env := slices.Concat(s.Env, addrs.Env())
+	var started []*child.Process
+	defer func() {
+		for _, p := range started {
+			p.Stop(stopGrace)
+		}
+	}()
 	for _, command := range b.lines() {
 		text := addrs.Rewrite(fill(command))
 		ready := ""
@@ -147,7 +155,7 @@ func runServers(t *testing.T, s *shop.Shop, b block) {
 		if err != nil {
 			t.Fatalf("line %d: %s: %v", b.line, command, err)
 		}
-		defer p.Stop(10 * time.Second)
+		started = append(started, p)
 		client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 		envoytest.Eventually(t, serveTimeout, command+" is ready", func() error {
 			select {

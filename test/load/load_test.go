@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ func locust(t *testing.T, s *shop.Shop, python []string, phase string) (string, 
 	cmd := exec.CommandContext(t.Context(), "python3", "-m", "locust", "-f", "circuit_breaker_test.py",
 		"--host", "http://"+s.Gateway, "--headless", "--only-summary", "--loglevel", "WARNING",
 		"--crowd", "10", "--phase", phase)
-	cmd.Env = append(s.Env, python...)
+	cmd.Env = slices.Concat(s.Env, python)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -2,6 +2,7 @@ package shop
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -125,7 +126,7 @@ func Start(t testing.TB) *Shop {
 					t.Fatalf("%s ended: %v\n%s", p.name, p.Err(), p.out.tail(20))
 				}
 			}
-			return get(client, url)
+			return get(t.Context(), client, url)
 		})
 	}
 	return s
@@ -151,8 +152,12 @@ func exists(path string) bool {
 }
 
 // get asks for a URL that must answer 200.
-func get(client *http.Client, url string) error {
-	resp, err := client.Get(url)
+func get(ctx context.Context, client *http.Client, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}

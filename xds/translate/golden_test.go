@@ -113,6 +113,7 @@ func TestValidationFindsFaults(t *testing.T) {
 		{"listener", "gateway", "normalize_path: true", "normalize_path: maybe"},
 		{"local reply", "gateway", `response.code_details in [`, `response.code_details in in [`},
 		{"access log", "gateway", "'%REQ(:METHOD)%'", "'%NOTHING(:METHOD)%'"},
+		{"sampler", "tracing", "numerator: 25000", "numerator: many"},
 	} {
 		t.Run(tt.part, func(t *testing.T) {
 			t.Parallel()
