@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -84,7 +85,7 @@ func (r *receiver) of(correlation string) (own *span, attempts []span) {
 		}
 	}
 	for _, s := range r.spans {
-		if own != nil && string(s.GetParentSpanId()) == string(own.GetSpanId()) {
+		if own != nil && bytes.Equal(s.GetParentSpanId(), own.GetSpanId()) {
 			attempts = append(attempts, s)
 		}
 	}
