@@ -46,7 +46,8 @@ test: need-go need-cc ## Run all tests with the race detector, against a real En
 
 .PHONY: load
 load: need-go need-cc ## Run the load test against a shop of its own, and print what locust saw
-	@$(MAKE) --no-print-directory test PKGS=./test/load TESTFLAGS='-count=1 -v'
+	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; python="$${PYTHON_PACKAGES:-$$(tools/get-python)}"; \
+		ENVOY="$$envoy" PYTHON_PACKAGES="$$python" go test -race -count=1 -v ./test/load
 
 .PHONY: check
 check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts ## Check all that is not a test
