@@ -9,9 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -202,29 +200,4 @@ func sh(t *testing.T, dir string, env []string, text string) (string, error) {
 		err = fmt.Errorf("not within %v: %w", blockTimeout, errors.Join(ctx.Err(), err))
 	}
 	return string(out), err
-}
-
-var link = regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)\s]*)?\)`)
-
-// TestLinks: what a document links to in the repository is there.
-func TestLinks(t *testing.T) {
-	t.Parallel()
-	root := filepath.Join("..", "..")
-	for _, name := range documents(t, root) {
-		data, err := os.ReadFile(filepath.Join(root, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range link.FindAllStringSubmatch(string(data), -1) {
-			if strings.Contains(m[1], "://") {
-				continue
-			}
-			target := filepath.Join(root, filepath.Dir(name), m[1])
-			if _, err := os.Stat(target); errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%s links to %s, which is not there", name, m[1])
-			} else if err != nil {
-				t.Error(err)
-			}
-		}
-	}
 }
