@@ -58,10 +58,16 @@ test: need-go need-cc ## Run all tests with the race detector, against a real En
 		prometheus="$${PROMETHEUS:-$$(tools/get-prometheus)}"; \
 		compose="$${COMPOSE:-$$(tools/get-compose)}"; \
 		kustomize="$${KUSTOMIZE:-$$(tools/get-kustomize)}"; \
-		export ENVOY="$$envoy" PROMETHEUS="$$prometheus" COMPOSE="$$compose" KUSTOMIZE="$$kustomize"; \
-		echo "ENVOY=$$envoy PROMETHEUS=$$prometheus COMPOSE=$$compose KUSTOMIZE=$$kustomize go test -race $(TESTFLAGS) $(PKGS)"; \
+		python="$${PYTHON_PACKAGES:-$$(tools/get-python)}"; \
+		export ENVOY="$$envoy" PROMETHEUS="$$prometheus" COMPOSE="$$compose" KUSTOMIZE="$$kustomize" PYTHON_PACKAGES="$$python"; \
+		echo "ENVOY=$$envoy PROMETHEUS=$$prometheus COMPOSE=$$compose KUSTOMIZE=$$kustomize PYTHON_PACKAGES=$$python go test -race $(TESTFLAGS) $(PKGS)"; \
 		go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
 	go -C tools/grafana test $(TESTFLAGS) ./...
+
+.PHONY: load
+load: need-go need-cc ## Run the load test against a shop of its own, and print what locust saw
+	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; python="$${PYTHON_PACKAGES:-$$(tools/get-python)}"; \
+		ENVOY="$$envoy" PYTHON_PACKAGES="$$python" go test -race -count=1 -v ./test/load
 
 .PHONY: check
 check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts check-deploy ## Check all that is not a test

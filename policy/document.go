@@ -143,14 +143,14 @@ type gatewayDocument struct {
 	Address     address        `json:"address,omitempty" default:"127.0.0.1:8080" jsonschema_description:"host:port that every Envoy listens on."`
 	ExposeAdmin address        `json:"expose_admin,omitempty" default:"off" off:"true" jsonschema_description:"host:port of Breakwater's HTTP API as Envoy reaches it, to serve /api/v1/circuit-breakers on the gateway's port too."`
 	AccessLog   text           `json:"access_log,omitempty" default:"stdout" jsonschema_description:"stdout, stderr, off, or a path on Envoy's host."`
-	Tracing     tracingSection `json:"tracing,omitempty" off:"true" jsonschema_description:"OpenTelemetry export from Envoy; off unless given."`
+	Tracing     tracingSection `json:"tracing,omitempty" off:"true" jsonschema_description:"OpenTelemetry export from Envoy: a span for each request and each attempt, in the caller's trace (traceparent), with the attributes correlation_id and breakwater.service; off unless given."`
 	Headers     headerLimits   `json:"headers,omitempty" jsonschema_description:"Bounds of a request's headers."`
 }
 
 type tracingSection struct {
 	Gate        gate    `json:"-"`
 	Collector   address `json:"collector" jsonschema_description:"host:port of an OTLP/gRPC receiver."`
-	Sampling    share   `json:"sampling,omitempty" default:"100%" min:"0" jsonschema_description:"Share of the requests that are traced."`
+	Sampling    share   `json:"sampling,omitempty" default:"100%" min:"0" jsonschema_description:"Share of the traces that are sampled, by their ids, whatever the caller has decided."`
 	ServiceName text    `json:"service_name,omitempty" default:"gateway" jsonschema_description:"Name of the gateway in traces."`
 }
 

@@ -52,6 +52,9 @@ func loadCasesOf(t testing.TB, dir string) []testCase {
 				t.Fatal(err)
 			}
 			for _, f := range files {
+				if f.IsDir() {
+					continue
+				}
 				data := readFile(t, filepath.Join(path, f.Name()))
 				if f.Name() != "env" {
 					c.files = append(c.files, File{Name: f.Name(), Data: data})

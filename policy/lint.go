@@ -44,9 +44,6 @@ func Lint(set *Set) []Problem {
 	}
 	l.overlaps(set.Services)
 	l.shadowed(set.Services)
-	if o, ok := set.Gateway.Origins["tracing.collector"]; ok && set.Gateway.Tracing != nil {
-		l.warn("", o, RuleNotActiveYet, "tracing", "is not active yet")
-	}
 	slices.SortStableFunc(l.problems, compareProblems)
 	return l.problems
 }

@@ -1,5 +1,7 @@
 package policy
 
+//go:generate go run ../tools/policyreference -o ../docs/policy.md -lint lint.go
+
 import (
 	"bytes"
 	"encoding/json"

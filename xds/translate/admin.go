@@ -22,24 +22,41 @@ const (
 )
 
 // GatewayClusters builds the clusters that belong to no service: Breakwater's own API if
-// the gateway exposes it, else none.
+// the gateway exposes it, and the collector of traces if it has one.
 func GatewayClusters(gw *policy.Gateway) ([]*clusterv3.Cluster, error) {
-	if gw.ExposeAdmin == "" {
-		return nil, nil
+	var clusters []*clusterv3.Cluster
+	if gw.ExposeAdmin != "" {
+		c, err := gatewayCluster(adminCluster, gw.ExposeAdmin)
+		if err != nil {
+			return nil, fmt.Errorf("gateway: expose_admin: %w", err)
+		}
+		clusters = append(clusters, c)
 	}
-	host, port, err := net.SplitHostPort(gw.ExposeAdmin)
+	if gw.Tracing != nil {
+		c, err := collector(gw.Tracing)
+		if err != nil {
+			return nil, fmt.Errorf("gateway: tracing.collector: %w", err)
+		}
+		clusters = append(clusters, c)
+	}
+	return clusters, nil
+}
+
+// gatewayCluster builds a cluster of the one host at addr, a host:port.
+func gatewayCluster(name, addr string) (*clusterv3.Cluster, error) {
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, fmt.Errorf("gateway: expose_admin: %w", err)
+		return nil, err
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return nil, fmt.Errorf("gateway: expose_admin: %s is not a port between 1 and 65535", port)
+		return nil, fmt.Errorf("%s is not a port between 1 and 65535", port)
 	}
 	c := &clusterv3.Cluster{
-		Name:           adminCluster,
+		Name:           name,
 		ConnectTimeout: durationpb.New(time.Second),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{
-			ClusterName: adminCluster,
+			ClusterName: name,
 			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
 				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
 					Endpoint: &endpointv3.Endpoint{Address: address(host, uint32(n))},
@@ -50,12 +67,9 @@ func GatewayClusters(gw *policy.Gateway) ([]*clusterv3.Cluster, error) {
 	if isIP(host) {
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	} else if c.ClusterDiscoveryType, err = dnsDiscovery(); err != nil {
-		return nil, fmt.Errorf("gateway: expose_admin: %w", err)
+		return nil, err
 	}
-	if err := c.ValidateAll(); err != nil {
-		return nil, fmt.Errorf("gateway: expose_admin: %w", err)
-	}
-	return []*clusterv3.Cluster{c}, nil
+	return c, c.ValidateAll()
 }
 
 // adminRoutes are the two calls of the original system's API.

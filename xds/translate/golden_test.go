@@ -115,6 +115,7 @@ func TestValidationFindsFaults(t *testing.T) {
 		{"metric", "gateway", "request.duration.getSeconds", "request..getSeconds"},
 		{"status of a metric", "gateway", "(|0|1|3|", "((|0|1|3|"},
 		{"access log", "gateway", "'%REQ(:METHOD)%'", "'%NOTHING(:METHOD)%'"},
+		{"sampler", "tracing", "numerator: 25000", "numerator: many"},
 	} {
 		t.Run(tt.part, func(t *testing.T) {
 			t.Parallel()

@@ -56,8 +56,13 @@ func connectionManager(gw *policy.Gateway) (*hcmv3.HttpConnectionManager, error)
 	if m.LocalReplyConfig, err = localReplies(); err != nil {
 		return nil, err
 	}
-	if m.RequestIdExtension, err = requestID(); err != nil {
+	if m.RequestIdExtension, err = requestID(gw.Tracing != nil); err != nil {
 		return nil, err
+	}
+	if gw.Tracing != nil {
+		if m.Tracing, err = tracing(gw.Tracing); err != nil {
+			return nil, fmt.Errorf("tracing: %w", err)
+		}
 	}
 	return m, nil
 }
@@ -105,8 +110,14 @@ func connectionManagerDefaults() *hcmv3.HttpConnectionManager {
 
 // requestID leaves a client's id as it is. By default Envoy writes the reason for
 // tracing into one digit of it.
-func requestID() (*hcmv3.RequestIDExtension, error) {
-	config, err := pack(&uuidv3.UuidRequestIdConfig{PackTraceReason: boolValue(false)})
+func requestID(traced bool) (*hcmv3.RequestIDExtension, error) {
+	uuid := &uuidv3.UuidRequestIdConfig{PackTraceReason: boolValue(false)}
+	if traced {
+		// A client's id need not be a UUID, and by default Envoy traces no request whose id is
+		// none. The sampler decides instead.
+		uuid.UseRequestIdForTraceSampling = boolValue(false)
+	}
+	config, err := pack(uuid)
 	if err != nil {
 		return nil, err
 	}

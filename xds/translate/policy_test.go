@@ -50,6 +50,7 @@ func TestExtremesOfAPolicy(t *testing.T) {
 func TestNoServiceHasTheNameOfAnotherCluster(t *testing.T) {
 	gw := testGateway()
 	gw.ExposeAdmin = "127.0.0.1:8081"
+	gw.Tracing = &policy.Tracing{Collector: "127.0.0.1:4317", Sampling: 1, ServiceName: "gateway"}
 	own, err := translate.GatewayClusters(gw)
 	if err != nil {
 		t.Fatal(err)

@@ -63,6 +63,11 @@ func TestGatewayErrors(t *testing.T) {
 		gw.ExposeAdmin = address
 		_, err := translate.GatewayClusters(gw)
 		wantError(t, err, "gateway: expose_admin")
+
+		traced := testGateway()
+		traced.Tracing = &policy.Tracing{Collector: address, ServiceName: "gateway"}
+		_, err = translate.GatewayClusters(traced)
+		wantError(t, err, "gateway: tracing.collector")
 	}
 }
 

@@ -1,0 +1,68 @@
+// Package load runs the load test of the shop example, circuit_breaker_test.py, short and without its page.
+package load
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/breakwater/breakwater/test/envoytest"
+	"github.com/breakwater/breakwater/test/shop"
+)
+
+// locust runs the load test and returns what it printed and its exit code.
+func locust(t *testing.T, s *shop.Shop, python []string, phase string) (string, int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "python3", "-m", "locust", "-f", "circuit_breaker_test.py",
+		"--host", "http://"+s.Gateway, "--headless", "--only-summary", "--loglevel", "WARNING",
+		"--crowd", "10", "--phase", phase)
+	cmd.Env = slices.Concat(s.Env, python)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// TestLoad: callers see what they should while services fail and recover; and if they do not, locust says so.
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	python := shop.PythonEnv(t)
+	s := shop.Start(t)
+	out, code := locust(t, s, python, "1.5")
+	t.Log(out)
+	if code != 0 || !strings.Contains(out, "PASSED") {
+		t.Fatalf("locust ends with exit code %d", code)
+	}
+
+	// Without the fallback its callers see the open circuit.
+	fraud := filepath.Join(s.Dir, "examples", "shop", "fraud.yaml")
+	text, err := os.ReadFile(fraud)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, _, found := strings.Cut(string(text), "fallback:\n")
+	if !found {
+		t.Fatalf("%s has no fallback", fraud)
+	}
+	if err := os.WriteFile(fraud, []byte(policy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	envoytest.Eventually(t, 10*time.Second, "the policy without a fallback is in force", func() error {
+		if said := s.Breakwater(t, "explain", "fraud-service"); !strings.Contains(strings.Join(strings.Fields(said), " "), "fallback off") {
+			return fmt.Errorf("%s", said)
+		}
+		return nil
+	})
+	out, code = locust(t, s, python, "0.5")
+	if code != 1 || !strings.Contains(out, "FAILED: failing: requests to fraud-service were answered {'open'") {
+		t.Errorf("locust ends with exit code %d, and does not say that callers saw no fallback:\n%s", code, out)
+	}
+}
