@@ -141,6 +141,7 @@ type fakeControl struct {
 	pushes int             // guarded by mu
 	acks   map[string]bool // guarded by mu
 	onPush func() error    // guarded by mu
+	mute   bool            // guarded by mu
 	// onEnforce, unless nil, fails SetEnforcing; guarded by mu.
 	onEnforce func() error
 
@@ -179,10 +180,15 @@ func (c *fakeControl) Await(context.Context, xds.Change) map[string]bool {
 	return c.acks
 }
 
-func (c *fakeControl) AwaitOn(_ context.Context, proxy string, _ xds.Change) bool {
+func (c *fakeControl) AwaitOn(ctx context.Context, proxy string, _ xds.Change) bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.acks[proxy]
+	accepted, mute := c.acks[proxy], c.mute
+	c.mu.Unlock()
+	if mute {
+		<-ctx.Done()
+		return false
+	}
+	return accepted
 }
 
 func (c *fakeControl) SetEnforcing(service string, enforcing bool) (*xds.Change, error) {

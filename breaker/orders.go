@@ -113,6 +113,27 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	if err := req.check(); err != nil {
 		return OrderResult{}, err
 	}
+	o, watchers, change, err := b.give(svc, req)
+	if err != nil {
+		return OrderResult{}, err
+	}
+	// Without the lock: a proxy that does not answer is not to keep other orders back.
+	result := OrderResult{Service: req.Service, State: req.State, Until: o.Until, Proxies: make([]ProxyOrder, len(watchers))}
+	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	each(watchers, func(i int, w *watcher) {
+		p := w.prove(ctx, ackCtx, req.Service, change)
+		if req.State == Closed && p.Error == "" && (p.State == ForcedOpen || p.State == Disabled) {
+			p.Note += "; the order for all proxies goes on"
+		}
+		result.Proxies[i] = p
+	})
+	return result, nil
+}
+
+// give keeps an order and carries it out, and returns the watchers of the proxies that it is for and the change of the
+// cluster; nil if it stays.
+func (b *Board) give(svc *policy.Service, req OrderRequest) (StandingOrder, []*watcher, *xds.Change, error) {
 	b.ordering.Lock()
 	defer b.ordering.Unlock()
 	now := time.Now()
@@ -128,12 +149,12 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	if req.Proxy != "" {
 		watchers = slices.DeleteFunc(watchers, func(w *watcher) bool { return w.proxy.ID != req.Proxy })
 		if len(watchers) == 0 && !had {
-			return OrderResult{}, fmt.Errorf("%w: %s", ErrUnknownProxy, req.Proxy)
+			return o, nil, nil, fmt.Errorf("%w: %s", ErrUnknownProxy, req.Proxy)
 		}
 	}
 	change, err := b.keepOrder(o, now)
 	if err != nil {
-		return OrderResult{}, err
+		return o, nil, nil, err
 	}
 	if req.State != Closed || released {
 		kind := map[State]EventKind{ForcedOpen: WasForcedOpen, Disabled: WasDisabled, Closed: WasReleased}[req.State]
@@ -141,18 +162,7 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	}
 	b.carryOut(o.Service, now, req.Action)
 	b.log.Info("an operator has given an order", "service", req.Service, "proxy", req.Proxy, "state", req.State, "until", o.Until, "actor", req.Actor, "reason", req.Reason)
-
-	result := OrderResult{Service: req.Service, State: req.State, Until: o.Until, Proxies: make([]ProxyOrder, len(watchers))}
-	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	each(watchers, func(i int, w *watcher) {
-		p := w.prove(ctx, ackCtx, req.Service, change)
-		if req.State == Closed && p.Error == "" && (p.State == ForcedOpen || p.State == Disabled) {
-			p.Note += "; the order for all proxies goes on"
-		}
-		result.Proxies[i] = p
-	})
-	return result, nil
+	return o, watchers, change, nil
 }
 
 // keepOrder saves the orders with one that is new, or without the one that is released, makes the cluster enforce or

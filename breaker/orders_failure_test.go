@@ -1,9 +1,12 @@
 package breaker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +22,13 @@ func (c *fakeControl) enforceFails() (mend func()) {
 	}
 	set(func() error { return errors.New("the disk is full") })
 	return func() { set(nil) }
+}
+
+// muted lets no proxy accept or refuse anything from now on.
+func (c *fakeControl) muted() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mute = true
 }
 
 func TestOrderThatFailsIsNone(t *testing.T) {
@@ -131,5 +141,29 @@ func TestReleaseOfOneProxyBeneathAll(t *testing.T) {
 		if told := strings.Contains(r.Proxies[0].Note, "for all proxies"); told != (req.State == Closed) {
 			t.Errorf("%s: %q", req.State, r.Proxies[0].Note)
 		}
+	}
+}
+
+// A proxy that does not answer keeps no other order back.
+func TestOrdersDoNotWaitForEachOther(t *testing.T) {
+	a, b := service("a"), service("b")
+	f := start(t, []*policy.Service{a, b}, "p1")
+	f.control.muted()
+	ctx, cancel := context.WithCancel(t.Context())
+	var orders sync.WaitGroup
+	var ended atomic.Int32
+	defer orders.Wait()
+	defer cancel()
+	for _, name := range []string{"a", "b"} {
+		orders.Go(func() {
+			if r, err := f.Order(ctx, OrderRequest{Service: name, State: ForcedOpen}); err != nil || r.OK() {
+				t.Errorf("%s: %+v, %v", name, r, err)
+			}
+			ended.Add(1)
+		})
+	}
+	f.untilTold(t, "upstream.maintenance_mode.a=100", "upstream.maintenance_mode.b=100")
+	if n := ended.Load(); n > 0 {
+		t.Error("one order had to end before the other was carried out")
 	}
 }
