@@ -47,7 +47,11 @@ breaker: {failure_threshold: 5, timeout: 1s}
 			before := u.Requests()
 			var probe sync.WaitGroup
 			defer probe.Wait()
-			probe.Go(func() { _, _ = s.try(http.MethodGet, "/svc", nil) })
+			probe.Go(func() {
+				for u.Requests() == before { // Envoy hears of half-open a moment after the API tells it
+					_, _ = s.try(http.MethodGet, "/svc", nil)
+				}
+			})
 			s.until("the probe is at the upstream", func() error {
 				if n := u.Requests() - before; n != 1 {
 					return fmt.Errorf("%d requests", n)
