@@ -69,7 +69,6 @@ func (w *watcher) happened(service string, m *Machine, transitions []Transition)
 		b.record(Event{At: t.At, Kind: Transitioned, Service: service, Proxy: w.proxy.ID, From: t.From, To: t.To, Cause: t.Cause, Shadow: m.settings.Shadow})
 	}
 	b.notify([]string{service})
-	b.unsaved()
 }
 
 // serve adapts the machines to the services that are served, and to the orders. The caller must hold board.mu.

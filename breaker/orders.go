@@ -38,6 +38,11 @@ type orderKey struct{ service, proxy string }
 
 func (o StandingOrder) over(now time.Time) bool { return !o.Until.IsZero() && !now.Before(o.Until) }
 
+// compare is by service and proxy.
+func (o StandingOrder) compare(p StandingOrder) int {
+	return cmp.Or(cmp.Compare(o.Service, p.Service), cmp.Compare(o.Proxy, p.Proxy))
+}
+
 // give gives the order to a machine, unless it has it.
 func (o StandingOrder) give(m *Machine, now time.Time) []Transition {
 	if given, ok := m.Order(); ok && given == o.Order && m.Told() == o.State {
@@ -210,9 +215,7 @@ func (b *Board) saveOrders(orders map[orderKey]StandingOrder) error {
 	if b.opts.Memory == nil {
 		return nil
 	}
-	list := slices.SortedFunc(maps.Values(orders), func(x, y StandingOrder) int {
-		return cmp.Or(cmp.Compare(x.Service, y.Service), cmp.Compare(x.Proxy, y.Proxy))
-	})
+	list := slices.SortedFunc(maps.Values(orders), StandingOrder.compare)
 	if err := b.opts.Memory.Save(ordersDoc, list); err != nil {
 		return fmt.Errorf("the order cannot be stored: %w", err)
 	}
@@ -230,9 +233,7 @@ func (b *Board) Orders() []StandingOrder {
 			out = append(out, o)
 		}
 	}
-	slices.SortFunc(out, func(x, y StandingOrder) int {
-		return cmp.Or(cmp.Compare(x.Service, y.Service), cmp.Compare(x.Proxy, y.Proxy))
-	})
+	slices.SortFunc(out, StandingOrder.compare)
 	return out
 }
 

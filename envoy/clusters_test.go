@@ -34,13 +34,7 @@ func TestHostStatesCountAttemptsAndErrors(t *testing.T) {
 	}
 	var clusters []cluster
 	for _, k := range kinds {
-		u := envoytest.NewUpstream(t)
-		u.Behave(k.behaviour)
-		port := u.Port()
-		if k.refused {
-			port = envoytest.FreePort(t)
-		}
-		clusters = append(clusters, cluster{name: k.name, port: port})
+		clusters = append(clusters, behaving(t, k.name, k.behaviour, k.refused))
 	}
 	g := startGateway(t, clusters...)
 	for i, k := range kinds {

@@ -41,6 +41,17 @@ type cluster struct {
 	timeout string
 }
 
+// behaving is a cluster whose host behaves so or, if refused, is not there.
+func behaving(t *testing.T, name string, b envoytest.Behaviour, refused bool) cluster {
+	t.Helper()
+	if refused {
+		return cluster{name: name, port: envoytest.FreePort(t)}
+	}
+	u := envoytest.NewUpstream(t)
+	u.Behave(b)
+	return cluster{name: name, port: u.Port()}
+}
+
 func startGateway(t *testing.T, clusters ...cluster) *gateway {
 	t.Helper()
 	port := envoytest.FreePort(t)

@@ -113,7 +113,7 @@ func (o *orderFlags) command(done string, do func(context.Context, adminpb.Admin
 				if err != nil {
 					return err
 				}
-				return orderProved(resp, done)
+				return notProved(resp.GetOk(), resp.GetService(), done, resp.GetProxies())
 			})
 		},
 	}
@@ -175,18 +175,4 @@ func printOrder(w io.Writer, resp orderAnswer, done, proxy string) error {
 		g.row(p.GetProxy(), result, p.GetState(), note)
 	}
 	return g.print(w)
-}
-
-// orderProved is an error that counts the proxies that did not prove it.
-func orderProved(resp orderAnswer, done string) error {
-	if resp.GetOk() {
-		return nil
-	}
-	failed := 0
-	for _, p := range resp.GetProxies() {
-		if p.GetError() != "" {
-			failed++
-		}
-	}
-	return fmt.Errorf("%s was not proved to be %s on %d of %s", resp.GetService(), done, failed, count(len(resp.GetProxies()), "proxy", "proxies"))
 }

@@ -40,7 +40,7 @@ could not prove the reset.`,
 				if err != nil {
 					return err
 				}
-				return provedBy(resp)
+				return notProved(resp.GetOk(), resp.GetService(), "reset", resp.GetProxies())
 			})
 		},
 	}
@@ -93,16 +93,19 @@ func printReset(w io.Writer, resp *adminpb.ResetBreakerResponse) error {
 	return g.print(w)
 }
 
-// provedBy is an error that counts the proxies that did not prove the reset.
-func provedBy(resp *adminpb.ResetBreakerResponse) error {
-	if resp.GetOk() {
+// proof is one proxy's part in what was done.
+type proof interface{ GetError() string }
+
+// notProved is an error that counts the proxies that did not prove what was done to a service; nil if all did.
+func notProved[P proof](ok bool, service, done string, proxies []P) error {
+	if ok {
 		return nil
 	}
 	failed := 0
-	for _, p := range resp.GetProxies() {
+	for _, p := range proxies {
 		if p.GetError() != "" {
 			failed++
 		}
 	}
-	return fmt.Errorf("%s was not proved to be reset on %d of %s", resp.GetService(), failed, count(len(resp.GetProxies()), "proxy", "proxies"))
+	return fmt.Errorf("%s was not proved to be %s on %d of %s", service, done, failed, count(len(proxies), "proxy", "proxies"))
 }

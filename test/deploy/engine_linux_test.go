@@ -56,7 +56,7 @@ type container struct {
 	owner  owner
 	addrs  map[string]netip.Addr // by network
 	cmd    *exec.Cmd
-	log    *logBuffer
+	log    *envoytest.Output
 	ended  chan struct{}
 }
 
@@ -71,7 +71,7 @@ func newEngine(t testing.TB) *engine {
 		for _, c := range e.all() {
 			c.kill()
 			if log := c.log.String(); strings.Contains(log, "DATA RACE") || t.Failed() {
-				t.Logf("end of the log of %s (%s):\n%s", c.service, c.hostname, lastLines(log, 12))
+				t.Logf("end of the log of %s (%s):\n%s", c.service, c.hostname, envoytest.LastLines(log, 12))
 			}
 		}
 		for _, n := range e.networks {
@@ -92,7 +92,7 @@ func (e *engine) all() []*container {
 // run starts a container.
 func (e *engine) run(spec runSpec) *container {
 	e.t.Helper()
-	c := &container{runSpec: spec, engine: e, addrs: make(map[string]netip.Addr), log: &logBuffer{}}
+	c := &container{runSpec: spec, engine: e, addrs: make(map[string]netip.Addr), log: &envoytest.Output{}}
 	if err := c.start(); err != nil {
 		e.t.Fatalf("starting %s: %v", spec.service, err)
 	}

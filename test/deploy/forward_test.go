@@ -1,11 +1,8 @@
 package deploy
 
 import (
-	"bytes"
 	"io"
 	"net"
-	"strings"
-	"sync"
 )
 
 // forward connects each connection that the listener takes with the target, until it is closed.
@@ -34,27 +31,4 @@ func forward(l net.Listener, target string) {
 			<-done
 		}()
 	}
-}
-
-// logBuffer collects a process's output.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-func lastLines(s string, n int) string {
-	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

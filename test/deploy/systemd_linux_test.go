@@ -86,7 +86,7 @@ func TestUnits(t *testing.T) {
 		}
 		out, err = exec.Command("systemd-analyze", "security", "--offline=true", "--threshold="+worstExposure, unitPath(name)).CombinedOutput()
 		if err != nil {
-			t.Errorf("systemd-analyze security %s: %v\n%s", name, err, lastLines(string(out), 3))
+			t.Errorf("systemd-analyze security %s: %v\n%s", name, err, envoytest.LastLines(string(out), 3))
 		}
 	}
 }

@@ -65,7 +65,7 @@ func TestRunShop(t *testing.T) {
 	}
 	r.until("it says what to try", func() error {
 		if log := r.log.String(); !strings.Contains(log, "7 services") || !strings.Contains(log, "http://"+r.gateway+"/api/v1/fraud/score") {
-			return fmt.Errorf("%s", tail(log, 20))
+			return fmt.Errorf("%s", envoytest.LastLines(log, 20))
 		}
 		return nil
 	})

@@ -23,7 +23,7 @@ import (
 // to the stack's log. It ends with the test.
 func (s *stack) launch(dir string, in invocation) {
 	s.t.Helper()
-	s.log = &logBuffer{}
+	s.log = &envoytest.Output{}
 	s.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	cmd := exec.Command(breakwater, in.args...)
 	cmd.Dir = dir
@@ -33,7 +33,7 @@ func (s *stack) launch(dir string, in invocation) {
 			s.stop()
 		}
 		if log := s.log.String(); s.t.Failed() || strings.Contains(log, "DATA RACE") {
-			s.t.Errorf("end of breakwater's log:\n%s", tail(log, 60))
+			s.t.Errorf("end of breakwater's log:\n%s", envoytest.LastLines(log, 60))
 		}
 	})
 	s.begin(cmd)

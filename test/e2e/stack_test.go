@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -42,7 +41,7 @@ type stack struct {
 	env                      []string // of serve, beside the test's own
 
 	process *child.Process
-	log     *logBuffer
+	log     *envoytest.Output
 	envoy   *envoytest.Process
 	client  *http.Client
 }
@@ -64,7 +63,7 @@ func newPlane(t testing.TB, files map[string]string, args ...string) *stack {
 		t: t, dir: t.TempDir(), stateDir: filepath.Join(t.TempDir(), "state"),
 		xds: addr(), http: addr(), grpc: addr(), gateway: addr(),
 		args: args,
-		log:  &logBuffer{},
+		log:  &envoytest.Output{},
 		// No connection is kept: one that a test left behind would count as a leak, and each
 		// request is to be balanced afresh.
 		client: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
@@ -78,7 +77,7 @@ func newPlane(t testing.TB, files map[string]string, args ...string) *stack {
 		if log := s.log.String(); strings.Contains(log, "DATA RACE") {
 			t.Errorf("breakwater has a data race:\n%s", log)
 		} else if t.Failed() {
-			t.Logf("end of breakwater's log:\n%s", tail(log, 60))
+			t.Logf("end of breakwater's log:\n%s", envoytest.LastLines(log, 60))
 		}
 	})
 	return s
@@ -107,7 +106,7 @@ func (s *stack) begin(cmd *exec.Cmd) {
 	envoytest.Eventually(s.t, startTimeout, "breakwater is ready", func() error {
 		select {
 		case <-p.Done():
-			s.t.Fatalf("breakwater ended: %v\n%s", p.Err(), tail(s.log.String(), 20))
+			s.t.Fatalf("breakwater ended: %v\n%s", p.Err(), envoytest.LastLines(s.log.String(), 20))
 		default:
 		}
 		_, err := s.fetch("http://" + s.http + "/readyz")
@@ -288,27 +287,4 @@ func (s *stack) ejected(service string) []string {
 		}
 	}
 	return out
-}
-
-// logBuffer collects a process's output.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-func tail(s string, n int) string {
-	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

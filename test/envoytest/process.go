@@ -105,7 +105,7 @@ func StartWith(t testing.TB, bootstrap *bootstrapv3.Bootstrap, opts Options) *Pr
 	t.Cleanup(func() {
 		p.process.Stop(stopGrace)
 		if t.Failed() {
-			t.Logf("end of the log of Envoy (pid %d):\n%s", p.Pid(), lastLines(p.Log(), shownLog))
+			t.Logf("end of the log of Envoy (pid %d):\n%s", p.Pid(), LastLines(p.Log(), shownLog))
 		}
 	})
 
@@ -178,7 +178,7 @@ func Validate(t testing.TB, bootstrap *bootstrapv3.Bootstrap) {
 	config := writeBootstrap(t, t.TempDir(), bootstrap)
 	out, err := exec.Command(binary, "--mode", "validate", "--config-path", config).CombinedOutput()
 	if err != nil {
-		t.Fatalf("envoy --mode validate: %v\n%s", err, lastLines(string(out), 10))
+		t.Fatalf("envoy --mode validate: %v\n%s", err, LastLines(string(out), 10))
 	}
 }
 
@@ -203,9 +203,4 @@ func writeBootstrap(t testing.TB, dir string, bootstrap *bootstrapv3.Bootstrap) 
 		t.Fatal(err)
 	}
 	return path
-}
-
-func lastLines(s string, n int) string {
-	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }

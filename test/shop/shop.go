@@ -1,7 +1,6 @@
 package shop
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -123,7 +121,7 @@ func Start(t testing.TB) *Shop {
 		envoytest.Eventually(t, startTimeout, url+" is served", func() error {
 			for _, p := range []*process{upstream, run} {
 				if p.ended() {
-					t.Fatalf("%s ended: %v\n%s", p.name, p.Err(), p.out.tail(20))
+					t.Fatalf("%s ended: %v\n%s", p.name, p.Err(), envoytest.LastLines(p.out.String(), 20))
 				}
 			}
 			return get(t.Context(), client, url)
@@ -221,7 +219,7 @@ func loopback(t testing.TB) string {
 type process struct {
 	*child.Process
 	name string
-	out  *output
+	out  *envoytest.Output
 }
 
 func (p *process) ended() bool {
@@ -238,7 +236,7 @@ func (s *Shop) launch(t testing.TB, args ...string) *process {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(s.Dir, "bin", "breakwater"), args...)
 	cmd.Dir, cmd.Env = s.Dir, s.Env
-	p := &process{name: args[0], out: &output{}}
+	p := &process{name: args[0], out: &envoytest.Output{}}
 	cmd.Stdout, cmd.Stderr = p.out, p.out
 	started, err := child.Start(cmd)
 	if err != nil {
@@ -250,7 +248,7 @@ func (s *Shop) launch(t testing.TB, args ...string) *process {
 		if log := p.out.String(); strings.Contains(log, "DATA RACE") {
 			t.Errorf("breakwater %s has a data race:\n%s", p.name, log)
 		} else if t.Failed() {
-			t.Logf("end of the log of breakwater %s:\n%s", p.name, p.out.tail(40))
+			t.Logf("end of the log of breakwater %s:\n%s", p.name, envoytest.LastLines(p.out.String(), 40))
 		}
 	})
 	return p
@@ -266,28 +264,4 @@ func (s *Shop) Breakwater(t testing.TB, args ...string) string {
 		t.Fatalf("breakwater %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out)
-}
-
-// output collects what a process prints.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
-// tail returns the last lines.
-func (o *output) tail(n int) string {
-	lines := strings.Split(strings.TrimRight(o.String(), "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
