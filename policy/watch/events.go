@@ -22,7 +22,8 @@ type hinter interface {
 	// follow sets the links' targets to be watched besides the directory.
 	follow(targets []string)
 	// renew watches the directories that are there now, under the same names. It
-	// reports whether one was not watched before: what happened there was not seen.
+	// reports whether one was not watched before, or may not have been all the time: what
+	// happened there was not seen.
 	renew() bool
 	close() error
 }
@@ -138,8 +139,9 @@ func (e *fileEvents) renew() bool {
 	return fresh
 }
 
-// add watches a directory, and reports whether it is another one than before.
-// Adding the same one again changes nothing, and is how a watch that the kernel
+// add watches a directory, and reports whether it is another one than before, or its
+// entries have changed since: a new directory can have the identity of the one that was
+// removed. Adding the same one again changes nothing, and is how a watch that the kernel
 // dropped comes back.
 func (e *fileEvents) add(dir string) bool {
 	err := e.watcher.Add(dir)
@@ -158,7 +160,7 @@ func (e *fileEvents) add(dir string) bool {
 	delete(e.failed, dir)
 	before := e.watched[dir]
 	e.watched[dir] = info
-	return before == nil || !os.SameFile(before, info)
+	return before == nil || !os.SameFile(before, info) || !before.ModTime().Equal(info.ModTime())
 }
 
 func (e *fileEvents) close() error {
