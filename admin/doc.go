@@ -15,7 +15,7 @@
 //	GET  /api/v1/events:watch                        the same of events; a browser that connects again goes on where it was (Last-Event-ID)
 //	GET  /api/v1/circuit-breakers                    the original system's list
 //	POST /api/v1/circuit-breakers/{service}/reset    the original system's reset
-//	GET  /api/v1/prometheus/targets                  the proxies, for Prometheus' HTTP service discovery
+//	GET  /api/v1/prometheus/targets                  the proxies, for Prometheus' HTTP service discovery; 503 while it is not known which there are
 //	GET  /metrics                                    Prometheus
 //	GET  /healthz                                    200 while the process serves
 //	GET  /readyz                                     200 once Options.Ready agrees, else 503

@@ -163,6 +163,12 @@ func (f *fakeModel) Reset(_ context.Context, req breaker.ResetRequest) (breaker.
 	return r, nil
 }
 
+func (f *fakeModel) Targets(context.Context) ([]admin.Target, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []admin.Target{{Proxy: "edge-1", AdminAddress: "127.0.0.1:9901"}, {Proxy: "edge-2"}}, f.err
+}
+
 func (f *fakeModel) Proxies(context.Context) ([]admin.Proxy, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

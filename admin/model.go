@@ -15,6 +15,10 @@ import (
 // have. It comes wrapped, with the name.
 var ErrUnknownSubsystem = errors.New("unknown subsystem")
 
+// ErrUnsettled is a Model's answer soon after its start, while it is not known yet which
+// proxies there are.
+var ErrUnsettled = errors.New("too early to say")
+
 // Model is what a Server serves. All methods are called concurrently. Beside the
 // errors named below, any other is reported to the client as an internal one.
 type Model interface {
@@ -48,6 +52,9 @@ type Model interface {
 	Explain(ctx context.Context, service string) (Explanation, error)
 	// Proxies returns the connected proxies in ascending order of id.
 	Proxies(ctx context.Context) ([]Proxy, error)
+	// Targets returns the proxies that Prometheus is to scrape in ascending order of id: those that are connected, and
+	// those that are missed. It returns ErrUnsettled.
+	Targets(ctx context.Context) ([]Target, error)
 	// ConfigStatus says what became of the policies on disk.
 	ConfigStatus(ctx context.Context) (ConfigStatus, error)
 	// LogLevels returns the whole server's level first, then those of the subsystems in
@@ -78,6 +85,14 @@ type Proxy struct {
 	Resources []ProxyResources
 	// LastReport is when its last load report came; zero if none has.
 	LastReport time.Time
+}
+
+// Target is a proxy that Prometheus is to scrape.
+type Target struct {
+	// Proxy is its node id.
+	Proxy string
+	// AdminAddress is its admin API as ip:port; empty if its bootstrap names no port.
+	AdminAddress string
 }
 
 // ProxyResources is what a proxy accepted and refused of one type of resource.

@@ -176,6 +176,8 @@ func toStatus(err error) error {
 		code = codes.InvalidArgument
 	case errors.Is(err, breaker.ErrHostNotResettable), errors.Is(err, breaker.ErrNoProxy):
 		code = codes.FailedPrecondition
+	case errors.Is(err, ErrUnsettled):
+		code = codes.Unavailable
 	case errors.Is(err, context.Canceled):
 		code = codes.Canceled
 	case errors.Is(err, context.DeadlineExceeded):

@@ -8,10 +8,12 @@ type target struct {
 	Labels  map[string]string `json:"labels"`
 }
 
-// serveTargets lists the admin APIs of the connected proxies for Prometheus to scrape, each with the label
-// proxy that Breakwater's own metrics have. A proxy whose bootstrap names no admin port is left out.
+// serveTargets lists the admin APIs of the proxies for Prometheus to scrape, each with the label proxy that Breakwater's
+// own metrics have. One that is missed is among them, so that its scrape fails and somebody hears of it. One whose
+// bootstrap names no admin port is left out. Until it is known which proxies there are the answer is 503, for Prometheus
+// then goes on with what it had.
 func (s *service) serveTargets(w http.ResponseWriter, r *http.Request) {
-	proxies, err := s.model.Proxies(r.Context())
+	proxies, err := s.model.Targets(r.Context())
 	if err != nil {
 		writeError(w, toStatus(err))
 		return
@@ -19,7 +21,7 @@ func (s *service) serveTargets(w http.ResponseWriter, r *http.Request) {
 	targets := make([]target, 0, len(proxies))
 	for _, p := range proxies {
 		if p.AdminAddress != "" {
-			targets = append(targets, target{[]string{p.AdminAddress}, map[string]string{"proxy": p.ID}})
+			targets = append(targets, target{[]string{p.AdminAddress}, map[string]string{"proxy": p.Proxy}})
 		}
 	}
 	writeJSON(w, http.StatusOK, targets)

@@ -25,7 +25,7 @@ func newServerMetrics(s *Server, reg prometheus.Registerer) *serverMetrics {
 		nacks:     vec("breakwater_xds_nacks_total", "Discovery responses that a proxy rejected, by resource type."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.responses, m.acks, m.nacks, rejectedCollector{s.publisher},
+		reg.MustRegister(m.responses, m.acks, m.nacks, rejectedCollector{s.publisher}, rosterCollector{s.roster},
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "breakwater_connected_proxies",
 				Help: "Proxies that are connected now.",
@@ -55,5 +55,27 @@ func (c rejectedCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, t := range slices.Sorted(maps.Keys(count)) {
 		ch <- prometheus.MustNewConstMetric(rejectedDesc, prometheus.GaugeValue, float64(count[t]), t)
+	}
+}
+
+var connectedDesc = prometheus.NewDesc("breakwater_proxy_connected",
+	"1 for a proxy that is connected, 0 for one that has gone within the last hour and has not been replaced.", []string{"proxy"}, nil)
+
+// rosterCollector tells the proxies that are connected from those that are missed.
+type rosterCollector struct{ roster *Roster }
+
+func (c rosterCollector) Describe(ch chan<- *prometheus.Desc) { ch <- connectedDesc }
+
+func (c rosterCollector) Collect(ch chan<- prometheus.Metric) {
+	members, err := c.roster.Members()
+	if err != nil {
+		return // too early to miss anybody
+	}
+	for _, m := range members {
+		connected := 0.0
+		if m.Left.IsZero() {
+			connected = 1
+		}
+		ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, connected, m.ID)
 	}
 }

@@ -31,6 +31,7 @@ type Server struct {
 	ledger    *Ledger
 	loads     func(LoadReport)
 	layers    func(Proxy) ProxyLayers
+	roster    *Roster
 	log       hclog.Logger
 	metrics   *serverMetrics
 
@@ -43,6 +44,8 @@ type Server struct {
 type stream struct {
 	peer string
 	node string
+	// since is when the node was known.
+	since time.Time
 }
 
 // ServerOptions configure a Server. The zero value works.
@@ -55,6 +58,8 @@ type ServerOptions struct {
 	// Layers is called when a proxy connects, before it is answered, and returns what its runtime layers are to have; nil:
 	// they are empty until they are set. It must not call the server.
 	Layers func(Proxy) ProxyLayers
+	// Memory keeps the roster over a restart; nil: it is forgotten.
+	Memory Memory
 	// Registerer of the metrics; nil: none.
 	Registerer prometheus.Registerer
 }
@@ -71,9 +76,13 @@ func NewServer(p *Publisher, opts ServerOptions) *Server {
 	if s.layers == nil {
 		s.layers = func(Proxy) ProxyLayers { return ProxyLayers{} }
 	}
+	s.roster = newRoster(time.Now, opts.Memory, s.log)
 	s.metrics = newServerMetrics(s, opts.Registerer)
 	return s
 }
+
+// Roster returns what is known of the proxies that are connected or have gone.
+func (s *Server) Roster() *Roster { return s.roster }
 
 // maxRequestBytes bounds a proxy's request. At a reconnect it lists every resource that
 // the proxy has: about 60 bytes each.
@@ -92,13 +101,22 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, serverv3.NewServer(streamCtx, s.cache, s.callbacks()))
 	loadstatsv3.RegisterLoadReportingServiceServer(g, loadServer{server: s})
+	s.roster.open()
+	saved := make(chan struct{})
+	go func() {
+		defer close(saved)
+		s.roster.run(streamCtx)
+	}()
+	defer func() { <-saved }()
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(l) }()
 	select {
 	case err := <-done:
+		cancel()
 		return fmt.Errorf("xds server on %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
+	s.roster.close()
 	cancel()
 	g.Stop()
 	return <-done
@@ -126,6 +144,7 @@ func (s *Server) callbacks() serverv3.CallbackFuncs {
 			key := streamKey{id: id}
 			return s.requested(key, request{
 				node: r.GetNode(), typeURL: r.GetTypeUrl(), nonce: r.GetResponseNonce(),
+				brings:   r.GetVersionInfo() != "",
 				rejected: r.GetErrorDetail() != nil, text: r.GetErrorDetail().GetMessage(),
 			})
 		},
@@ -134,6 +153,7 @@ func (s *Server) callbacks() serverv3.CallbackFuncs {
 			return s.requested(key, request{
 				node: r.GetNode(), typeURL: r.GetTypeUrl(), nonce: r.GetResponseNonce(),
 				has:      r.GetInitialResourceVersions(),
+				brings:   len(r.GetInitialResourceVersions()) > 0,
 				rejected: r.GetErrorDetail() != nil, text: r.GetErrorDetail().GetMessage(),
 			})
 		},
@@ -171,6 +191,7 @@ func (s *Server) closed(key streamKey) {
 	st := s.streams[key]
 	delete(s.streams, key)
 	if id := s.ledger.disconnect(key); id != "" {
+		s.roster.left(id)
 		s.cache.update(typeRuntime, nil, []string{envoy.OperatorLayer(id), envoy.BreakerLayer(id)})
 		s.log.Info("proxy disconnected", "proxy", id, "address", st.peer)
 	}
@@ -178,10 +199,12 @@ func (s *Server) closed(key streamKey) {
 
 // request is what the two protocols' requests have in common.
 type request struct {
-	node     *corev3.Node
-	typeURL  string
-	nonce    string
-	has      map[string]string
+	node    *corev3.Node
+	typeURL string
+	nonce   string
+	has     map[string]string
+	// brings is true if the proxy has resources of that type from an earlier stream.
+	brings   bool
 	rejected bool
 	text     string
 }
@@ -199,6 +222,9 @@ func (s *Server) requested(key streamKey, r request) error {
 		}
 	}
 	if r.nonce == "" {
+		if r.brings {
+			s.roster.brought(st.node, st.since)
+		}
 		s.ledger.subscribed(key, st.node, r.typeURL, r.has)
 		return nil
 	}
@@ -248,7 +274,8 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 	}
 	s.mu.Lock()
 	s.cache.update(typeRuntime, layers, nil)
-	st.node = id
+	st.node, st.since = id, p.Since
+	s.roster.came(p)
 	other := s.ledger.connect(key, p)
 	s.mu.Unlock()
 	if other != "" {

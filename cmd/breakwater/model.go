@@ -3,12 +3,15 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/breakwater/breakwater/admin"
 	"github.com/breakwater/breakwater/breaker"
+	"github.com/breakwater/breakwater/xds"
 )
 
 // model is what the admin API serves, put together from the parts that know it.
@@ -68,6 +71,18 @@ func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
 		out = append(out, q)
 	}
 	return out, nil
+}
+
+func (m *model) Targets(context.Context) ([]admin.Target, error) {
+	members, err := m.plane.server.Roster().Members()
+	if errors.Is(err, xds.ErrUnsettled) {
+		err = fmt.Errorf("%w: %w", admin.ErrUnsettled, err)
+	}
+	out := make([]admin.Target, len(members))
+	for i, p := range members {
+		out[i] = admin.Target{Proxy: p.ID, AdminAddress: p.AdminAddress}
+	}
+	return out, err
 }
 
 func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {

@@ -93,6 +93,7 @@ func (p *plane) wire() error {
 		// The board tells the server what to enforce, and the server the board what it hears.
 		Loads:      func(r xds.LoadReport) { p.board.Report(r) },
 		Layers:     func(x xds.Proxy) xds.ProxyLayers { return p.board.Join(x) },
+		Memory:     p.store,
 		Registerer: registry,
 	})
 	p.board = breaker.NewBoard(breaker.Options{

@@ -109,6 +109,9 @@ func (o *observed) configure(dir string) string {
 	config["global"] = map[string]any{
 		"scrape_interval": scrapeInterval.String(), "scrape_timeout": scrapeInterval.String(), "evaluation_interval": scrapeInterval.String(),
 	}
+	if n := refresh(config); n != 1 {
+		o.t.Fatalf("%d lists of targets are asked for, want 1", n)
+	}
 	path := filepath.Join(dir, "prometheus.yml")
 	if data, err = yaml.Marshal(config); err == nil {
 		err = os.WriteFile(path, data, 0o600)
@@ -117,6 +120,19 @@ func (o *observed) configure(dir string) string {
 		o.t.Fatal(err)
 	}
 	return path
+}
+
+// refresh has the lists of targets asked for as often as all else, and returns their number.
+func refresh(config map[string]any) int {
+	n := 0
+	for _, job := range config["scrape_configs"].([]any) {
+		lists, _ := job.(map[string]any)["http_sd_configs"].([]any)
+		for _, l := range lists {
+			l.(map[string]any)["refresh_interval"] = scrapeInterval.String()
+			n++
+		}
+	}
+	return n
 }
 
 // untilFires waits until an alert with these labels is firing, and returns it.

@@ -1,0 +1,35 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// An Envoy that dies stays among what Prometheus scrapes, over a restart of Breakwater too, so that somebody hears of it
+// until it is back.
+func TestPrometheusMissesAnEnvoy(t *testing.T) {
+	t.Parallel()
+	b := newScript(t)
+	o := observe(newLayer2(t, layer2("svc", b, time.Minute)))
+	gone := map[string]string{"proxy": "e2e"}
+	o.envoy.Kill()
+	o.untilFires("EnvoyDown", gone)
+	o.untilFires("ProxyGone", gone)
+	o.untilFires("NoProxyConnected", nil)
+
+	address := o.envoy.AdminAddr
+	o.kill()
+	o.start()
+	body, err := o.fetch("http://" + o.http + "/api/v1/prometheus/targets")
+	if err != nil || !strings.Contains(body, address) {
+		t.Errorf("after a restart of Breakwater the targets are %s, %v; want %s among them", body, err, address)
+	}
+	o.untilFires("ProxyGone", gone)
+	o.untilFires("EnvoyDown", gone)
+
+	o.envoy = o.startEnvoy("e2e")
+	o.untilClears("EnvoyDown")
+	o.untilClears("ProxyGone")
+	o.untilClears("NoProxyConnected")
+}

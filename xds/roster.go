@@ -1,0 +1,266 @@
+package xds
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+const (
+	// goneFor is how long a proxy that has gone is remembered: long enough to alert and to be looked into, and short enough
+	// that nobody has to strike off one that was ended for good.
+	goneFor = time.Hour
+	// maxGone bounds the proxies that are remembered so, for a fleet that comes and goes.
+	maxGone = 1000
+	// turnover is how long before a proxy goes its successor may have come: the time that a rolling deployment runs both. It
+	// is also how much older than its successor a proxy is at least, so that two of one age do not stand in for each other.
+	turnover = 10 * time.Minute
+	// settleTime is how long proxies are given to connect after a start without a roster. They try each second.
+	settleTime = 5 * time.Second
+	// saveInterval is the least time between two writes of the roster.
+	saveInterval = time.Second
+
+	rosterDoc = "proxies"
+)
+
+// ErrUnsettled says that Breakwater has just started, and does not know yet which proxies there are.
+var ErrUnsettled = errors.New("the proxies are given a few seconds to connect after the start")
+
+// Member is a proxy that is connected, or is missed: it has gone, and neither has it come back nor another in its place.
+type Member struct {
+	ID string `json:"id"`
+	// Cluster of its node. Only a proxy of the same one comes in its place.
+	Cluster string `json:"cluster,omitempty"`
+	// AdminAddress is ip:port; empty if its metadata has no port.
+	AdminAddress string `json:"admin,omitempty"`
+	// Came is when it connected first; zero if it was there before Breakwater.
+	Came time.Time `json:"came,omitzero"`
+	// Left is when it went; zero while it is connected.
+	Left time.Time `json:"left,omitzero"`
+}
+
+// Memory keeps documents over a restart; *store.Dir does.
+type Memory interface {
+	// Load decodes a document, and reports whether there is one. A corrupt one is set aside and an error.
+	Load(name string, v any) (found bool, err error)
+	// Save replaces a document as a whole.
+	Save(name string, v any) error
+}
+
+// Roster remembers which proxies there are and which have gone. A proxy that goes is missed for goneFor, unless it comes
+// back or another of its node cluster comes in its place, as in a rolling deployment: a newcomer stands in for one proxy
+// that went before it came, or that is older by turnover and went within turnover after it. The roster is kept
+// over a restart, after which all proxies count as gone until they are back.
+type Roster struct {
+	now    func() time.Time
+	memory Memory
+	log    hclog.Logger
+
+	mu sync.Mutex
+	// members by id, with all that have gone, missed or not; guarded by mu.
+	members map[string]*Member
+	// settled is when those that are there are known; zero before open. Guarded by mu.
+	settled time.Time
+	// closed is true once the server ends: those that go then are not gone. Guarded by mu.
+	closed bool
+	// changed holds one value while there is something to save.
+	changed chan struct{}
+}
+
+// newRoster takes over what an earlier life has kept; a nil memory keeps nothing.
+func newRoster(now func() time.Time, memory Memory, log hclog.Logger) *Roster {
+	r := &Roster{now: now, memory: memory, log: log, members: map[string]*Member{}, changed: make(chan struct{}, 1)}
+	if memory == nil {
+		return r
+	}
+	var kept []Member
+	if _, err := memory.Load(rosterDoc, &kept); err != nil {
+		log.Error("which proxies there were is lost", "error", err)
+		return r
+	}
+	for _, m := range kept {
+		if m.Left.IsZero() {
+			m.Left = now()
+		}
+		r.members[m.ID] = &m
+	}
+	r.prune()
+	if len(r.members) > 0 {
+		r.settled = now()
+	}
+	return r
+}
+
+// came notes that a proxy has connected.
+func (r *Roster) came(p Proxy) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.members[p.ID]
+	if m == nil {
+		m = &Member{ID: p.ID, Came: r.now()}
+		r.members[p.ID] = m
+	}
+	m.Cluster, m.AdminAddress, m.Left = p.Cluster, p.AdminAddress, time.Time{}
+	r.change()
+}
+
+// brought notes that a connected proxy has resources of an earlier connection: it is no newcomer, if since is when it
+// was seen first.
+func (r *Roster) brought(id string, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := r.members[id]; m != nil && !m.Came.IsZero() && !m.Came.Before(since) {
+		m.Came = time.Time{}
+		r.change()
+	}
+}
+
+// left notes that a proxy has gone.
+func (r *Roster) left(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := r.members[id]; m != nil && !r.closed {
+		m.Left = r.now()
+		r.prune()
+		r.change()
+	}
+}
+
+// change has the roster saved. The caller must hold r.mu.
+func (r *Roster) change() {
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// prune forgets those that went too long ago, and of too many those that went first. The caller must hold r.mu.
+func (r *Roster) prune() {
+	var gone []*Member
+	for id, m := range r.members {
+		switch {
+		case m.Left.IsZero():
+		case r.now().Sub(m.Left) >= goneFor:
+			delete(r.members, id)
+		default:
+			gone = append(gone, m)
+		}
+	}
+	if len(gone) <= maxGone {
+		return
+	}
+	slices.SortFunc(gone, func(a, b *Member) int { return a.Left.Compare(b.Left) })
+	for _, m := range gone[:len(gone)-maxGone] {
+		delete(r.members, m.ID)
+	}
+}
+
+// Members returns the proxies that are connected or missed, in ascending order of id, or ErrUnsettled.
+func (r *Roster) Members() ([]Member, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.settled.IsZero() || r.now().Before(r.settled) {
+		return nil, ErrUnsettled
+	}
+	r.prune()
+	return missed(r.all()), nil
+}
+
+// all returns copies of all members. The caller must hold r.mu.
+func (r *Roster) all() []Member {
+	out := make([]Member, 0, len(r.members))
+	for _, m := range r.members {
+		out = append(out, *m)
+	}
+	slices.SortFunc(out, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// missed leaves out those that have gone and in whose place another has come. Each newcomer stands in for one, the first
+// that went; it does so even after it has gone itself, for then it is the one that is missed.
+func missed(members []Member) []Member {
+	var gone, newcomers []*Member
+	for i := range members {
+		if m := &members[i]; !m.Left.IsZero() {
+			gone = append(gone, m)
+		}
+		if m := &members[i]; !m.Came.IsZero() {
+			newcomers = append(newcomers, m)
+		}
+	}
+	slices.SortStableFunc(gone, func(a, b *Member) int { return a.Left.Compare(b.Left) })
+	slices.SortStableFunc(newcomers, func(a, b *Member) int { return a.Came.Compare(b.Came) })
+	replaced := map[string]bool{}
+	for _, m := range gone {
+		for i, n := range newcomers {
+			if n.replaces(m) {
+				replaced[m.ID] = true
+				newcomers = slices.Delete(newcomers, i, i+1)
+				break
+			}
+		}
+	}
+	return slices.DeleteFunc(members, func(m Member) bool { return replaced[m.ID] })
+}
+
+// replaces reports whether a newcomer may stand in for a proxy that has gone.
+func (m *Member) replaces(old *Member) bool {
+	if m.Cluster != old.Cluster || m.ID == old.ID {
+		return false
+	}
+	return !m.Came.Before(old.Left) ||
+		m.Came.Sub(old.Came) >= turnover && old.Left.Sub(m.Came) <= turnover
+}
+
+// open begins the time that proxies have to connect, unless an earlier life has told which there are.
+func (r *Roster) open() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.settled.IsZero() {
+		r.settled = r.now().Add(settleTime)
+	}
+}
+
+// close has those that go from now on stay in the roster, for it is the server that ends, and saves it.
+func (r *Roster) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	r.save()
+}
+
+// run saves the roster when it has changed, until ctx ends.
+func (r *Roster) run(ctx context.Context) {
+	tick := time.NewTicker(saveInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.changed:
+			r.save()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *Roster) save() {
+	if r.memory == nil {
+		return
+	}
+	r.mu.Lock()
+	members := r.all()
+	r.mu.Unlock()
+	if err := r.memory.Save(rosterDoc, members); err != nil {
+		r.log.Error("the list of the proxies could not be saved", "error", err)
+	}
+}
