@@ -13,16 +13,19 @@ import (
 const (
 	MetricsPrefix = "gateway"
 
-	StatRequests = "proxy_requests_total"
-	StatDuration = "proxy_request_duration_seconds"
-	StatRetries  = "proxy_retries_total"
+	StatRequests  = "proxy_requests_total"
+	StatAbandoned = "proxy_abandoned_total"
+	StatDuration  = "proxy_request_duration_seconds"
+	StatRetries   = "proxy_retries_total"
 )
 
-// requestSeconds are the upper bounds of the buckets in which Envoy counts how long requests took.
-// The small ones are powers of two, for Envoy writes a bound with all 32 digits that its binary form
-// has: 0.1 would be 0.10000000000000000555111512312578 in every line. There are few, because a bucket
-// is a line per service and method in each scrape: 100 KB for 1,000 services.
-var requestSeconds = []float64{0.015625, 0.0625, 0.125, 0.25, 0.5, 1, 2.5, 10}
+// requestSeconds are the upper bounds of the buckets in which Envoy counts how long requests took. They
+// go beyond the time-outs that policies have, 30 s without one, and a request that times out takes a little longer
+// than that. Each is at most four times the one before, so a quantile is off by no more. They are powers
+// of two, for Envoy writes a bound with all 32 digits that its binary form has: 0.1 would be
+// 0.10000000000000000555111512312578 in every line. There are few, because a bucket is a line
+// per service and method in each scrape: 100 KB for 1,000 services.
+var requestSeconds = []float64{0.015625, 0.0625, 0.25, 0.5, 1, 4, 16, 64}
 
 // attemptMilliseconds is the one bound for a cluster's upstream_rq_time. Breakwater reads that histogram
 // in Envoy's own bins (ClusterHistograms), which need no bounds, and each bound is a line per

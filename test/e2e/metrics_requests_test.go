@@ -71,6 +71,10 @@ func TestMetricsTimeRequests(t *testing.T) {
 	if len(buckets) != 9 || buckets[0].bound > 0.02 {
 		t.Errorf("buckets %v", buckets)
 	}
+	// A request that times out is in one that has an end: those of examples/shop take up to 60 s.
+	if last := buckets[len(buckets)-2].bound; last <= 60 {
+		t.Errorf("the last bound is %v s; %v", last, buckets)
+	}
 	for _, q := range []float64{0.95, 0.99} {
 		if got := quantile(q, buckets); got < 0.25 || got > 1 {
 			t.Errorf("the %v quantile is %v s, want one of 0.3 s; %v", q, got, buckets)

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,7 +45,6 @@ func TestMetricsCountEachStatus(t *testing.T) {
 		at("wrong", u, "retry: off", off),
 		at("late", u, "retry: off", off, "timeout: {request: 300ms}"),
 		at("gone", closedPort(t), "retry: off", off),
-		at("left", u, "retry: off", off),
 		at("liar", u, "retry: off", off),
 		at("shut", u), at("static", u, "fallback: {status: 503, body: sorry}"),
 		at("elsewhere", u, "fallback: {service: good}"),
@@ -78,19 +76,6 @@ func TestMetricsCountEachStatus(t *testing.T) {
 	s.untilCounted("late", map[string]float64{"GET error": 1})
 	n("gone", "", 503, "GET")
 	s.untilCounted("gone", map[string]float64{"GET error": 1})
-
-	// A client that gives up before there is an answer.
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.gateway+"/left?do=hang", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if resp, err := s.client.Do(req); err == nil {
-		resp.Body.Close()
-		t.Errorf("it has an answer: %d", resp.StatusCode)
-	}
-	s.untilCounted("left", map[string]float64{"GET error": 1})
 
 	// A service's own header is only a header.
 	n("liar", "lie", 200, "GET")

@@ -19,6 +19,9 @@ const (
 	statusCircuitOpen = "circuit_open"
 	statusOverloaded  = "overloaded"
 	statusFallback    = "fallback"
+
+	// notCounted is no value: the request is none of these.
+	notCounted = ""
 )
 
 // countedMethods are the methods that have a name of their own in metrics. Over HTTP/2 a
@@ -38,6 +41,9 @@ const ending = "%RESPONSE_CODE%/" + // 0 if there was no answer
 	"%GRPC_STATUS_NUMBER%/" + // empty for what is no gRPC
 	"%RESPONSE_CODE_DETAILS%"
 
+// leaving is the part of ending that tells whether the client has left.
+const leaving = "%RESPONSE_CODE%/%RESPONSE_CODE_DETAILS%"
+
 // Parts of the expressions of endings.
 const (
 	anyField  = `[^/]*/`
@@ -45,6 +51,10 @@ const (
 	isGood    = `[1-4][0-9]{2}/`
 	noneOpen  = `(no_healthy_upstream|maintenance_mode)` // as isOpen
 	overflows = `.*overflow.*`                           // as isOverflow
+
+	// abandoned is a request whose client left before there was an answer: it closed the connection or, over HTTP/2, reset
+	// the stream. It matches leaving too.
+	abandoned = `0/(.*/)?(downstream_remote_disconnect|http2\.remote_reset|http3\.remote_reset)`
 
 	// goodGRPC and badGRPC are the statuses that load reports count as successes and as errors:
 	// UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE and DATA_LOSS.
@@ -54,6 +64,7 @@ const (
 
 // endings give a request its status: the first expression (RE2, of the whole text) that matches. What
 // matches none is a success, or the success of a fallback.
+// A request that its client abandons has none: whether the service would have answered nobody knows.
 var endings = []struct{ expression, status string }{
 	// What most requests come to is told first, so that they cost one match.
 	{isGood + `/` + anyField + anyField + goodGRPC + `via_upstream`, statusSuccess},
@@ -65,6 +76,7 @@ var endings = []struct{ expression, status string }{
 	{anyField + anyField + anyField + anyField + anyField + overflows, statusOverloaded},
 	// A static fallback, whatever its status is.
 	{anyField + kindFallback + `/` + anyField + anyField + anyField + `direct_response`, statusFallback},
+	{abandoned, notCounted},
 	// No answer, or a server's error, of gRPC in headers or trailers. An answer that broke off after it had begun with a
 	// good status, or never ended, is told by its details: those of all other answers begin in another way.
 	{`(0|5[0-9]{2})/.*`, statusError},
@@ -98,9 +110,10 @@ func metricsLog() (*accesslogv3.AccessLog, error) {
 	method := tags.build("method", "%REQ(:METHOD)%", &tagRule{becomes: otherMethod}, methods...)
 	statuses := make([]tagRule, 0, len(endings))
 	for _, e := range endings {
-		statuses = append(statuses, tagRule{expression: e.expression, becomes: e.status})
+		statuses = append(statuses, tagRule{expression: e.expression, becomes: e.status, dropStat: e.status == notCounted})
 	}
 	status := tags.build("status", ending, &tagRule{becomes: statusSuccess}, statuses...)
+	left := tags.build("left", leaving, &tagRule{dropStat: true}, tagRule{expression: abandoned, dropTag: true})
 	config, err := pack(&statsv3.Config{
 		// No sharing name, with which counts would outlive a listener that a changed gateway.yaml
 		// replaces: Envoy 1.40 crashes at the end of --mode validate with one. To Prometheus, what
@@ -108,6 +121,7 @@ func metricsLog() (*accesslogv3.AccessLog, error) {
 		StatsScope: &typev3.Scope{Prefix: envoy.MetricsPrefix},
 		Counters: []*statsv3.Config_Counter{
 			{Stat: stat(envoy.StatRequests, service, method, status), ValueFixed: wrapperspb.UInt64(1)},
+			{Stat: stat(envoy.StatAbandoned, service, left), ValueFixed: wrapperspb.UInt64(1)},
 			{Stat: stat(envoy.StatRetries, service), ValueFormat: retriesMade},
 		},
 		Histograms: []*statsv3.Config_Histogram{{

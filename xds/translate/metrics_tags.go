@@ -9,11 +9,11 @@ import (
 )
 
 // tagRule changes the value of a tag that is exactly something or, if it has an expression, matches that (RE2, of the
-// whole value): to another one, or by leaving the whole stat out.
+// whole value): to another one, or by leaving the tag or the whole stat out.
 type tagRule struct {
 	exact, expression string
 	becomes           string
-	dropStat          bool
+	dropTag, dropStat bool
 }
 
 // tagBuilder builds the tags of a stats access logger. Its first error stays.
@@ -54,9 +54,12 @@ func (b *tagBuilder) build(name, format string, otherwise *tagRule, rules ...tag
 
 func (b *tagBuilder) action(r tagRule) *matcherv3.Matcher_OnMatch {
 	t := &transformv3.TransformStat{}
-	if r.dropStat {
+	switch {
+	case r.dropStat:
 		t.DropStat = &transformv3.TransformStat_DropStat{}
-	} else {
+	case r.dropTag:
+		t.DropTag = &transformv3.TransformStat_DropTag{}
+	default:
 		t.UpdateTag = &transformv3.TransformStat_UpdateTag{NewTagValue: r.becomes}
 	}
 	return &matcherv3.Matcher_OnMatch{OnMatch: &matcherv3.Matcher_OnMatch_Action{Action: b.extension("transform", t)}}
