@@ -34,7 +34,10 @@ type dashboard struct {
 		}
 	}
 	Annotations struct {
-		List []struct{ Name string }
+		List []struct {
+			Name, Step string
+			Target     struct{ Interval string }
+		}
 	}
 }
 
@@ -138,6 +141,11 @@ func TestVariablesAndAnnotations(t *testing.T) {
 	}
 	for _, a := range d.Annotations.List {
 		annotations = append(annotations, a.Name)
+		// Older versions of Grafana read the one, newer ones the other. Without it they look at each minute, and do not
+		// see what was over sooner.
+		if want := dataSource(t).JSONData.TimeInterval; a.Step != want || a.Target.Interval != want {
+			t.Errorf("annotation %s looks each %q and %q, want the scrape interval, %s", a.Name, a.Step, a.Target.Interval, want)
+		}
 	}
 	if want := []string{"Breakers open", "Forced and disabled", "Alerts", "Policies with errors"}; !slices.Equal(annotations, want) {
 		t.Errorf("annotations %v, want %v", annotations, want)

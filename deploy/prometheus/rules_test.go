@@ -64,7 +64,7 @@ func TestRulesAreTested(t *testing.T) {
 		if !strings.HasPrefix(r.Annotations["runbook"], "docs/operations.md") {
 			t.Errorf("the runbook of %s is %q, want docs/operations.md", r.Alert, r.Annotations["runbook"])
 		}
-		if s := r.Labels["severity"]; s != "warning" && s != "critical" {
+		if s := r.Labels["severity"]; s != "info" && s != "warning" && s != "critical" {
 			t.Errorf("the severity of %s is %q", r.Alert, s)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,8 +21,8 @@ import (
 
 // dashboardQuery is a query of the dashboard's, with the values of Grafana's variables put in.
 type dashboardQuery struct {
-	of, expr string
-	instant  bool
+	of, legend, expr string
+	instant          bool
 }
 
 var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
@@ -34,9 +35,10 @@ func dashboardQueries(t *testing.T) []dashboardQuery {
 		t.Fatal(err)
 	}
 	type target struct {
-		Expr    string
-		RefID   string
-		Instant bool
+		Expr         string
+		RefID        string
+		LegendFormat string
+		Instant      bool
 	}
 	var d struct {
 		Panels []struct {
@@ -64,11 +66,11 @@ func dashboardQueries(t *testing.T) []dashboardQuery {
 			t.Errorf("panel %q has no query", p.Title)
 		}
 		for _, q := range p.Targets {
-			out = append(out, dashboardQuery{"panel " + p.Title + ", query " + q.RefID, replace(q.Expr), q.Instant})
+			out = append(out, dashboardQuery{"panel " + p.Title + ", query " + q.RefID, q.LegendFormat, replace(q.Expr), q.Instant})
 		}
 	}
 	for _, a := range d.Annotations.List {
-		out = append(out, dashboardQuery{"annotation " + a.Name, replace(a.Target.Expr), false})
+		out = append(out, dashboardQuery{"annotation " + a.Name, "", replace(a.Target.Expr), false})
 	}
 	for _, v := range d.Templating.List {
 		if v.Type != "query" {
@@ -79,7 +81,7 @@ func dashboardQueries(t *testing.T) []dashboardQuery {
 			t.Errorf("variable %s: the query %q is not known to this test", v.Name, v.Query)
 			continue
 		}
-		out = append(out, dashboardQuery{"variable " + v.Name, fmt.Sprintf("count by (%s) (%s)", parts[2], parts[1]), true})
+		out = append(out, dashboardQuery{"variable " + v.Name, "", fmt.Sprintf("count by (%s) (%s)", parts[2], parts[1]), true})
 	}
 	return out
 }
@@ -89,12 +91,12 @@ func dashboardQueries(t *testing.T) []dashboardQuery {
 func TestDashboard(t *testing.T) {
 	t.Parallel()
 	start := time.Now()
-	svc, f, storm, g := newScript(t), newScript(t), newScript(t), newGate()
+	svc, half, f, storm, g := newScript(t), newScript(t), newScript(t), newScript(t), newGate()
 	f.set(flaky)
 	storm.set(bad)
 	full := newBackend(t, g.handle)
 	plane := newPlane(t, quiet(
-		layer2("svc", svc, time.Minute),
+		layer2("svc", svc, time.Minute), layer2("half", half, time.Second),
 		at("flaky", f, "retry: {max_retries: 1, base_delay: 1ms}", "breaker: {failure_threshold: off, failure_rate: 90%}"),
 		at("storm", storm, "retry: {max_retries: 1, base_delay: 300ms, max_delay: 300ms}", "breaker: {failure_threshold: 90}"),
 		at("full", full, "limits: {max_requests: 1, max_pending_requests: 1}"),
@@ -110,6 +112,19 @@ func TestDashboard(t *testing.T) {
 
 	o.trip("svc", svc)
 	o.mustBeOpen("svc", svc, 5)
+	o.trip("half", half)
+	probe := newGate()
+	half.set(held(probe))
+	o.untilHalfOpen("half")
+	o.crowd(5, "/half", half.backend, probe)
+	left := newGate()
+	half.set(held(left))
+	o.leave(&http.Transport{DisableKeepAlives: true}, "/half", "the request is there", func() error {
+		if n := half.there(); n != 1 {
+			return fmt.Errorf("%d are", n)
+		}
+		return nil
+	})
 	o.send(40, "GET", "/storm", "") // more at a time than the budget allows to be tried again
 	o.crowd(5, "/full", full, g)
 	for range 12 {
@@ -143,6 +158,52 @@ func TestDashboard(t *testing.T) {
 		})
 	}
 	stop()
+}
+
+// What half-open refuses is no limit's, though Envoy counts both as overflows.
+func TestDashboardTellsHalfOpenFromLimits(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	b := newScript(t)
+	o := observe(newLayer2(t, layer2("svc", b, time.Second)))
+	o.trip("svc", b)
+	g := newGate()
+	b.set(held(g))
+	o.untilHalfOpen("svc")
+	o.crowd(8, "/svc", b.backend, g)
+	causes := map[string]dashboardQuery{}
+	for _, q := range dashboardQueries(t) {
+		causes[q.legend] = q
+	}
+	highest := func(legend string) float64 {
+		q, ok := causes[legend]
+		if !ok {
+			t.Fatalf("no query is called %q", legend)
+		}
+		series, err := o.ask(q, time.Since(start))
+		if err != nil {
+			t.Fatal(err)
+		}
+		high := 0.0
+		for _, s := range series {
+			if v, err := strconv.ParseFloat(s.Value, 64); err == nil && v > high {
+				high = v
+			}
+		}
+		return high
+	}
+	o.until("half-open's refusals are shown", func() error {
+		if highest("breaker half-open, probes taken") == 0 {
+			return errors.New("they are not")
+		}
+		return nil
+	})
+	if got := highest("a limit"); got != 0 {
+		t.Errorf("%v a second are said to be a limit's", got)
+	}
+	if all, explained := highest("all"), highest("breaker half-open, probes taken"); all > explained {
+		t.Errorf("%v a second of %v are said to be the service's own", all-explained, all)
+	}
 }
 
 // refusedByEnvoy is a policy that Breakwater takes for valid.

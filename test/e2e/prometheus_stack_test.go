@@ -30,7 +30,8 @@ const (
 var (
 	delays = regexp.MustCompile(`(?m)^( +for:) \w+$`)
 	hours  = regexp.MustCompile(`\b3600\b`)
-	ranges = regexp.MustCompile(`\[\d+m\]`)
+	ranges = regexp.MustCompile(`(\[|offset )\d+m\b`)
+	starts = regexp.MustCompile(`(uptime <) \d+`)
 )
 
 // observed is a stack that a Prometheus looks at, configured by deploy/prometheus but for addresses and times.
@@ -82,7 +83,8 @@ func (o *observed) copyRules(dir string) {
 		if err == nil {
 			data = delays.ReplaceAll(data, []byte("$1 "+alertDelay))
 			data = hours.ReplaceAll(data, []byte(forgetHour))
-			data = ranges.ReplaceAll(data, []byte("["+alertRange+"]"))
+			data = ranges.ReplaceAll(data, []byte("${1}"+alertRange))
+			data = starts.ReplaceAll(data, []byte("$1 1"))
 			err = os.WriteFile(filepath.Join(dir, "rules", filepath.Base(path)), data, 0o600)
 		}
 		if err != nil {

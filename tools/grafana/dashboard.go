@@ -10,6 +10,9 @@ import (
 // source is the Prometheus that the reader chose; the provisioned one to begin with.
 var source = common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 
+// annotationStep is the time between the points at which annotations are looked for.
+const annotationStep = "5s"
+
 // selected are the services and proxies that the reader chose.
 const selected = `service=~"$service",proxy=~"$proxy"`
 
@@ -92,6 +95,8 @@ func annotation(name, color, expr, title string) *dashboard.AnnotationQueryBuild
 		Enable(true).
 		IconColor(color).
 		Expr(expr).
+		// As often as the rules are evaluated: Grafana's own minute skips what is shorter.
+		Step(annotationStep).
 		TitleFormat(title).
-		Target(prometheus.NewDataqueryBuilder().Expr(expr).Range().RefId("A"))
+		Target(prometheus.NewDataqueryBuilder().Expr(expr).Range().RefId("A").Interval(annotationStep))
 }

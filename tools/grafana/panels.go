@@ -40,6 +40,12 @@ func seldom(counter string) string {
 		` * 1000 / $__rate_interval_ms or rate(` + counter + `[$__rate_interval])`
 }
 
+// abandoned is what part of each service's requests their clients left; these are not among those with a status.
+func abandoned() string {
+	left := `sum by (service) (` + seldom(`gateway_proxy_abandoned_total{`+selected+`}`) + `)`
+	return left + " / ((" + requests("") + " or 0 * " + left + ") + " + left + " > 0)"
+}
+
 func states() cog.Builder[dashboard.Panel] {
 	return now("Circuit Breaker States", "The state of each service; where its proxies differ, the one that is farthest from closed.", 24, 5,
 		query{"max by (service) (" + stateCode + ")", "{{service}}"}).
@@ -91,8 +97,11 @@ func successRate() cog.Builder[dashboard.Panel] {
 }
 
 func errorRate() cog.Builder[dashboard.Panel] {
-	return graph("Error Rate by Service", "What part of the requests ended in the service's own errors. What a breaker or a limit refused is under 503s by Cause.", "percentunit",
-		query{share("error"), "{{service}}"}).Min(0).
+	return graph("Error Rate by Service", "What part of the requests ended in errors. What a breaker or a limit refused is under 503s by Cause. Beside it, how many of all were left by their clients before there was an answer.", "percentunit",
+		query{share("error"), "{{service}}"},
+		query{abandoned(), "{{service}} left by clients"}).
+		OverrideByRegexp(".* left by clients", dashed()).
+		Min(0).
 		Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps([]dashboard.Threshold{
 			{Color: "transparent"}, {Value: cog.ToPtr(0.1), Color: "red"},
 		})).
@@ -113,17 +122,21 @@ func retries() cog.Builder[dashboard.Panel] {
 }
 
 func unavailable() cog.Builder[dashboard.Panel] {
-	cause := func(metric, legend string, more ...string) query {
+	count := func(metric string, more ...string) string {
 		labels := strings.Join(append([]string{selected}, more...), ",")
-		return query{`sum(` + seldom(metric+`{`+labels+`}`) + `)`, legend}
+		return `sum(` + seldom(metric+`{`+labels+`}`) + `)`
 	}
+	limited := count("gateway_proxy_requests_total", `status="overloaded"`)
+	// Envoy counts what half-open refuses as what a limit does: as overflows. The status of the request tells the two apart.
+	overflows := count("envoy_cluster_upstream_rq_active_overflow") + " or vector(0)) + (" + count("envoy_cluster_upstream_rq_pending_overflow") + " or vector(0)"
 	return graph("503s by Cause", "503s a second in Envoy, retried ones and those that a fallback stands in for included, and why. What no cause explains is the service's own.", "reqps",
-		cause("envoy_cluster_upstream_rq", "all", `envoy_response_code="503"`),
-		cause("envoy_cluster_upstream_rq_maintenance_mode", "breaker open"),
-		cause("envoy_cluster_upstream_cx_none_healthy", "every host ejected"),
-		cause("gateway_proxy_requests_total", "a limit", `status="overloaded"`),
-		cause("envoy_cluster_upstream_cx_connect_fail", "no connection"),
-		cause("gateway_proxy_requests_total", "answered by a fallback", `status="fallback"`)).
+		query{count("envoy_cluster_upstream_rq", `envoy_response_code="503"`), "all"},
+		query{count("envoy_cluster_upstream_rq_maintenance_mode"), "breaker open"},
+		query{"clamp_min((" + overflows + ") - (" + limited + " or vector(0)), 0)", "breaker half-open, probes taken"},
+		query{count("envoy_cluster_upstream_cx_none_healthy"), "every host ejected"},
+		query{limited, "a limit"},
+		query{count("envoy_cluster_upstream_cx_connect_fail"), "no connection"},
+		query{count("gateway_proxy_requests_total", `status="fallback"`), "answered by a fallback"}).
 		OverrideByRegexp("all|answered by a fallback", dashed()).
 		Min(0)
 }
@@ -153,7 +166,7 @@ func proxies() cog.Builder[dashboard.Panel] {
 
 func alerts() cog.Builder[dashboard.Panel] {
 	return now("Alerts", "How many fire now.", 4, 6,
-		query{`count(ALERTS{alertstate="firing"}) or vector(0)`, "firing"}).
+		query{`count(ALERTS{alertstate="firing",severity!="info"}) or vector(0)`, "firing"}).
 		Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps([]dashboard.Threshold{
 			{Color: "green"}, {Value: cog.ToPtr(1.0), Color: "red"},
 		}))
