@@ -65,8 +65,9 @@ func (w *watcher) happened(service string, m *Machine, transitions []Transition)
 	b := w.board
 	for _, t := range transitions {
 		b.log.Info("breaker changed", "service", service, "proxy", w.proxy.ID, "from", t.From, "to", t.To, "cause", t.Cause)
-		b.metrics.count(service, t.To, m.settings.Shadow)
-		b.record(Event{At: t.At, Kind: Transitioned, Service: service, Proxy: w.proxy.ID, From: t.From, To: t.To, Cause: t.Cause, Shadow: m.settings.Shadow})
+		shadow := m.settings.Shadow && !t.ordered()
+		b.metrics.count(service, t.To, shadow)
+		b.record(Event{At: t.At, Kind: Transitioned, Service: service, Proxy: w.proxy.ID, From: t.From, To: t.To, Cause: t.Cause, Shadow: shadow})
 	}
 	b.notify([]string{service})
 }

@@ -21,6 +21,11 @@ type Transition struct {
 	Cause string
 }
 
+// ordered reports whether an operator's order began or ended with it. It is enforced in shadow too.
+func (t Transition) ordered() bool {
+	return t.From == ForcedOpen || t.From == Disabled || t.To == ForcedOpen || t.To == Disabled
+}
+
 // Permit is how many requests at a time may be at the service. The zero value is no bound.
 type Permit struct {
 	// Limited is false if there is no bound.

@@ -12,7 +12,7 @@ import (
 type metrics struct {
 	changes, shadow *prometheus.CounterVec
 	admin           *prometheus.HistogramVec
-	// services are those whose transitions are counted; guarded by Board.mu.
+	// services are those whose transitions are counted, and whether they are counted in shadow; guarded by Board.mu.
 	services map[string]bool
 }
 
@@ -64,20 +64,26 @@ func (m *metrics) asked(path string, took time.Duration, err error) {
 	m.admin.WithLabelValues(path, result).Observe(took.Seconds())
 }
 
-// follow has a count of 0 for each service, so that its first transition is an increase to Prometheus, and none of
-// services that went. The caller must hold Board.mu.
+// follow has counts of 0 for each service, so that its first transition to any state is an increase to Prometheus, and
+// none of services that went. The caller must hold Board.mu.
 func (m *metrics) follow(set *policy.Set) {
 	served := make(map[string]bool, len(set.Services))
 	for _, svc := range set.Services {
-		served[svc.Name] = true
-		if !m.services[svc.Name] {
-			for _, state := range []State{Open, HalfOpen, Closed} {
+		shadow, known := m.services[svc.Name]
+		served[svc.Name] = shadow || svc.Breaker.Shadow
+		if !known {
+			for _, state := range []State{Closed, Open, HalfOpen, ForcedOpen, Disabled, Unknown} {
 				m.changes.WithLabelValues(svc.Name, string(state))
+			}
+		}
+		if served[svc.Name] && !shadow {
+			for _, state := range []State{Closed, Open, HalfOpen, Unknown} {
+				m.shadow.WithLabelValues(svc.Name, string(state))
 			}
 		}
 	}
 	for name := range m.services {
-		if !served[name] {
+		if _, ok := served[name]; !ok {
 			m.changes.DeletePartialMatch(prometheus.Labels{"service": name})
 			m.shadow.DeletePartialMatch(prometheus.Labels{"service": name})
 		}

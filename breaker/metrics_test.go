@@ -94,6 +94,54 @@ func TestMetricsOfTheBoard(t *testing.T) {
 	}
 }
 
+// The first transition to any state is an increase: its count was 0 before. What operators order is no shadow's.
+func TestTransitionsAreCountedFromZero(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	shadow := service("shadow")
+	shadow.Breaker.Shadow = true
+	f := startWith(t, Options{Registerer: reg}, []*policy.Service{shadow, service("svc")}, "p1")
+	f.Served()
+	want := map[string]float64{}
+	for _, s := range []State{Closed, Open, HalfOpen, ForcedOpen, Disabled, Unknown} {
+		want[string("gateway_circuit_breaker_state_changes{svc,"+s+"}")] = 0
+		want[string("gateway_circuit_breaker_state_changes{shadow,"+s+"}")] = 0
+		if s != ForcedOpen && s != Disabled {
+			want[string("breakwater_breaker_shadow_transitions_total{shadow,"+s+"}")] = 0
+		}
+	}
+	is := func(what string) {
+		t.Helper()
+		got := map[string]float64{}
+		for series, v := range gathered(t, reg) {
+			if strings.HasPrefix(series, "gateway_circuit_breaker_state_changes{") || strings.HasPrefix(series, "breakwater_breaker_shadow_transitions_total{") {
+				got[series] = v
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	is("at first")
+	for _, name := range []string{"svc", "shadow"} {
+		if _, err := f.Order(t.Context(), OrderRequest{Service: name, State: ForcedOpen, Action: Action{Actor: "ann"}}); err != nil {
+			t.Fatal(err)
+		}
+		want["gateway_circuit_breaker_state_changes{"+name+",forced_open}"] = 1
+		is("an order for " + name)
+		if _, err := f.Order(t.Context(), OrderRequest{Service: name, State: Closed, Action: Action{Actor: "ann"}}); err != nil {
+			t.Fatal(err)
+		}
+		want["gateway_circuit_breaker_state_changes{"+name+",closed}"] = 1
+		is("its end")
+	}
+	f.control.serve(service("later"), service("shadow"), service("svc"))
+	f.Served()
+	f.control.serve(service("svc"))
+	f.Served()
+	maps.DeleteFunc(want, func(series string, _ float64) bool { return strings.Contains(series, "{shadow,") })
+	is("a service went")
+}
+
 func TestStatesOfManyBreakers(t *testing.T) {
 	services := []*policy.Service{service("svc")}
 	for i := range maxStates {
