@@ -31,4 +31,12 @@ func TestRejectedRoutesOfANewServiceAreLeftOut(t *testing.T) {
 	if problem := rejected(); problem != "" {
 		t.Errorf("rejections: %s", problem)
 	}
+	// With the policy its rejection goes, though nothing of it was ever in effect.
+	apply(t, p, service("a", withRegex("/a.*")))
+	eventually(t, "nothing is rejected any more", func() string {
+		if r := p.Rejections(); len(r) != 0 {
+			return fmt.Sprintf("%+v", r)
+		}
+		return ""
+	})
 }

@@ -335,8 +335,12 @@ func (p *Publisher) choose() (changed bool) {
 			delete(p.effective, name)
 			delete(p.accepted, name)
 			delete(p.agreed, name)
-			delete(p.rejected, name)
 			delete(p.former, name)
+		}
+	}
+	for name := range p.rejected { // one that was new when it was rejected was never in effect
+		if _, ok := p.desired[name]; !ok {
+			delete(p.rejected, name)
 		}
 	}
 	return changed
