@@ -32,6 +32,7 @@ var (
 	hours  = regexp.MustCompile(`\b3600\b`)
 	ranges = regexp.MustCompile(`(\[|offset )\d+m\b`)
 	starts = regexp.MustCompile(`(uptime <) \d+`)
+	lags   = regexp.MustCompile(`(lag_seconds\) >) \d+`)
 )
 
 // observed is a stack that a Prometheus looks at, configured by deploy/prometheus but for addresses and times.
@@ -85,6 +86,7 @@ func (o *observed) copyRules(dir string) {
 			data = hours.ReplaceAll(data, []byte(forgetHour))
 			data = ranges.ReplaceAll(data, []byte("${1}"+alertRange))
 			data = starts.ReplaceAll(data, []byte("$1 1"))
+			data = lags.ReplaceAll(data, []byte("$1 2"))
 			err = os.WriteFile(filepath.Join(dir, "rules", filepath.Base(path)), data, 0o600)
 		}
 		if err != nil {
