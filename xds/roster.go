@@ -21,7 +21,7 @@ const (
 	// is also how much older than its successor a proxy is at least, so that two of one age do not stand in for each other.
 	turnover = 10 * time.Minute
 	// settleTime is how long proxies are given to connect after a start without a roster. They try each second.
-	settleTime = 5 * time.Second
+	settleTime = 3 * time.Second
 	// saveInterval is the least time between two writes of the roster.
 	saveInterval = time.Second
 
@@ -182,12 +182,16 @@ func (r *Roster) all() []Member {
 }
 
 // missed leaves out those that have gone and in whose place another has come. Each newcomer stands in for one, the first
-// that went; it does so even after it has gone itself, for then it is the one that is missed.
+// that went; it does so even after it has gone itself, for then it is the one that is missed. One whose address another
+// has now is not missed either: it could not be told from that.
 func missed(members []Member) []Member {
 	var gone, newcomers []*Member
+	taken := map[string]bool{}
 	for i := range members {
 		if m := &members[i]; !m.Left.IsZero() {
 			gone = append(gone, m)
+		} else if m.AdminAddress != "" {
+			taken[m.AdminAddress] = true
 		}
 		if m := &members[i]; !m.Came.IsZero() {
 			newcomers = append(newcomers, m)
@@ -205,7 +209,9 @@ func missed(members []Member) []Member {
 			}
 		}
 	}
-	return slices.DeleteFunc(members, func(m Member) bool { return replaced[m.ID] })
+	return slices.DeleteFunc(members, func(m Member) bool {
+		return replaced[m.ID] || !m.Left.IsZero() && taken[m.AdminAddress]
+	})
 }
 
 // replaces reports whether a newcomer may stand in for a proxy that has gone.

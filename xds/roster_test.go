@@ -34,7 +34,7 @@ func (r *rosterTest) wait(d time.Duration) { r.at = r.at.Add(d) }
 // join has proxies of one cluster connect, as newcomers.
 func (r *rosterTest) join(cluster string, ids ...string) {
 	for _, id := range ids {
-		r.came(Proxy{ID: id, Cluster: cluster, AdminAddress: "10.0.0.1:9901"})
+		r.came(Proxy{ID: id, Cluster: cluster, AdminAddress: id + ":9901"})
 	}
 }
 
@@ -108,6 +108,21 @@ func TestRosterInARollingDeployment(t *testing.T) {
 			r.is(t, "of one", []string{"b4", "c3", "y", "z"}, []string{"a3"})
 		})
 	}
+}
+
+// What is scraped at an address is who is there now, whatever its node cluster.
+func TestRosterOfAnAddressThatIsTaken(t *testing.T) {
+	r := newRosterTest(nil)
+	r.came(Proxy{ID: "a", Cluster: "edge", AdminAddress: "10.0.0.1:9901"})
+	r.came(Proxy{ID: "b", Cluster: "edge"})
+	r.left("a")
+	r.left("b")
+	r.is(t, "two have gone", nil, []string{"a", "b"})
+	r.came(Proxy{ID: "y", Cluster: "other", AdminAddress: "10.0.0.1:9901"})
+	r.came(Proxy{ID: "z", Cluster: "other"})
+	r.is(t, "others are there", []string{"y", "z"}, []string{"b"})
+	r.left("y")
+	r.is(t, "and go", []string{"z"}, []string{"a", "b", "y"})
 }
 
 // Of proxies that were started together none stands in for another.
