@@ -133,6 +133,14 @@ func (s *script) there() int {
 	return s.now
 }
 
+// one returns nil while exactly one request is there.
+func (s *script) one() error {
+	if n := s.there(); n != 1 {
+		return fmt.Errorf("%d requests are there", n)
+	}
+	return nil
+}
+
 // peak is the most requests that were there at a time, of those that arrived before a time (zero: all), and how many
 // arrived by then.
 func (s *script) peak(before time.Time) (peak, arrived int) {

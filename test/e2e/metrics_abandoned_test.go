@@ -52,21 +52,15 @@ func TestMetricsCountAbandonedRequests(t *testing.T) {
 		})
 		s.untilCounted(service, counted)
 	}
-	there := func() error {
-		if n := b.there(); n != 1 {
-			return fmt.Errorf("%d are", n)
-		}
-		return nil
-	}
 	one, two := &http.Transport{DisableKeepAlives: true}, &http.Transport{Protocols: &http.Protocols{}}
 	two.Protocols.SetUnencryptedHTTP2(true)
 	t.Cleanup(two.CloseIdleConnections)
 
 	g := newGate()
 	b.set(held(g))
-	s.leave(one, "/left", "the request is there", there)
+	s.leave(one, "/left", "the request is there", b.one)
 	is("left", 1, map[string]float64{})
-	s.leave(two, "/left", "the request is there", there)
+	s.leave(two, "/left", "the request is there", b.one)
 	is("left", 2, map[string]float64{})
 
 	b.set(func(n int, w http.ResponseWriter, r *http.Request) {
@@ -79,7 +73,7 @@ func TestMetricsCountAbandonedRequests(t *testing.T) {
 			if got := s.stat(s.envoy, "cluster.begun.upstream_rq_200"); got != uint64(n+1) {
 				return fmt.Errorf("%d have", got)
 			}
-			return there()
+			return b.one()
 		}) {
 			t.Error("the client has no answer")
 		}

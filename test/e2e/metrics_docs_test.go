@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -83,6 +84,9 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 	s.get("/ejected")
 	s.run("force-open", "checked", "--reason", "a test")
+	g := newGate()
+	shadow.set(held(g))
+	s.leave(&http.Transport{DisableKeepAlives: true}, "/shadow", "the request is there", shadow.one)
 
 	var page string
 	s.until("all of Breakwater's metrics are there", func() error {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -40,10 +41,13 @@ func TestPrometheusAlerts(t *testing.T) {
 	o.untilFires("HighRetryRate", map[string]string{"service": "flaky"})
 	// What Envoy says has the service and the name that Breakwater has for the proxy.
 	for _, metric := range []string{"gateway_proxy_requests_total", "envoy_cluster_upstream_rq_total", "breakwater_breaker_state"} {
-		series, err := o.prometheus.Query(t.Context(), `count(`+metric+`{proxy="e2e", service="flaky"})`)
-		if err != nil || len(series) == 0 {
-			t.Errorf("%s of the service in the proxy: %v, %v", metric, series, err)
-		}
+		o.until(metric+" of the service in the proxy is there", func() error {
+			series, err := o.prometheus.Query(t.Context(), `count(`+metric+`{proxy="e2e", service="flaky"})`)
+			if err == nil && len(series) == 0 {
+				err = errors.New("it is not")
+			}
+			return err
+		})
 	}
 	stop()
 	o.untilClears("HighErrorRate")

@@ -119,12 +119,7 @@ func TestDashboard(t *testing.T) {
 	o.crowd(5, "/half", half.backend, probe)
 	left := newGate()
 	half.set(held(left))
-	o.leave(&http.Transport{DisableKeepAlives: true}, "/half", "the request is there", func() error {
-		if n := half.there(); n != 1 {
-			return fmt.Errorf("%d are", n)
-		}
-		return nil
-	})
+	o.leave(&http.Transport{DisableKeepAlives: true}, "/half", "the request is there", half.one)
 	o.send(40, "GET", "/storm", "") // more at a time than the budget allows to be tried again
 	o.crowd(5, "/full", full, g)
 	for range 12 {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -32,4 +33,17 @@ func TestPrometheusMissesAnEnvoy(t *testing.T) {
 	o.untilClears("EnvoyDown")
 	o.untilClears("ProxyGone")
 	o.untilClears("NoProxyConnected")
+
+	// Another of its node cluster comes in its place.
+	o.envoy.Kill()
+	o.untilConnected(0, reconnectTime)
+	o.envoy = o.startEnvoy("e2e-2")
+	want := fmt.Sprintf(`[{"targets":[%q],"labels":{"proxy":"e2e-2"}}]`, o.envoy.AdminAddr)
+	o.until("the one is replaced by the other", func() error {
+		body, err := o.fetch("http://" + o.http + "/api/v1/prometheus/targets")
+		if err == nil && body != want {
+			err = fmt.Errorf("%s, want %s", body, want)
+		}
+		return err
+	})
 }

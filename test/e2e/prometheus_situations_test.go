@@ -61,12 +61,7 @@ func TestPrometheusAlertsOnRequests(t *testing.T) {
 	slow.set(func(_ int, w http.ResponseWriter, r *http.Request) { held.handle(w, r) })
 	transport := &http.Transport{DisableKeepAlives: true}
 	stop = repeatedly(t, func() {
-		o.leave(transport, "/slow", "the request is there", func() error {
-			if n := slow.there(); n != 1 {
-				return fmt.Errorf("%d are", n)
-			}
-			return nil
-		})
+		o.leave(transport, "/slow", "the request is there", slow.one)
 		o.until("the request has gone", func() error {
 			if n := slow.there(); n != 0 {
 				return fmt.Errorf("%d are there", n)
