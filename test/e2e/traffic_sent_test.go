@@ -20,7 +20,8 @@ func TestAttemptsBeforeARefusal(t *testing.T) {
 		at("two", two, retry, "breaker: {failure_threshold: 2}"),
 		at("fallback", fallback, retry, "breaker: {failure_threshold: 2}", "fallback: {status: 200, body: plain}"),
 		at("full", full, retry, "limits: {max_requests: 1, max_pending_requests: 1}"),
-		at("healthy", newBackend(t, always(http.StatusOK))),
+		at("liar", newBackend(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Circuit-Breaker-Attempts", "0") })),
+		at("other", one, "fallback: {service: liar}"),
 	))
 	check := func(r reply, breaker string, attempts int) {
 		t.Helper()
@@ -60,8 +61,10 @@ func TestAttemptsBeforeARefusal(t *testing.T) {
 	})
 	check(s.do(http.MethodPut, "/full", nil), "overloaded", 0)
 
-	// What a service itself answers has no such header.
-	if r := s.get("/healthy"); r.status != http.StatusOK || r.header.Get("X-Circuit-Breaker-Attempts") != "" {
+	// A service can not say it, but the fallback's route can.
+	if r := s.get("/liar"); r.status != http.StatusOK || r.header.Get("X-Circuit-Breaker-Attempts") != "" {
 		t.Errorf("%d %v", r.status, r.header)
 	}
+	s.run("force-open", "other")
+	check(s.do(http.MethodPut, "/other", nil), "fallback", 0)
 }
