@@ -66,7 +66,7 @@ func TestKubernetesScrapesTheSame(t *testing.T) {
 	}
 }
 
-// podMonitors reads what the PodMonitors come to: the operator takes a path of /metrics for none.
+// podMonitors reads the PodMonitors as the jobs that the operator makes of them.
 func podMonitors(t *testing.T) []scrape {
 	t.Helper()
 	data, err := os.ReadFile("kubernetes/podmonitors.yaml")
