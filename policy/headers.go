@@ -12,7 +12,7 @@ import (
 var ownHeaders = []string{
 	"connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "trailer",
 	"transfer-encoding", "upgrade",
-	"x-circuit-breaker", "x-correlation-id", "x-request-id",
+	"x-circuit-breaker", "x-circuit-breaker-attempts", "x-correlation-id", "x-request-id",
 }
 
 // Bounds of the headers of a static reply. Envoy takes 16 KiB for a value, as it is

@@ -17,6 +17,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/resolver"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
@@ -31,11 +32,14 @@ type Client struct {
 	api  adminpb.AdminServiceClient
 }
 
-// New returns a client of the server at host:port. It waits for nothing: whether the server is there, the
+// New returns a client of the server at host:port, or at another target of gRPC's with its scheme, such as
+// dns:///breakwater:8082 or unix:/run/breakwater.sock. It waits for nothing: whether the server is there, the
 // first call says. Without options the connection has no TLS. The caller must close the client.
 func New(server string, opts ...grpc.DialOption) (*Client, error) {
-	if _, _, err := net.SplitHostPort(server); err != nil {
-		return nil, fmt.Errorf("server %q is not of the form host:port: %w", server, err)
+	if !hasScheme(server) {
+		if _, _, err := net.SplitHostPort(server); err != nil {
+			return nil, fmt.Errorf("server %q is not of the form host:port: %w", server, err)
+		}
 	}
 	opts = append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, opts...)
 	conn, err := grpc.NewClient(server, opts...)
@@ -43,6 +47,13 @@ func New(server string, opts ...grpc.DialOption) (*Client, error) {
 		return nil, fmt.Errorf("server %q: %w", server, err)
 	}
 	return &Client{conn: conn, api: adminpb.NewAdminServiceClient(conn)}, nil
+}
+
+// hasScheme reports whether gRPC takes a target by its scheme. That of host:port would be the host; a scheme of
+// a resolver that is given as an option is known by its slashes.
+func hasScheme(target string) bool {
+	scheme, _, _ := strings.Cut(target, ":")
+	return resolver.Get(scheme) != nil || strings.Contains(target, "://")
 }
 
 // Close ends all calls.

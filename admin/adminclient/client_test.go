@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,7 +135,12 @@ func (s *server) WatchBreakers(_ *adminpb.WatchBreakersRequest, stream grpc.Serv
 
 func (s *server) serve(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return s.serveOn(t, "tcp", "127.0.0.1:0")
+}
+
+func (s *server) serveOn(t *testing.T, network, addr string) string {
+	t.Helper()
+	l, err := net.Listen(network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,9 +196,23 @@ func TestWatchGoesOn(t *testing.T) {
 	}
 }
 
-func TestBadServer(t *testing.T) {
+// TestTargets: a server is named as callers of gRPC name one.
+func TestTargets(t *testing.T) {
 	t.Parallel()
-	if _, err := adminclient.New("nowhere"); err == nil {
-		t.Error("a server without a port is accepted")
+	tcp, socket := (&server{}).serve(t), (&server{}).serveOn(t, "unix", filepath.Join(t.TempDir(), "s"))
+	_, port, err := net.SplitHostPort(tcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{tcp, "localhost:" + port, "dns:///" + tcp, "dns:" + tcp, "passthrough:///" + tcp, "unix:" + socket, "unix://" + socket} {
+		var unproved *adminclient.UnprovedError // what this server answers
+		if err := newClient(t, target).Reset(t.Context(), "svc", adminclient.Action{}); !errors.As(err, &unproved) {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+	for _, target := range []string{"nowhere", "", "127.0.0.1"} {
+		if _, err := adminclient.New(target); err == nil {
+			t.Errorf("the server %q is accepted", target)
+		}
 	}
 }

@@ -21,7 +21,16 @@ func newBootstrapCmd() *cobra.Command {
 		Long: `Print the bootstrap with which one Envoy joins:
 
   breakwater bootstrap --xds 127.0.0.1:18000 > envoy.yaml
-  envoy -c envoy.yaml`,
+  envoy -c envoy.yaml
+
+Where there is no shell, as in an init container, --file writes it instead:
+
+  breakwater bootstrap --node-id edge-1 --file /etc/envoy/envoy.yaml
+
+For a control plane on another host --admin is a port alone, so that Breakwater reaches the
+admin API and other networks do not:
+
+  breakwater bootstrap --xds 10.0.0.5:18000 --admin :9901 > envoy.yaml`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			marshal := map[string]func(proto.Message) ([]byte, error){outputYAML: envoy.MarshalYAML, outputJSON: envoy.MarshalJSON}[output]

@@ -94,8 +94,12 @@ func newDemoUpstreamCmd() *cobra.Command {
 		Use:   "demo-upstream",
 		Short: "Serve the example's seven services",
 		Long: `Serve the example's seven services on ports 8001 to 8007. Each takes
-POST /ctl?fail=…&delay=…&reset=…&refuse=… on its own port, and all of them on --ctl with &service=NAME. /ctl answers to IP addresses, localhost and the
-names in --host and --ctl alone, and to no page of another site.`,
+POST /ctl?fail=…&delay=…&reset=…&refuse=… on its own port, and all of them on --ctl
+with &service=NAME. /ctl answers to IP addresses, localhost and the names in --host and
+--ctl alone, and to no page of another site.
+
+  breakwater demo-upstream
+  breakwater demo-upstream --host 0.0.0.0 --service fraud-service`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logs.open(cmd.ErrOrStderr())

@@ -23,7 +23,10 @@ func newHealthcheckCmd() *cobra.Command {
 		Short: "Ask a URL once: exit code 0 if it answers 200, else 1",
 		Long: `Ask a URL once: exit code 0 if it answers 200, else 1. It is for the health checks of
 containers, whose images have no shell and no curl. Without a URL it asks whether the
-Breakwater on this host is ready.`,
+Breakwater on this host is ready.
+
+  breakwater healthcheck
+  breakwater healthcheck http://127.0.0.1:9901/ready --timeout 1s`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target := "http://127.0.0.1:8081/readyz"

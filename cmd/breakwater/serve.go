@@ -15,7 +15,14 @@ func newServeCmd() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the control plane: xDS for Envoy, and the admin API",
 		Long: `Serve the control plane. Each Envoy is started from a bootstrap that
-` + "`breakwater bootstrap`" + ` prints, and goes on without Breakwater with what it has.`,
+` + "`breakwater bootstrap`" + ` prints, and goes on without Breakwater with what it has.
+
+  breakwater serve --policies /etc/breakwater/policies --state /var/lib/breakwater
+
+In a private network, in which Prometheus asks for http://breakwater:8081/metrics:
+
+  breakwater serve --policies DIR --state DIR --xds 0.0.0.0:18000 --http 0.0.0.0:8081 \
+    --http-host breakwater --allow-plaintext`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return unlessInterrupted(cmd.Context(), serve(cmd.Context(), cmd.ErrOrStderr(), f))

@@ -9,10 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +35,8 @@ type answer struct {
 	Status     int             `json:"status"`
 	Error      string          `json:"error"`
 	RetryAfter float64         `json:"retry_after"`
+	Attempts   *int            `json:"attempts"`
+	MayRepeat  *bool           `json:"may_repeat"`
 	Value      json.RawMessage `json:"value"`
 	Tries      int             `json:"tries"`
 }
@@ -42,11 +47,11 @@ type client struct {
 	command []string
 }
 
-func clients(t *testing.T, s *shop.Shop) []client {
+func clients(t *testing.T) []client {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "client")
 	build := exec.CommandContext(t.Context(), "go", "build", "-race", "-o", program, "./examples/clients/go")
-	build.Dir = s.Root
+	build.Dir = filepath.Join("..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -59,9 +64,9 @@ func clients(t *testing.T, s *shop.Shop) []client {
 	}
 }
 
-func (c client) ask(t *testing.T, env []string, gateway, path string) answer {
+func (c client) ask(t *testing.T, env []string, gateway, path string, method ...string) answer {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), c.command[0], append(c.command[1:], gateway, path)...)
+	cmd := exec.CommandContext(t.Context(), c.command[0], slices.Concat(c.command[1:], []string{gateway, path}, method)...)
 	cmd.Env = env
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
@@ -85,7 +90,7 @@ func TestClients(t *testing.T) {
 	env := shop.PythonEnv(t)
 	s := shop.Start(t)
 	env = append(s.Env, env...)
-	all := clients(t, s)
+	all := clients(t)
 	gateway := "http://" + s.Gateway
 
 	each := func(what, path string, want answer, before func()) []answer {
@@ -128,6 +133,9 @@ func TestClients(t *testing.T) {
 		if a.RetryAfter < 1 || a.RetryAfter > 60 || !bytes.Contains(a.Value, []byte("ask us")) {
 			t.Errorf("%s has no fallback of its own, or does not know when to come back: %+v", all[i].name, a)
 		}
+		if a.Attempts == nil || *a.Attempts != 0 || a.MayRepeat == nil || !*a.MayRepeat {
+			t.Errorf("%s does not see that nothing was sent: %+v", all[i].name, a)
+		}
 		if all[i].name == "celery" && a.Tries != 3 {
 			t.Errorf("the task tried %d times, want once and two retries", a.Tries)
 		}
@@ -150,6 +158,54 @@ func TestClients(t *testing.T) {
 		if a.RetryAfter != 1 {
 			t.Errorf("%s is to come back after %v s, want 1", all[i].name, a.RetryAfter)
 		}
+	}
+}
+
+// TestRepeats: a request is sent again only if the service can not have acted on it, or may act twice. What a real
+// gateway says of the attempts is for TestAttemptsBeforeARefusal in test/e2e to tell.
+func TestRepeats(t *testing.T) {
+	t.Parallel()
+	env := append(os.Environ(), shop.PythonEnv(t)...)
+	all := clients(t)
+	for _, tt := range []struct {
+		method, attempts string // attempts empty: the gateway does not say
+		repeat           bool
+	}{
+		{http.MethodPost, "0", true},
+		{http.MethodPost, "1", false},
+		{http.MethodPost, "", false},
+		{http.MethodPut, "2", true},
+	} {
+		t.Run(tt.method+" after "+tt.attempts, func(t *testing.T) {
+			t.Parallel()
+			var requests atomic.Int32
+			gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				if r.Method != tt.method {
+					t.Errorf("the method is %s", r.Method)
+				}
+				w.Header().Set("X-Circuit-Breaker", "open")
+				if tt.attempts != "" {
+					w.Header().Set("X-Circuit-Breaker-Attempts", tt.attempts)
+				}
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}))
+			defer gateway.Close()
+			for _, c := range all {
+				requests.Store(0)
+				a := c.ask(t, env, gateway.URL, pricing, tt.method)
+				if a.MayRepeat == nil || *a.MayRepeat != tt.repeat {
+					t.Errorf("%s says %+v, want may_repeat %v", c.name, a, tt.repeat)
+				}
+				want := int32(1)
+				if c.name == "celery" && tt.repeat {
+					want = 3
+				}
+				if got := requests.Load(); got != want {
+					t.Errorf("%s has sent %d requests, want %d", c.name, got, want)
+				}
+			}
+		})
 	}
 }
 

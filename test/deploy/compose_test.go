@@ -76,6 +76,8 @@ type composeBuild struct {
 	Context    string `json:"context"`
 	Dockerfile string `json:"dockerfile"`
 	Target     string `json:"target"`
+	// Args are the Dockerfile's ARGs.
+	Args map[string]string `json:"args"`
 }
 
 type composeVolume struct {

@@ -3,6 +3,7 @@ package deploy
 import (
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -61,6 +62,73 @@ func TestComposeFile(t *testing.T) {
 	slices.Sort(addrs)
 	if !slices.Equal(addrs, published) {
 		t.Errorf("published are %v, want %v", addrs, published)
+	}
+}
+
+// TestBuildArgs: what a version is given to docker-compose.yml reaches the build that uses it.
+func TestBuildArgs(t *testing.T) {
+	stages, err := readDockerfile(filepath.Join(root(), dockerfilePath))
+	if err != nil {
+		t.Fatal(err)
+	}
+	build, err := findStage(stages, "build")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, env := range map[string][]string{"devel": nil, "v1.2.3": {"BREAKWATER_VERSION=v1.2.3"}} {
+		f, err := readCompose(root(), env...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		built := 0
+		for name, s := range f.Services {
+			if s.Build == nil {
+				continue
+			}
+			built++
+			for arg := range s.Build.Args {
+				if !slices.Contains(build.args, arg) {
+					t.Errorf("%s: the Dockerfile has no ARG %s", name, arg)
+				}
+			}
+			if got := s.Build.Args["VERSION"]; got != want {
+				t.Errorf("%s is built as version %q, want %q", name, got, want)
+			}
+		}
+		if built == 0 {
+			t.Error("nothing is built")
+		}
+	}
+}
+
+// TestGrafanaPassword runs what Grafana is started with, up to Grafana.
+func TestGrafanaPassword(t *testing.T) {
+	password := func(env ...string) string {
+		t.Helper()
+		f, err := readCompose(root(), env...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := f.Services["grafana"]
+		script := slices.Clone(s.Entrypoint)
+		last := len(script) - 1
+		if !strings.HasSuffix(script[last], "exec /run.sh\n") || s.Command != nil {
+			t.Fatalf("Grafana is started by %q %q", script, s.Command)
+		}
+		script[last] = strings.ReplaceAll(script[last], "/run.sh", "printenv GF_SECURITY_ADMIN_PASSWORD")
+		cmd := exec.Command(script[0], script[1:]...)
+		cmd.Env = append(s.variables(), "PATH="+os.Getenv("PATH"))
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%q: %v", script, err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if got := password("GRAFANA_PASSWORD=it's mine"); got != "it's mine" {
+		t.Errorf("the password is %q", got)
+	}
+	if one, two := password(), password("GRAFANA_PASSWORD="); len(one) < 32 || len(two) < 32 || one == two {
+		t.Errorf("without one the passwords are %q and %q", one, two)
 	}
 }
 

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,6 +18,8 @@ type stage struct {
 	cmd        []string
 	user       string
 	copies     []copyInstruction
+	// args are the names that it takes values for.
+	args []string
 	// runs are the shell commands, without their mounts.
 	runs []string
 }
@@ -43,13 +46,21 @@ func readDockerfile(path string) ([]stage, error) {
 			lines = append(lines, line)
 		}
 	}
+	args := make(map[string]string) // those before the first FROM, which stand in it alone
 	joined := strings.ReplaceAll(strings.Join(lines, "\n"), "\\\n", "")
 	var stages []stage
 	for line := range strings.Lines(joined) {
 		keyword, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		rest = strings.TrimSpace(rest)
 		if keyword == "FROM" {
-			stages = append(stages, newStage(rest))
+			stages = append(stages, newStage(os.Expand(rest, func(name string) string {
+				return cmp.Or(args[name], "$"+name) // the builder's own, such as BUILDPLATFORM
+			})))
+			continue
+		}
+		if len(stages) == 0 && keyword == "ARG" {
+			name, value, _ := strings.Cut(rest, "=")
+			args[name] = value
 			continue
 		}
 		if len(stages) == 0 {
@@ -86,7 +97,10 @@ func newStage(rest string) stage {
 
 func (s *stage) read(keyword, rest string) error {
 	switch keyword {
-	case "ARG", "ENV", "WORKDIR":
+	case "ARG":
+		name, _, _ := strings.Cut(rest, "=")
+		s.args = append(s.args, name)
+	case "ENV", "WORKDIR":
 	case "USER":
 		s.user = rest
 	case "ENTRYPOINT":

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -56,10 +57,17 @@ func TestKubernetes(t *testing.T) {
 	for name, text := range policy.Data {
 		changed[name] = strings.ReplaceAll(text, "prefix: /api/v1/fraud", "prefix: /api/v1/scores")
 	}
+	// As components/expose-admin has it.
+	gateway, err := os.ReadFile(filepath.Join(root(), "deploy", "kubernetes", "components", "expose-admin", "gateway.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed["gateway.yaml"] = string(gateway)
 	c.layConfigMap("policies", "..second", changed)
 	for _, pod := range c.pods["envoy"] {
 		c.untilAnswers(pod, "/api/v1/scores", http.StatusOK)
 		c.untilAnswers(pod, "/api/v1/fraud/score", http.StatusNotFound)
+		c.untilAnswers(pod, "/api/v1/circuit-breakers", http.StatusOK)
 	}
 }
 
@@ -185,8 +193,8 @@ func (c *cluster) volumes(pod podSpec, name string) map[string]string {
 // ..data, which is a link to the version's directory and is swapped.
 func (c *cluster) layConfigMap(name, version string, data map[string]string) string {
 	c.t.Helper()
-	dir, again := c.configMaps[name]
-	if !again {
+	dir, ok := c.configMaps[name]
+	if !ok {
 		dir = filepath.Join(c.engine.dir, "configmap-"+name)
 		c.configMaps[name] = dir
 	}
@@ -195,8 +203,10 @@ func (c *cluster) layConfigMap(name, version string, data map[string]string) str
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, version, file), []byte(text), 0o644)
 		}
-		if err == nil && !again {
-			err = os.Symlink(filepath.Join("..data", file), filepath.Join(dir, file))
+		if err == nil {
+			if err = os.Symlink(filepath.Join("..data", file), filepath.Join(dir, file)); errors.Is(err, os.ErrExist) {
+				err = nil // of a version before
+			}
 		}
 	}
 	if err == nil {

@@ -41,9 +41,22 @@ type manifest struct {
 		PodSelector struct {
 			MatchLabels map[string]string `yaml:"matchLabels"`
 		} `yaml:"podSelector"`
-		Ingress []struct{ Ports []struct{ Port string } }
-		Egress  []struct{ Ports []struct{ Port string } }
+		Ingress []struct {
+			From  []networkPeer
+			Ports []struct{ Port string }
+		}
+		Egress []struct{ Ports []struct{ Port string } }
 	}
+}
+
+// networkPeer is one of those that a NetworkPolicy admits; without either selector it is another kind.
+type networkPeer struct {
+	PodSelector struct {
+		MatchLabels map[string]string `yaml:"matchLabels"`
+	} `yaml:"podSelector"`
+	NamespaceSelector struct {
+		MatchLabels map[string]string `yaml:"matchLabels"`
+	} `yaml:"namespaceSelector"`
 }
 
 type podSpec struct {
@@ -104,17 +117,22 @@ type probe struct {
 // kustomize returns what `kustomize build` makes of a directory below deploy/kubernetes.
 func kustomize(t testing.TB, name string) []manifest {
 	t.Helper()
+	return kustomizeBuild(t, filepath.Join(root(), "deploy", "kubernetes", name))
+}
+
+func kustomizeBuild(t testing.TB, dir string) []manifest {
+	t.Helper()
 	binary := os.Getenv("KUSTOMIZE")
 	if binary == "" {
 		t.Fatal("KUSTOMIZE is not set: run `make kustomize` or `make test`")
 	}
-	out, err := exec.Command(binary, "build", filepath.Join(root(), "deploy", "kubernetes", name)).Output()
+	out, err := exec.Command(binary, "build", dir).Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
 			err = fmt.Errorf("%w: %s", err, exit.Stderr)
 		}
-		t.Fatalf("kustomize build %s: %v", name, err)
+		t.Fatalf("kustomize build %s: %v", dir, err)
 	}
 	var all []manifest
 	for d := yaml.NewDecoder(bytes.NewReader(out)); ; {
@@ -122,7 +140,7 @@ func kustomize(t testing.TB, name string) []manifest {
 		if err := d.Decode(&m); errors.Is(err, io.EOF) {
 			return all
 		} else if err != nil {
-			t.Fatalf("kustomize build %s: %v", name, err)
+			t.Fatalf("kustomize build %s: %v", dir, err)
 		}
 		all = append(all, m)
 	}

@@ -150,3 +150,72 @@ func TestUnitsRun(t *testing.T) {
 		t.Error("the unit can not be enabled")
 	}
 }
+
+// TestUnitsOnTwoHosts runs an Envoy whose control plane is on another host, with the variables of
+// deploy/systemd/remote.
+func TestUnitsOnTwoHosts(t *testing.T) {
+	plane, proxy := readUnit(t, units[0]), readUnit(t, units[1])
+	img, err := targetImage("envoy") // both programs, in /usr/local/bin
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, runtime := "/var/lib/"+plane.one(t, "StateDirectory"), "/run/"+proxy.one(t, "RuntimeDirectory")
+	img.dirs = map[string]owner{state: {61184, 61184}, runtime: {61184, 61184}}
+	e := newEngine(t)
+	e.addNetwork("lan")
+	spec := runSpec{image: img, user: "61184:61184", readOnly: true, networks: []string{"lan"}}
+
+	control := spec
+	control.service, control.hostname = "control", "control"
+	control.entrypoint = strings.Fields(plane.one(t, "ExecStart"))
+	control.env = environmentFile(t, "remote/breakwater.env", "0.0.0.0")
+	control.mounts = []mount{
+		{Source: filepath.Join(root(), "examples", "minimal"), Target: "/etc/" + plane.one(t, "ConfigurationDirectory"), ReadOnly: true},
+		{Source: e.volume("state", img, state), Target: state},
+		{Target: "/tmp"},
+	}
+	c := e.run(control)
+	c.untilHealthy([]string{"/usr/local/bin/breakwater", "healthcheck"})
+
+	edge := spec
+	edge.service, edge.hostname = "edge", "edge-1"
+	edge.env = environmentFile(t, "remote/envoy.env", c.addrs["lan"].String())
+	edge.mounts = []mount{{Source: e.volume("runtime", img, runtime), Target: runtime}, {Target: "/tmp"}}
+	expand := strings.NewReplacer("%H", edge.hostname)
+	edge.entrypoint = []string{"/bin/sh", "-c", expand.Replace(proxy.one(t, "ExecStartPre") + " && exec " + proxy.one(t, "ExecStart"))}
+	envoy := e.run(edge)
+	envoytest.Eventually(t, startTimeout, "the other host's Envoy serves, and Breakwater reads its admin API", func() error {
+		// The one service of the example is not there: its breaker's answer is the gateway's.
+		r, err := try("http://"+envoy.addrs["lan"].String()+":8080/orders", "")
+		if err == nil && r.status != http.StatusServiceUnavailable {
+			err = fmt.Errorf("%d %s", r.status, r.body)
+		}
+		if out := c.mustExec("breakwater", "proxies"); !strings.Contains(out, edge.hostname) || !strings.Contains(out, envoy.addrs["lan"].String()+":9901") {
+			return fmt.Errorf("%s", out)
+		}
+		if out := c.mustExec("breakwater", "status"); strings.Contains(out, "unknown") {
+			return fmt.Errorf("%s", out)
+		}
+		return err
+	})
+	// A reset is proved by what the admin API says.
+	if out := c.mustExec("breakwater", "reset", "orders"); !strings.Contains(out, "edge-1") {
+		t.Errorf("the reset is not proved: %s", out)
+	}
+}
+
+// environmentFile reads a file of EnvironmentFile=, with this address in the place of 10.0.0.5.
+func environmentFile(t testing.TB, name, addr string) []string {
+	t.Helper()
+	text, err := os.ReadFile(unitPath(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var env []string
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			env = append(env, strings.ReplaceAll(line, "10.0.0.5", addr))
+		}
+	}
+	return env
+}

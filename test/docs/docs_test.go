@@ -1,6 +1,9 @@
 // Package docs proves the documents: every command in README.md and docs/*.md is run, in the
 // order of the document, on a shop example behind a real Envoy, each document on one of its own.
 //
+// Where a command needs an engine, a cluster or root, testdata/bin has a program of its name that
+// does what can be done without.
+//
 // A block of text that directly follows a block of commands is what they print; "…" in it stands for anything.
 package docs
 
@@ -10,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -20,6 +24,7 @@ import (
 
 	"github.com/breakwater/breakwater/envoy/child"
 	"github.com/breakwater/breakwater/test/envoytest"
+	"github.com/breakwater/breakwater/test/prometheustest"
 	"github.com/breakwater/breakwater/test/shop"
 )
 
@@ -33,6 +38,7 @@ const (
 
 // notRun are the commands that are not run here, with the reason. Each must stand in a document.
 var notRun = map[string]string{
+	"bin/breakwater demo-upstream --service fraud-service": "its port is fixed; test/deploy runs it as docker-compose.yml says",
 	"make run":  "the example runs already; test/e2e starts and ends it",
 	"make test": "this test is a part of it",
 	"python3 -m pip install -r examples/clients/python/requirements.txt": "tests get nothing from the net; `make test` gets these packages before, hash-pinned",
@@ -79,6 +85,7 @@ func TestCommands(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				s := shop.Start(t)
 				s.Env = append(s.Env, shop.PythonEnv(t)...)
+				furnish(t, s)
 				for _, b := range all {
 					run(t, s, b)
 				}
@@ -87,6 +94,39 @@ func TestCommands(t *testing.T) {
 	}
 	for command := range unseen {
 		t.Errorf("%q stands in no document: take it from the list of those that are not run", command)
+	}
+}
+
+// furnish gives a shop's directory what else the documents' commands are about.
+func furnish(t *testing.T, s *shop.Shop) {
+	t.Helper()
+	for _, variable := range []string{"COMPOSE", "KUSTOMIZE"} {
+		if os.Getenv(variable) == "" {
+			t.Fatalf("%s is not set: run `make test`", variable)
+		}
+	}
+	programs, err := filepath.Glob("testdata/bin/*")
+	if err != nil || len(programs) == 0 {
+		t.Fatalf("testdata/bin: %d programs, %v", len(programs), err)
+	}
+	for _, program := range append(programs, prometheustest.Binary(t, "promtool")) {
+		if program, err = filepath.Abs(program); err == nil {
+			err = os.Symlink(program, filepath.Join(s.Dir, "bin", filepath.Base(program)))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.CopyFS(filepath.Join(s.Dir, "deploy"), os.DirFS(filepath.Join(s.Root, "deploy"))); err != nil {
+		t.Fatal(err)
+	}
+	const compose = "docker-compose.yml"
+	text, err := os.ReadFile(filepath.Join(s.Root, compose))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(s.Dir, compose), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -34,27 +36,37 @@ func documents(t *testing.T, root string) []string {
 	return names
 }
 
-// blocks reads the fenced blocks of commands, which are those marked sh. A block of commands marked in
-// another way would escape the test, so it is an error.
+// command is how a line of a command begins.
+var command = regexp.MustCompile(`^\s*(\$ |([A-Z_]+=\S* )*(sudo|(bin/)?breakwater|make|curl|docker|kubectl|promtool|python3|go|envoy|locust|git)\s)`)
+
+// blocks reads the fenced blocks of commands of a document. A block of commands that is marked in another way
+// would escape the test, so it is an error.
 func blocks(path string) ([]block, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
+	return parseBlocks(string(data))
+}
+
+func parseBlocks(document string) ([]block, error) {
 	var out []block
 	fence, language, start := "", "", 0
 	var body []string
 	last := -2 // line of the end of the last block of commands
-	for i, line := range strings.Split(string(data), "\n") {
+	for i, line := range strings.Split(document, "\n") {
 		trimmed := strings.TrimSpace(line)
 		switch {
 		case fence == "" && strings.HasPrefix(trimmed, "```"):
 			language = strings.TrimSpace(strings.TrimLeft(trimmed, "`"))
 			fence, start, body = trimmed[:len(trimmed)-len(strings.TrimLeft(trimmed, "`"))], i+1, nil
 			switch language {
-			case "bash", "shell", "console", "zsh":
-				return nil, fmt.Errorf("line %d: mark a block of commands sh, not %s", i+1, language)
+			case "sh", "text", "yaml", "":
+			default:
+				return nil, fmt.Errorf("line %d: a block is marked sh, text or yaml, not %s", i+1, language)
 			}
+		case fence == "" && (strings.HasPrefix(trimmed, "~~~") || strings.HasPrefix(line, "    ") && command.MatchString(line)):
+			return nil, fmt.Errorf("line %d: a block begins and ends with ```", i+1)
 		case fence != "" && trimmed == fence:
 			switch {
 			case language == "sh":
@@ -64,6 +76,8 @@ func blocks(path string) ([]block, error) {
 				out[len(out)-1].output = strings.Join(body, "\n")
 			}
 			fence = ""
+		case fence != "" && language != "sh" && command.MatchString(line):
+			return nil, fmt.Errorf("line %d: mark a block of commands sh: %s", i+1, line)
 		case fence != "":
 			body = append(body, line)
 		}
@@ -124,6 +138,26 @@ func lineMatches(want, line string) bool {
 		line = line[at+len(strings.TrimSpace(part)):]
 	}
 	return line == "" || parts[len(parts)-1] == ""
+}
+
+// TestNoBlockEscapes: a block of commands is run, however it is marked, or is an error.
+func TestNoBlockEscapes(t *testing.T) {
+	t.Parallel()
+	for _, document := range []string{
+		"```sh\nmake x\n```", "```` sh\nmake x\n````", "  ```sh\n  make x\n  ```", "```sh\nmake x\n```\n```text\nout\n```",
+	} {
+		if found, err := parseBlocks(document); err != nil || len(found) != 1 || !slices.Equal(found[0].lines(), []string{"make x"}) {
+			t.Errorf("%q: %+v, %v", document, found, err)
+		}
+	}
+	for _, document := range []string{
+		"```\nmake x\n```", "```bash\nls\n```", "```sh title\nls\n```", "```text\n$ ls\n```", "~~~sh\nls\n~~~", "    bin/breakwater x",
+		"```yaml\nA=b docker x\n```", "```sh\nls",
+	} {
+		if found, err := parseBlocks(document); err == nil {
+			t.Errorf("%q is taken for %+v", document, found)
+		}
+	}
 }
 
 func TestLineMatches(t *testing.T) {

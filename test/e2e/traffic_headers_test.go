@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -123,6 +124,30 @@ func TestEnvoyHeadersOfAClientHaveNoPower(t *testing.T) {
 	for name, values := range client {
 		if got := a.Header.Get(name); set[name] == "" && got == values[0] {
 			t.Errorf("the service sees the client's %s: %s", name, got)
+		}
+	}
+}
+
+// A service sees the address that the gateway was connected from, and in x-forwarded-for what the client itself claims
+// before it. There Envoy names its own host, where the client is on it.
+func TestAddressOfAClient(t *testing.T) {
+	t.Parallel()
+	u := newBackend(t, always(http.StatusOK))
+	s := newStack(t, policies(at("svc", u)))
+	for _, claimed := range []string{"", "203.0.113.9"} {
+		header := http.Header{}
+		if claimed != "" {
+			header.Set("X-Forwarded-For", claimed)
+		}
+		s.do(http.MethodGet, "/svc", header)
+		a := u.one(t)
+		got := strings.Split(a.Header.Get("X-Forwarded-For"), ",")
+		last, err := netip.ParseAddr(got[len(got)-1])
+		if before := strings.Join(got[:len(got)-1], ","); before != claimed || err != nil || last.String() == claimed {
+			t.Errorf("a client that claims %q: the service sees x-forwarded-for %q", claimed, got)
+		}
+		if got := a.Header.Values("X-Envoy-External-Address"); len(got) != 1 || got[0] != "127.0.0.1" {
+			t.Errorf("a client that claims %q: x-envoy-external-address is %q", claimed, got)
 		}
 	}
 }

@@ -18,6 +18,10 @@ const (
 	valueOverload = "overloaded"
 	valueFallback = "fallback"
 
+	// headerAttempts says, beside headerBreaker, how many attempts at the service were made
+	// before the reply: with 0 nothing was sent to it.
+	headerAttempts = "x-circuit-breaker-attempts"
+
 	contentType = "content-type"
 )
 
@@ -30,9 +34,12 @@ func fallbackRoute(s *policy.Service, r policy.Route) (*routev3.Route, error) {
 	metadata := serviceMetadata(s)
 	metadata[metadataKind] = kindFallback
 	route := &routev3.Route{
-		Match:                whileRuntime(match(r, r.Methods), FallbackKey(s.Name)),
-		Metadata:             routeMetadata(metadata),
-		ResponseHeadersToAdd: []*corev3.HeaderValueOption{setHeader(headerBreaker, valueFallback)},
+		Match:    whileRuntime(match(r, r.Methods), FallbackKey(s.Name)),
+		Metadata: routeMetadata(metadata),
+		ResponseHeadersToAdd: []*corev3.HeaderValueOption{
+			setHeader(headerBreaker, valueFallback),
+			setHeader(headerAttempts, "0"),
+		},
 	}
 	f := s.Fallback
 	if f.Service != "" {

@@ -54,6 +54,10 @@ const (
 	// isRedirect holds where a path with escaped slashes is sent to its plain form.
 	isRedirect = `(response.code >= 300 && response.code < 400)`
 
+	// attemptsBefore is the number of attempts that were made before this reply. Envoy counts
+	// the one that found no host or no room too, and none in maintenance mode; its number is unsigned.
+	attemptsBefore = `%CEL(upstream.request_attempt_count > 1u ? upstream.request_attempt_count - 1u : 0u)%`
+
 	fallbackStatus = `xds.route_metadata.filter_metadata["` + envoy.MetadataKey + `"]["` + metadataFallbackStatus + `"]`
 )
 
@@ -78,6 +82,7 @@ func localReplies() (*hcmv3.LocalReplyConfig, error) {
 			message: "The circuit breaker of this service is open.",
 			headers: []*corev3.HeaderValueOption{
 				setHeader(headerBreaker, valueOpen),
+				setHeader(headerAttempts, attemptsBefore),
 				setHeader("retry-after", routeField(metadataRetryAfter)),
 			},
 		},
@@ -87,6 +92,7 @@ func localReplies() (*hcmv3.LocalReplyConfig, error) {
 			message: "A limit of this service is reached.",
 			headers: []*corev3.HeaderValueOption{
 				setHeader(headerBreaker, valueOverload),
+				setHeader(headerAttempts, attemptsBefore),
 				setHeader("retry-after", "1"),
 			},
 		},
@@ -169,6 +175,7 @@ func fallbackMapper(condition string) (*hcmv3.ResponseMapper, error) {
 		Filter: filter,
 		HeadersToAdd: []*corev3.HeaderValueOption{
 			setHeader(headerBreaker, valueFallback),
+			setHeader(headerAttempts, attemptsBefore),
 			setHeader(contentType, routeField(metadataFallbackType)),
 		},
 		BodyFormatOverride: textFormat(routeField(metadataFallbackBody)),

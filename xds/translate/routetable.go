@@ -37,6 +37,11 @@ func RouteTable(units []*Unit, gw *policy.Gateway) *routev3.RouteConfiguration {
 		// A caller may name the port, "shop.example:8080", and means the same host.
 		IgnorePortInHostMatching:       true,
 		MaxDirectResponseBodySizeBytes: u32(maxBody),
+		// Callers repeat a POST by what it says, so that no service may say it: one that is
+		// itself behind such a gateway hands the other's count on. The routes' own headers
+		// come after.
+		ResponseHeadersToRemove:         []string{headerAttempts},
+		MostSpecificHeaderMutationsWins: true,
 	}
 	for _, host := range sortedKeys(byHost) {
 		vh := &routev3.VirtualHost{

@@ -1,5 +1,5 @@
 // Command go is a caller in Go that tells an open circuit from an error by the reply, and falls
-// back: go run ./examples/clients/go GATEWAY PATH
+// back: go run ./examples/clients/go GATEWAY PATH [METHOD]
 package main
 
 import (
@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -20,17 +21,31 @@ const timeout = 35 * time.Second
 // maxBody bounds what is read of a reply.
 const maxBody = 1 << 20
 
-// UnavailableError is returned if nothing was sent to the service: its circuit is open, or a limit is
-// reached. It is safe to ask again, whatever the method was.
+// UnavailableError is returned if the gateway refused: the circuit of the service is open, or a limit is
+// reached. Whether it is safe to ask again, MayRepeat says.
 type UnavailableError struct {
 	// Kind is "open" or "overloaded".
 	Kind string
 	// RetryAfter is when it may be worth to ask again.
 	RetryAfter time.Duration
+	// Attempts is how many attempts were made before, and may have reached the service. It is 0 where nothing
+	// was sent, but the circuit can also open between the attempts of one request that the gateway retries.
+	Attempts int
 }
 
 func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("%s, retry after %v", e.Kind, e.RetryAfter)
+	return fmt.Sprintf("%s after %d attempts, retry after %v", e.Kind, e.Attempts, e.RetryAfter)
+}
+
+// MayRepeat reports whether to ask again does no harm: the service can not have acted, or may act twice.
+// The latter also holds for any request with a key by which the service does it once only.
+func (e *UnavailableError) MayRepeat(method string) bool {
+	return e.Attempts == 0 || slices.Contains(idempotent, method)
+}
+
+// idempotent are the methods that may be done twice (RFC 9110, 9.2.2).
+var idempotent = []string{
+	http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete,
 }
 
 // FailedError is returned if the service, or the way to it, failed. It may have acted: repeat only what
@@ -45,10 +60,10 @@ type FailedError struct {
 
 func (e *FailedError) Error() string { return fmt.Sprintf("%s: %d %s", e.Kind, e.Status, e.Reason) }
 
-// Ask gets a URL through the gateway. fallback is true if the reply is the policy's substitute. It
+// Ask sends a request through the gateway. fallback is true if the reply is the policy's substitute. It
 // retries nothing: the gateway has done so.
-func Ask(ctx context.Context, client *http.Client, url string) (value json.RawMessage, fallback bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+func Ask(ctx context.Context, client *http.Client, method, url string) (value json.RawMessage, fallback bool, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, http.NoBody)
 	if err != nil {
 		return nil, false, err
 	}
@@ -63,9 +78,9 @@ func Ask(ctx context.Context, client *http.Client, url string) (value json.RawMe
 	}
 	switch resp.Header.Get("X-Circuit-Breaker") {
 	case "open":
-		return nil, false, &UnavailableError{Kind: "open", RetryAfter: retryAfter(resp, time.Minute)}
+		return nil, false, &UnavailableError{Kind: "open", RetryAfter: retryAfter(resp, time.Minute), Attempts: attempts(resp)}
 	case "overloaded":
-		return nil, false, &UnavailableError{Kind: "overloaded", RetryAfter: retryAfter(resp, time.Second)}
+		return nil, false, &UnavailableError{Kind: "overloaded", RetryAfter: retryAfter(resp, time.Second), Attempts: attempts(resp)}
 	case "fallback":
 		return body, true, nil
 	}
@@ -86,6 +101,14 @@ func Ask(ctx context.Context, client *http.Client, url string) (value json.RawMe
 	return nil, false, failed
 }
 
+func attempts(resp *http.Response) int {
+	n, err := strconv.Atoi(resp.Header.Get("X-Circuit-Breaker-Attempts"))
+	if err != nil || n < 0 {
+		return 1 // it is not said: suppose that there was one
+	}
+	return n
+}
+
 func retryAfter(resp *http.Response, otherwise time.Duration) time.Duration {
 	if n, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && n > 0 {
 		return time.Duration(n) * time.Second
@@ -103,6 +126,8 @@ type answer struct {
 	Status     int             `json:"status,omitempty"`
 	Error      string          `json:"error,omitempty"`
 	RetryAfter float64         `json:"retry_after,omitempty"` // seconds
+	Attempts   *int            `json:"attempts,omitempty"`
+	MayRepeat  *bool           `json:"may_repeat,omitempty"`
 	Value      json.RawMessage `json:"value,omitempty"`
 }
 
@@ -114,16 +139,24 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 2 {
-		return errors.New("usage: go run ./examples/clients/go GATEWAY PATH")
+	if len(args) != 2 && len(args) != 3 {
+		return errors.New("usage: go run ./examples/clients/go GATEWAY PATH [METHOD]")
 	}
-	value, fallback, err := Ask(context.Background(), &http.Client{Timeout: timeout}, args[0]+args[1])
+	method := http.MethodGet
+	if len(args) == 3 {
+		method = args[2]
+	}
+	value, fallback, err := Ask(context.Background(), &http.Client{Timeout: timeout}, method, args[0]+args[1])
 	a := answer{Kind: "ok", Source: "service", Value: value}
 	var unavailable *UnavailableError
 	var failed *FailedError
 	switch {
 	case errors.As(err, &unavailable):
-		a = answer{Kind: unavailable.Kind, Source: "caller", RetryAfter: unavailable.RetryAfter.Seconds(), Value: json.RawMessage(ownFallback)}
+		again := unavailable.MayRepeat(method)
+		a = answer{
+			Kind: unavailable.Kind, RetryAfter: unavailable.RetryAfter.Seconds(), Attempts: &unavailable.Attempts,
+			MayRepeat: &again, Source: "caller", Value: json.RawMessage(ownFallback),
+		}
 	case errors.As(err, &failed):
 		a = answer{Kind: failed.Kind, Source: "none", Status: failed.Status, Error: failed.Reason}
 	case err != nil:

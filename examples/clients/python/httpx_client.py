@@ -1,4 +1,4 @@
-"""An asynchronous caller with httpx: python3 httpx_client.py GATEWAY PATH"""
+"""An asynchronous caller with httpx: python3 httpx_client.py GATEWAY PATH [METHOD]"""
 
 import asyncio
 import json
@@ -14,12 +14,13 @@ TIMEOUT = 35
 OWN_FALLBACK = {"price": None, "note": "ask us"}
 
 
-async def ask(client, path):
+async def ask(client, path, method="GET"):
     """Return what is known, and where from. No retries here: the gateway has done them."""
     try:
-        value, substitute = check(await client.get(path))
+        value, substitute = check(await client.request(method, path))
     except Unavailable as e:
-        return {"kind": e.kind, "retry_after": e.retry_after, "source": "caller", "value": OWN_FALLBACK}
+        return {"kind": e.kind, "retry_after": e.retry_after, "attempts": e.attempts,
+                "may_repeat": e.may_repeat(method), "source": "caller", "value": OWN_FALLBACK}
     except Failed as e:
         return {"kind": e.kind, "status": e.status, "error": e.error, "source": "none"}
     if substitute:
@@ -27,9 +28,9 @@ async def ask(client, path):
     return {"kind": "ok", "source": "service", "value": value}
 
 
-async def main(gateway, path):
+async def main(gateway, path, method="GET"):
     async with httpx.AsyncClient(base_url=gateway, timeout=TIMEOUT) as client:
-        print(json.dumps(await ask(client, path)))
+        print(json.dumps(await ask(client, path, method)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A caller with requests: python3 requests_client.py GATEWAY PATH"""
+"""A caller with requests: python3 requests_client.py GATEWAY PATH [METHOD]"""
 
 import json
 import sys
@@ -13,12 +13,13 @@ TIMEOUT = 35
 OWN_FALLBACK = {"price": None, "note": "ask us"}
 
 
-def ask(session, url):
+def ask(session, url, method="GET"):
     """Return what is known, and where from. No retries here: the gateway has done them."""
     try:
-        value, substitute = check(session.get(url, timeout=TIMEOUT))
+        value, substitute = check(session.request(method, url, timeout=TIMEOUT))
     except Unavailable as e:
-        return {"kind": e.kind, "retry_after": e.retry_after, "source": "caller", "value": OWN_FALLBACK}
+        return {"kind": e.kind, "retry_after": e.retry_after, "attempts": e.attempts,
+                "may_repeat": e.may_repeat(method), "source": "caller", "value": OWN_FALLBACK}
     except Failed as e:
         return {"kind": e.kind, "status": e.status, "error": e.error, "source": "none"}
     if substitute:
@@ -28,4 +29,4 @@ def ask(session, url):
 
 if __name__ == "__main__":
     with requests.Session() as http:
-        print(json.dumps(ask(http, sys.argv[1] + sys.argv[2])))
+        print(json.dumps(ask(http, sys.argv[1] + sys.argv[2], *sys.argv[3:])))
