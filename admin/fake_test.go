@@ -33,6 +33,7 @@ type fakeModel struct {
 	orders   []breaker.OrderRequest
 	levels   map[string]hclog.Level
 	watchers int
+	every    time.Duration // of the last Watch
 }
 
 func newFakeModel() *fakeModel {
@@ -105,13 +106,14 @@ func (f *fakeModel) find(service string) (breaker.Breaker, error) {
 	return f.breakers[i], nil
 }
 
-func (f *fakeModel) Watch(ctx context.Context) (<-chan []breaker.Breaker, error) {
+func (f *fakeModel) Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
 		return nil, f.err
 	}
 	f.watchers++
+	f.every = every
 	snapshot := f.breakers
 	out := make(chan []breaker.Breaker)
 	go func() {

@@ -24,9 +24,9 @@ type Model interface {
 	Breaker(ctx context.Context, service string) (breaker.Breaker, error)
 	// Watch sends every breaker in the first element, and in each further one those that
 	// changed since, each in ascending order of service. Changes are merged while nobody
-	// receives; they are never dropped. The channel is closed when ctx is done, or when
-	// the model ends.
-	Watch(ctx context.Context) (<-chan []breaker.Breaker, error)
+	// receives and until every has passed since the last element (0: no such time); they are
+	// never dropped. The channel is closed when ctx is done, or when the model ends.
+	Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error)
 	// Reset blocks until every proxy has proved the reset or its time is up; a proxy that
 	// did not prove it is an entry of the result, not an error. It returns
 	// breaker.ErrUnknownService, breaker.ErrUnknownHost, breaker.ErrHostNotResettable or

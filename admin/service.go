@@ -55,7 +55,7 @@ func (s *service) GetBreaker(ctx context.Context, req *adminpb.GetBreakerRequest
 }
 
 func (s *service) WatchBreakers(req *adminpb.WatchBreakersRequest, stream grpc.ServerStreamingServer[adminpb.WatchBreakersResponse]) error {
-	return s.watch(stream.Context(), req.GetServices(), stream.Send, nil)
+	return s.watch(stream.Context(), req, stream.Send, nil)
 }
 
 func (s *service) ResetBreaker(ctx context.Context, req *adminpb.ResetBreakerRequest) (*adminpb.ResetBreakerResponse, error) {
