@@ -51,7 +51,22 @@ func (s *service) GetBreaker(ctx context.Context, req *adminpb.GetBreakerRequest
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &adminpb.GetBreakerResponse{Breaker: breakerProto(b)}, nil
+	windows, err := s.model.Windows(ctx, req.GetService())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &adminpb.GetBreakerResponse{Breaker: breakerProto(b), Windows: each(windows, windowProto)}, nil
+}
+
+func (s *service) GetTraffic(ctx context.Context, req *adminpb.GetTrafficRequest) (*adminpb.GetTrafficResponse, error) {
+	if req.GetService() == "" {
+		return nil, status.Error(codes.InvalidArgument, "service is empty")
+	}
+	t, err := s.model.Traffic(ctx, req.GetService())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return trafficProto(t), nil
 }
 
 func (s *service) WatchBreakers(req *adminpb.WatchBreakersRequest, stream grpc.ServerStreamingServer[adminpb.WatchBreakersResponse]) error {

@@ -29,6 +29,14 @@ func (m *model) Watch(ctx context.Context, every time.Duration) (<-chan []breake
 	return m.plane.board.WatchEvery(ctx, every), nil
 }
 
+func (m *model) Windows(_ context.Context, service string) ([]breaker.ProxyWindow, error) {
+	return m.plane.board.Windows(service)
+}
+
+func (m *model) Traffic(ctx context.Context, service string) (breaker.Traffic, error) {
+	return m.plane.board.Traffic(ctx, service)
+}
+
 func (m *model) Reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error) {
 	return m.plane.board.Reset(ctx, req)
 }
