@@ -31,6 +31,8 @@ type service struct {
 	log     hclog.Logger
 	version string
 	started time.Time
+	// readOnly is what GetVersion says; readOnly the handler is what refuses.
+	readOnly bool
 	// stopping is done once the server stops: it ends the streams.
 	stopping context.Context
 }
@@ -177,7 +179,7 @@ func (s *service) SetLogLevel(ctx context.Context, req *adminpb.SetLogLevelReque
 }
 
 func (s *service) GetVersion(context.Context, *adminpb.GetVersionRequest) (*adminpb.GetVersionResponse, error) {
-	return &adminpb.GetVersionResponse{Version: s.version, Started: timestampProto(s.started)}, nil
+	return &adminpb.GetVersionResponse{Version: s.version, Started: timestampProto(s.started), ReadOnly: s.readOnly}, nil
 }
 
 // toStatus gives a model's error its gRPC code.
