@@ -22,7 +22,7 @@ const (
 )
 
 // Excerpt gives a line of a file, which counts from 1, and up to two lines before and after it; nil if the file has no such
-// line.
+// line, and if it has lines that end as YAML knows but editors mostly do not: it is not known then which line is meant.
 func Excerpt(data []byte, line int) []SourceLine {
 	return excerpt(bytes.TrimPrefix(data, []byte("\ufeff")), 1, line)
 }
@@ -34,6 +34,9 @@ func excerpt(text []byte, first, line int) []SourceLine {
 	for l := range bytes.Lines(text) {
 		if first > line+excerptContext {
 			break
+		}
+		if first <= line && bytes.ContainsAny(bytes.TrimRight(l, "\r\n"), "\r\u0085\u2028\u2029") {
+			return nil
 		}
 		if first >= line-excerptContext {
 			out = append(out, SourceLine{Line: first, Text: lineText(l)})
