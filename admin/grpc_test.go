@@ -40,11 +40,16 @@ func fraudProto() *adminpb.Breaker {
 			Requests: 5, Attempts: 5, Shadow: true, ShadowState: "closed",
 			Order: &adminpb.Order{State: "forced_open", Actor: "ann", Reason: "drill", Until: timestamppb.New(day.Add(time.Hour))},
 		},
+	}, Overview: &adminpb.Overview{
+		Cause: "forced open by ann: drill", Since: timestamppb.New(day), Until: timestamppb.New(day.Add(time.Hour)),
+		Proxies: 2, ProxiesInState: 1, EjectedHosts: 2, TotalHosts: 2, Attempts: 44, Failures: 4, Shadow: true, ShadowState: "closed",
+		Order:      &adminpb.Order{State: "forced_open", Actor: "ann", Reason: "drill", Until: timestamppb.New(day.Add(time.Hour))},
+		Overloaded: true,
 	}}
 }
 
 func searchProto() *adminpb.Breaker {
-	return &adminpb.Breaker{Service: "search-service", State: "unknown", Summary: "no proxy is connected"}
+	return &adminpb.Breaker{Service: "search-service", State: "unknown", Summary: "no proxy is connected", Overview: &adminpb.Overview{}}
 }
 
 // call makes one RPC's error comparable with the others'.
@@ -103,10 +108,12 @@ func TestRPCs(t *testing.T) {
 			Problems: []*adminpb.Problem{{
 				Severity: "error", Position: &adminpb.Position{File: "fraud.yaml", Line: 3, Column: 5},
 				Service: "fraud-service", Path: "retry.max_delay", Message: "is under base_delay",
+				Excerpt: []*adminpb.SourceLine{{Line: 2, Text: "retry:"}, {Line: 3, Text: "    max_delay: ${DELAY}"}},
 			}},
 			Rejections: []*adminpb.Rejection{{
 				Service: "search-service", TypeUrl: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", Resource: "gateway",
 				Proxies: []string{"edge-1"}, Message: "bad regex", Partial: true, Position: &adminpb.Position{File: "search.yaml", Line: 1, Column: 1},
+				Excerpt: []*adminpb.SourceLine{{Line: 1, Text: "service: search-service"}},
 			}},
 			StaleServices: []string{"fraud-service"},
 		}},

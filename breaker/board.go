@@ -90,6 +90,7 @@ type Board struct {
 	ordered, dirty chan struct{}
 	events         *events
 	metrics        *metrics
+	readings       readings
 }
 
 const defaultLease = 15 * time.Second
@@ -116,6 +117,7 @@ func NewBoard(opts Options) *Board {
 		ordered:     make(chan struct{}, 1),
 		dirty:       make(chan struct{}, 1),
 		events:      newEvents(),
+		readings:    readings{last: map[string]*reading{}},
 	}
 	b.metrics = newMetrics(b, opts.Registerer)
 	b.load()

@@ -19,6 +19,18 @@ const (
 	StatRetries   = "proxy_retries_total"
 )
 
+// The outcomes of requests: the values of the label status of StatRequests.
+const (
+	OutcomeSuccess     = "success"
+	OutcomeError       = "error"
+	OutcomeCircuitOpen = "circuit_open"
+	OutcomeOverloaded  = "overloaded"
+	OutcomeFallback    = "fallback"
+)
+
+// Outcomes are all of them.
+var Outcomes = []string{OutcomeSuccess, OutcomeError, OutcomeCircuitOpen, OutcomeOverloaded, OutcomeFallback}
+
 // requestSeconds are the upper bounds of the buckets in which Envoy counts how long requests took. They
 // go beyond the time-outs that policies have, 30 s without one, and a request that times out takes a little longer
 // than that. Each is at most four times the one before, so a quantile is off by no more. They are powers

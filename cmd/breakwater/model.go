@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -27,8 +28,16 @@ func (m *model) Breaker(ctx context.Context, service string) (breaker.Breaker, e
 	return m.plane.board.Breaker(ctx, service)
 }
 
-func (m *model) Watch(ctx context.Context) (<-chan []breaker.Breaker, error) {
-	return m.plane.board.Watch(ctx), nil
+func (m *model) Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error) {
+	return m.plane.board.WatchEvery(ctx, every), nil
+}
+
+func (m *model) Windows(_ context.Context, service string) ([]breaker.ProxyWindow, error) {
+	return m.plane.board.Windows(service)
+}
+
+func (m *model) Traffic(ctx context.Context, service string) (breaker.Traffic, error) {
+	return m.plane.board.Traffic(ctx, service)
 }
 
 func (m *model) Reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error) {
@@ -89,12 +98,15 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 	s := m.plane.reloader.Status()
 	out := admin.ConfigStatus{
 		OK: s.OK, Digest: s.Digest, LastSuccess: s.LastSuccess, LastAttempt: s.LastAttempt,
-		Services: s.Services, Problems: s.Problems, StaleServices: s.Stale,
+		Services: s.Services, StaleServices: s.Stale,
+	}
+	for i, p := range s.Problems {
+		out.Problems = append(out.Problems, admin.Problem{Problem: p, Excerpt: s.Excerpts[i]})
 	}
 	for _, r := range m.plane.publisher.Rejections() {
 		out.Rejections = append(out.Rejections, admin.Rejection{
 			Service: r.Service, TypeURL: r.TypeURL, Resource: r.Resource, Proxies: r.Proxies,
-			Message: r.Text, Partial: r.Partial, Position: r.Position,
+			Message: r.Text, Partial: r.Partial, Position: r.Position, Excerpt: r.Excerpt,
 		})
 	}
 	out.OK = out.OK && len(out.Rejections) == 0

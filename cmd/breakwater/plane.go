@@ -125,6 +125,7 @@ func (p *plane) wire() error {
 		Version:    buildVersion(),
 
 		AllowedHosts: p.settings.flags.httpHosts,
+		HTTPReadOnly: p.settings.flags.httpReadOnly,
 	})
 	return err
 }
