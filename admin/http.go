@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
+	"github.com/breakwater/breakwater/admin/page"
 )
 
 // gatewayRoutes are the paths of admin/adminpb/http.yaml. The gateway itself can not
@@ -60,6 +61,13 @@ func (s *Server) newHTTP() (http.Handler, error) {
 	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(http.HandlerFunc(s.service.serveLegacyList)))
 	mux.Handle("POST /api/v1/circuit-breakers/{service}/reset", withTimeout(http.HandlerFunc(s.service.serveLegacyReset)))
 	mux.Handle("GET /api/v1/prometheus/targets", withTimeout(http.HandlerFunc(s.service.serveTargets)))
+	web, err := page.Handler()
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	for _, route := range page.Routes {
+		mux.Handle(route, web)
+	}
 	mux.HandleFunc("GET /healthz", serveHealthy)
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	if s.opts.Gatherer != nil {

@@ -1,0 +1,47 @@
+// The page: its frame, and the view that the address names.
+
+import { render } from "preact";
+import { useEffect } from "preact/hooks";
+import { Board } from "./board/board";
+import { totals } from "./board/filter";
+import { follow } from "./live/store";
+import { Header } from "./ui/header";
+import { route } from "./ui/route";
+
+function View() {
+  const at = route.value;
+  switch (at.view) {
+    case "board":
+      return <Board />;
+    default:
+      return (
+        <p class="empty">
+          There is nothing at this address. <a href="#/">All breakers</a>
+        </p>
+      );
+  }
+}
+
+function App() {
+  useEffect(() => {
+    const open = (totals.value.get("open") ?? 0) + (totals.value.get("forced_open") ?? 0);
+    const at = route.value;
+    const place = at.view === "service" ? `${at.name} · ` : open > 0 ? `${open} open · ` : "";
+    document.title = `${place}Breakwater`;
+  });
+  return (
+    <>
+      <Header />
+      <main id="main" tabIndex={-1}>
+        <View />
+      </main>
+    </>
+  );
+}
+
+follow();
+const root = document.getElementById("app");
+if (root) {
+  root.replaceChildren();
+  render(<App />, root);
+}
