@@ -32,11 +32,43 @@ func timestampProto(t time.Time) *timestamppb.Timestamp {
 
 func breakerProto(b breaker.Breaker) *adminpb.Breaker {
 	return &adminpb.Breaker{
-		Service: b.Service,
-		State:   string(b.State),
-		Summary: b.Summary,
-		Proxies: each(b.Proxies, proxyBreakerProto),
+		Service:  b.Service,
+		State:    string(b.State),
+		Summary:  b.Summary,
+		Proxies:  each(b.Proxies, proxyBreakerProto),
+		Overview: overviewProto(b.Overview()),
 	}
+}
+
+// summaryProto is breakerProto without the proxies.
+func summaryProto(b breaker.Breaker) *adminpb.Breaker {
+	return &adminpb.Breaker{
+		Service:  b.Service,
+		State:    string(b.State),
+		Summary:  b.Summary,
+		Overview: overviewProto(b.Overview()),
+	}
+}
+
+func overviewProto(o breaker.Overview) *adminpb.Overview {
+	out := &adminpb.Overview{
+		Cause:          o.Cause,
+		Since:          timestampProto(o.Since),
+		Until:          timestampProto(o.Until),
+		Proxies:        uint32(o.Proxies),
+		ProxiesInState: uint32(o.InState),
+		EjectedHosts:   uint32(o.EjectedHosts),
+		TotalHosts:     uint32(o.TotalHosts),
+		Attempts:       o.Attempts,
+		Failures:       o.Failures,
+		Shadow:         o.Shadow,
+		ShadowState:    string(o.ShadowState),
+		Overloaded:     o.Overloaded,
+	}
+	if o.Order != nil {
+		out.Order = orderProto(o.Ordered, *o.Order)
+	}
+	return out
 }
 
 func proxyBreakerProto(p breaker.ProxyBreaker) *adminpb.ProxyBreaker {
@@ -84,14 +116,14 @@ func hostProto(h breaker.Host) *adminpb.Host {
 }
 
 // changeProto tells the services that are gone from the breakers that changed.
-func changeProto(change []breaker.Breaker, snapshot bool) *adminpb.WatchBreakersResponse {
+func changeProto(change []breaker.Breaker, snapshot bool, convert func(breaker.Breaker) *adminpb.Breaker) *adminpb.WatchBreakersResponse {
 	resp := &adminpb.WatchBreakersResponse{Snapshot: snapshot}
 	for _, b := range change {
 		if b.Removed {
 			resp.Removed = append(resp.Removed, b.Service)
 			continue
 		}
-		resp.Breakers = append(resp.Breakers, breakerProto(b))
+		resp.Breakers = append(resp.Breakers, convert(b))
 	}
 	return resp
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/breakwater/breakwater/admin"
 	"github.com/breakwater/breakwater/breaker"
+	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/policy"
 )
 
@@ -33,6 +34,7 @@ type fakeModel struct {
 	orders   []breaker.OrderRequest
 	levels   map[string]hclog.Level
 	watchers int
+	every    time.Duration // of the last Watch
 }
 
 func newFakeModel() *fakeModel {
@@ -105,13 +107,51 @@ func (f *fakeModel) find(service string) (breaker.Breaker, error) {
 	return f.breakers[i], nil
 }
 
-func (f *fakeModel) Watch(ctx context.Context) (<-chan []breaker.Breaker, error) {
+func (f *fakeModel) Windows(_ context.Context, service string) ([]breaker.ProxyWindow, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b, err := f.find(service)
+	if err != nil || len(b.Proxies) == 0 {
+		return nil, err
+	}
+	return []breaker.ProxyWindow{
+		{Proxy: "edge-1", Window: breaker.Window{
+			Settings: breaker.Settings{
+				WindowSize: 100, FailureThreshold: policy.Count{N: 5, Set: true}, MinRequests: 20,
+				SlowRate: policy.Ratio{Share: 0.5, Set: true}, SlowMinRequests: 10,
+			},
+			Batches: []breaker.WindowBatch{{Attempts: 9}, {Attempts: 3, Failures: 2}}, Measured: 12, Slow: 1,
+		}},
+		{Proxy: "edge-2", Window: breaker.Window{
+			Settings: breaker.Settings{WindowSize: 50, FailureRate: policy.Ratio{Share: 0.25, Set: true}, MinRequests: 20, SlowMinRequests: 10},
+		}},
+	}, nil
+}
+
+func (f *fakeModel) Traffic(_ context.Context, service string) (breaker.Traffic, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b, err := f.find(service)
+	if err != nil {
+		return breaker.Traffic{}, err
+	}
+	return breaker.Traffic{Service: b.Service, Time: day, Proxies: []breaker.ProxyTraffic{
+		{Proxy: "edge-1", Traffic: envoy.Traffic{
+			Requests: map[string]uint64{"success": 40, "error": 2, "circuit_open": 0, "overloaded": 1, "fallback": 7}, Retries: 3,
+			Latency: []envoy.LatencyBucket{{Upper: 15625 * time.Microsecond, Count: 30}, {Count: 50}},
+		}},
+		{Proxy: "edge-2", Error: "connection refused"},
+	}}, nil
+}
+
+func (f *fakeModel) Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
 		return nil, f.err
 	}
 	f.watchers++
+	f.every = every
 	snapshot := f.breakers
 	out := make(chan []breaker.Breaker)
 	go func() {

@@ -40,11 +40,16 @@ func fraudProto() *adminpb.Breaker {
 			Requests: 5, Attempts: 5, Shadow: true, ShadowState: "closed",
 			Order: &adminpb.Order{State: "forced_open", Actor: "ann", Reason: "drill", Until: timestamppb.New(day.Add(time.Hour))},
 		},
+	}, Overview: &adminpb.Overview{
+		Cause: "forced open by ann: drill", Since: timestamppb.New(day), Until: timestamppb.New(day.Add(time.Hour)),
+		Proxies: 2, ProxiesInState: 1, EjectedHosts: 2, TotalHosts: 2, Attempts: 44, Failures: 4, Shadow: true, ShadowState: "closed",
+		Order:      &adminpb.Order{State: "forced_open", Actor: "ann", Reason: "drill", Until: timestamppb.New(day.Add(time.Hour))},
+		Overloaded: true,
 	}}
 }
 
 func searchProto() *adminpb.Breaker {
-	return &adminpb.Breaker{Service: "search-service", State: "unknown", Summary: "no proxy is connected"}
+	return &adminpb.Breaker{Service: "search-service", State: "unknown", Summary: "no proxy is connected", Overview: &adminpb.Overview{}}
 }
 
 // call makes one RPC's error comparable with the others'.

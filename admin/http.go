@@ -29,6 +29,7 @@ var gatewayRoutes = []string{
 	"POST /api/v1/breakers/{service}/disable",
 	"POST /api/v1/breakers/{service}/release",
 	"GET /api/v1/breakers/{service}/explain",
+	"GET /api/v1/breakers/{service}/traffic",
 	"GET /api/v1/orders",
 	"GET /api/v1/events",
 	"GET /api/v1/proxies",
@@ -48,7 +49,9 @@ func (s *Server) newHTTP() (http.Handler, error) {
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisablePathLengthFallback(),
 	)
-	if err := adminpb.RegisterAdminServiceHandlerServer(context.Background(), gateway, s.service); err != nil {
+	service := *s.service
+	service.readOnly = s.opts.HTTPReadOnly
+	if err := adminpb.RegisterAdminServiceHandlerServer(context.Background(), gateway, &service); err != nil {
 		return nil, fmt.Errorf("admin: routes of AdminService: %w", err)
 	}
 	api := withTimeout(headAsGet(gateway))
@@ -56,11 +59,11 @@ func (s *Server) newHTTP() (http.Handler, error) {
 	for _, route := range gatewayRoutes {
 		mux.Handle(route, api)
 	}
-	mux.HandleFunc("GET /api/v1/breakers:watch", s.service.serveWatch)
-	mux.HandleFunc("GET /api/v1/events:watch", s.service.serveWatchEvents)
-	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(http.HandlerFunc(s.service.serveLegacyList)))
-	mux.Handle("POST /api/v1/circuit-breakers/{service}/reset", withTimeout(http.HandlerFunc(s.service.serveLegacyReset)))
-	mux.Handle("GET /api/v1/prometheus/targets", withTimeout(http.HandlerFunc(s.service.serveTargets)))
+	mux.HandleFunc("GET /api/v1/breakers:watch", service.serveWatch)
+	mux.HandleFunc("GET /api/v1/events:watch", service.serveWatchEvents)
+	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(http.HandlerFunc(service.serveLegacyList)))
+	mux.Handle("POST /api/v1/circuit-breakers/{service}/reset", withTimeout(http.HandlerFunc(service.serveLegacyReset)))
+	mux.Handle("GET /api/v1/prometheus/targets", withTimeout(http.HandlerFunc(service.serveTargets)))
 	web, err := page.Handler()
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
@@ -75,7 +78,11 @@ func (s *Server) newHTTP() (http.Handler, error) {
 			ErrorLog: s.opts.Log.StandardLogger(nil),
 		}))
 	}
-	return s.measureHTTP(s.guard(routed(mux)))
+	handler := routed(mux)
+	if s.opts.HTTPReadOnly {
+		handler = readOnly(handler)
+	}
+	return s.measureHTTP(s.guard(handler))
 }
 
 // routed answers what mux has no route for: JSON, with Allow where another method would do.

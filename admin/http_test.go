@@ -60,8 +60,21 @@ const (
 		`{"proxy":"edge-2","state":"forced_open","cause":"forced open by ann: drill","since":"2026-03-04T05:06:07Z","until":"2026-03-04T06:06:07Z","hosts":[],` +
 		`"ejected_hosts":0,"total_hosts":0,"requests":"5","errors":"0","recent_errors":"0","overloaded":false,` +
 		`"attempts":"5","failures":"0","recent_attempts":"0","successes":"0","shadow":true,"shadow_state":"closed",` +
-		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"}}]}`
-	searchJSON = `{"service":"search-service","state":"unknown","summary":"no proxy is connected","proxies":[]}`
+		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"}}],"overview":` + fraudOverviewJSON + `}`
+	fraudOverviewJSON = `{"cause":"forced open by ann: drill","since":"2026-03-04T05:06:07Z","until":"2026-03-04T06:06:07Z","proxies":2,"proxies_in_state":1,` +
+		`"ejected_hosts":2,"total_hosts":2,"attempts":"44","failures":"4","shadow":true,"shadow_state":"closed",` +
+		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"},"overloaded":true}`
+	searchOverviewJSON = `{"cause":"","since":null,"until":null,"proxies":0,"proxies_in_state":0,"ejected_hosts":0,"total_hosts":0,` +
+		`"attempts":"0","failures":"0","shadow":false,"shadow_state":"","order":null,"overloaded":false}`
+	fraudSummaryJSON = `{"service":"fraud-service","state":"forced_open","summary":"forced_open on 1 of 2 proxies","proxies":[],"overview":` + fraudOverviewJSON + `}`
+	windowsJSON      = `"windows":[{"proxy":"edge-1","size":100,"batches":[{"attempts":"9","failures":"0"},{"attempts":"3","failures":"2"}],` +
+		`"failure_threshold":5,"failure_rate":0,"min_requests":0,"slow_rate":0.5,"slow_min_requests":10,"measured":"12","slow":"1"},` +
+		`{"proxy":"edge-2","size":50,"batches":[],"failure_threshold":0,"failure_rate":0.25,"min_requests":20,"slow_rate":0,"slow_min_requests":0,"measured":"0","slow":"0"}]`
+	trafficJSON = `{"service":"fraud-service","time":"2026-03-04T05:06:07Z","proxies":[{"proxy":"edge-1","error":"","outcomes":[` +
+		`{"outcome":"success","total":"40"},{"outcome":"error","total":"2"},{"outcome":"circuit_open","total":"0"},{"outcome":"overloaded","total":"1"},{"outcome":"fallback","total":"7"}],` +
+		`"retries":"3","latency":[{"upper":"0.015625s","count":"30"},{"upper":null,"count":"50"}]},` +
+		`{"proxy":"edge-2","error":"connection refused","outcomes":[],"retries":"0","latency":[]}]}`
+	searchJSON = `{"service":"search-service","state":"unknown","summary":"no proxy is connected","proxies":[],"overview":` + searchOverviewJSON + `}`
 	levelsJSON = `{"levels":[{"subsystem":"","level":"info"},{"subsystem":"xds","level":"debug"}]}`
 	resetJSON  = `{"service":"fraud-service","host":"","ok":true,"pushed":true,"generation":"7","proxies":[` +
 		`{"proxy":"edge-1","acknowledged":true,"ejected_before":["10.0.0.1:8005"],"ejected_after":[],"note":"0 of 2 hosts ejected","error":"","from":"open"}]}`
@@ -93,7 +106,10 @@ func TestHTTP(t *testing.T) {
 		want               string
 	}{
 		{"GET", "/api/v1/breakers", "", 200, `{"breakers":[` + fraudJSON + `,` + searchJSON + `]}`},
-		{"GET", "/api/v1/breakers/fraud-service", "", 200, `{"breaker":` + fraudJSON + `}`},
+		{"GET", "/api/v1/breakers/fraud-service", "", 200, `{"breaker":` + fraudJSON + `,` + windowsJSON + `}`},
+		{"GET", "/api/v1/breakers/fraud-service/traffic", "", 200, trafficJSON},
+		{"GET", "/api/v1/breakers/nope/traffic", "", 404, `{"code":5,"message":"unknown service \"nope\""}`},
+		{"GET", "/api/v1/breakers:watch?summary=perhaps", "", 400, `{"code":3,"message":"summary=\"perhaps\": must be true or false"}`},
 		{"GET", "/api/v1/breakers/nope", "", 404, `{"code":5,"message":"unknown service \"nope\""}`},
 		{"POST", "/api/v1/breakers/fraud-service/reset", "{}", 200, resetJSON},
 		{"POST", "/api/v1/breakers/fraud-service/reset", "", 200, resetJSON},

@@ -22,11 +22,18 @@ type Model interface {
 	Breakers(ctx context.Context) ([]breaker.Breaker, error)
 	// Breaker returns one service's breaker, or breaker.ErrUnknownService.
 	Breaker(ctx context.Context, service string) (breaker.Breaker, error)
+	// Windows returns what is in each proxy's window, in ascending order of proxy, or
+	// breaker.ErrUnknownService.
+	Windows(ctx context.Context, service string) ([]breaker.ProxyWindow, error)
+	// Traffic returns what every proxy has counted of the requests to a service, or
+	// breaker.ErrUnknownService. A proxy that can not be asked is an entry of the result, not
+	// an error.
+	Traffic(ctx context.Context, service string) (breaker.Traffic, error)
 	// Watch sends every breaker in the first element, and in each further one those that
 	// changed since, each in ascending order of service. Changes are merged while nobody
-	// receives; they are never dropped. The channel is closed when ctx is done, or when
-	// the model ends.
-	Watch(ctx context.Context) (<-chan []breaker.Breaker, error)
+	// receives and until every has passed since the last element (0: no such time); they are
+	// never dropped. The channel is closed when ctx is done, or when the model ends.
+	Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error)
 	// Reset blocks until every proxy has proved the reset or its time is up; a proxy that
 	// did not prove it is an entry of the result, not an error. It returns
 	// breaker.ErrUnknownService, breaker.ErrUnknownHost, breaker.ErrHostNotResettable or

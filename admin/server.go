@@ -52,6 +52,9 @@ type Options struct {
 	// not loopback. A port that a container engine publishes on loopback arrives on such an
 	// address: name the server then, so that DNS rebinding is turned away there too.
 	AllowedHosts []string
+	// HTTPReadOnly refuses over HTTP every call that changes something. By gRPC all is as
+	// ever.
+	HTTPReadOnly bool
 	// GracePeriod is how long calls in progress may take when the server stops; 3 s if 0.
 	GracePeriod time.Duration
 }

@@ -31,6 +31,8 @@ type service struct {
 	log     hclog.Logger
 	version string
 	started time.Time
+	// readOnly is what GetVersion says; readOnly the handler is what refuses.
+	readOnly bool
 	// stopping is done once the server stops: it ends the streams.
 	stopping context.Context
 }
@@ -51,11 +53,26 @@ func (s *service) GetBreaker(ctx context.Context, req *adminpb.GetBreakerRequest
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &adminpb.GetBreakerResponse{Breaker: breakerProto(b)}, nil
+	windows, err := s.model.Windows(ctx, req.GetService())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &adminpb.GetBreakerResponse{Breaker: breakerProto(b), Windows: each(windows, windowProto)}, nil
+}
+
+func (s *service) GetTraffic(ctx context.Context, req *adminpb.GetTrafficRequest) (*adminpb.GetTrafficResponse, error) {
+	if req.GetService() == "" {
+		return nil, status.Error(codes.InvalidArgument, "service is empty")
+	}
+	t, err := s.model.Traffic(ctx, req.GetService())
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return trafficProto(t), nil
 }
 
 func (s *service) WatchBreakers(req *adminpb.WatchBreakersRequest, stream grpc.ServerStreamingServer[adminpb.WatchBreakersResponse]) error {
-	return s.watch(stream.Context(), req.GetServices(), stream.Send, nil)
+	return s.watch(stream.Context(), req, stream.Send, nil)
 }
 
 func (s *service) ResetBreaker(ctx context.Context, req *adminpb.ResetBreakerRequest) (*adminpb.ResetBreakerResponse, error) {
@@ -162,7 +179,7 @@ func (s *service) SetLogLevel(ctx context.Context, req *adminpb.SetLogLevelReque
 }
 
 func (s *service) GetVersion(context.Context, *adminpb.GetVersionRequest) (*adminpb.GetVersionResponse, error) {
-	return &adminpb.GetVersionResponse{Version: s.version, Started: timestampProto(s.started)}, nil
+	return &adminpb.GetVersionResponse{Version: s.version, Started: timestampProto(s.started), ReadOnly: s.readOnly}, nil
 }
 
 // toStatus gives a model's error its gRPC code.

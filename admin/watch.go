@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	// watchKeepAlive is the time between comments on an idle stream of server-sent
 	// events: less than the minute after which middleboxes give up on a connection.
 	watchKeepAlive = 15 * time.Second
+	// summaryInterval is the least time between two messages of summaries.
+	summaryInterval = time.Second
 )
 
 // stream passes on what open gives until ctx is done, the server stops or send fails.
@@ -61,30 +64,63 @@ func stream[T any](ctx context.Context, s *service, open func(context.Context) (
 	}
 }
 
-// watch sends a snapshot and then the changes. services limits it; empty means all.
-func (s *service) watch(ctx context.Context, services []string, send func(*adminpb.WatchBreakersResponse) error, keepAlive func() error) error {
+// watch sends a snapshot and then the changes.
+func (s *service) watch(ctx context.Context, req *adminpb.WatchBreakersRequest, send func(*adminpb.WatchBreakersResponse) error, keepAlive func() error) error {
+	services := req.GetServices()
+	convert, every := breakerProto, time.Duration(0)
+	var told summaries
+	if req.GetSummary() {
+		convert, every, told = summaryProto, summaryInterval, summaries{}
+	}
+	open := func(ctx context.Context) (<-chan []breaker.Breaker, error) { return s.model.Watch(ctx, every) }
 	snapshot := true
-	return stream(ctx, s, s.model.Watch, func(change []breaker.Breaker) error {
+	return stream(ctx, s, open, func(change []breaker.Breaker) error {
 		if len(services) > 0 {
 			change = slices.DeleteFunc(slices.Clone(change), func(b breaker.Breaker) bool {
 				return !slices.Contains(services, b.Service)
 			})
 		}
-		if len(change) == 0 && !snapshot {
+		m := changeProto(change, snapshot, convert)
+		if told != nil {
+			told.reduce(m)
+		}
+		if !snapshot && len(m.GetBreakers()) == 0 && len(m.GetRemoved()) == 0 {
 			return nil
 		}
-		err := send(changeProto(change, snapshot))
 		snapshot = false
-		return err
+		return send(m)
 	}, keepAlive)
 }
 
+// summaries are what a client was told last, by service.
+type summaries map[string]*adminpb.Breaker
+
+// reduce takes out of a message what the client knows: a summary is the same though hosts and proxies have changed.
+func (s summaries) reduce(m *adminpb.WatchBreakersResponse) {
+	m.Breakers = slices.DeleteFunc(m.GetBreakers(), func(b *adminpb.Breaker) bool {
+		known := proto.Equal(s[b.GetService()], b)
+		s[b.GetService()] = b
+		return known
+	})
+	for _, name := range m.GetRemoved() {
+		delete(s, name)
+	}
+}
+
 // serveWatch streams WatchBreakers: one JSON object a line, or one server-sent event
-// (snapshot or change) for each if the client accepts them. The query parameter
-// services, repeated, limits it.
+// (snapshot or change) for each if the client accepts them. The query parameters are
+// services, repeated, and summary.
 func (s *service) serveWatch(w http.ResponseWriter, r *http.Request) {
+	req := &adminpb.WatchBreakersRequest{Services: r.URL.Query()["services"]}
+	if summary := r.URL.Query().Get("summary"); summary != "" {
+		var err error
+		if req.Summary, err = strconv.ParseBool(summary); err != nil {
+			writeError(w, status.Errorf(codes.InvalidArgument, "summary=%q: must be true or false", summary))
+			return
+		}
+	}
 	serveStream(w, r, func(out *frameWriter, keepAlive func() error) error {
-		return s.watch(r.Context(), r.URL.Query()["services"], func(m *adminpb.WatchBreakersResponse) error {
+		return s.watch(r.Context(), req, func(m *adminpb.WatchBreakersResponse) error {
 			name := "change"
 			if m.GetSnapshot() {
 				name = "snapshot"

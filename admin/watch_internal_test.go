@@ -16,7 +16,7 @@ import (
 // silentModel sends an empty snapshot and then nothing.
 type silentModel struct{ Model }
 
-func (silentModel) Watch(context.Context) (<-chan []breaker.Breaker, error) {
+func (silentModel) Watch(context.Context, time.Duration) (<-chan []breaker.Breaker, error) {
 	changes := make(chan []breaker.Breaker, 1)
 	changes <- nil
 	return changes, nil
@@ -28,7 +28,7 @@ func TestIdleWatchIsKeptAlive(t *testing.T) {
 		begin := time.Now()
 		gone := errors.New("the client is gone")
 		snapshots, alive := 0, 0
-		err := s.watch(t.Context(), nil, func(m *adminpb.WatchBreakersResponse) error {
+		err := s.watch(t.Context(), &adminpb.WatchBreakersRequest{}, func(m *adminpb.WatchBreakersResponse) error {
 			if m.Snapshot {
 				snapshots++
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -77,6 +78,8 @@ func TestWatchByHTTP(t *testing.T) {
 		name, accept, query, contentType string
 		// lines of the snapshot, and of the change to search-service.
 		snapshot, change []string
+		// changed is search-service if zero.
+		changed breaker.Breaker
 	}{
 		{
 			name: "lines", contentType: "application/x-ndjson",
@@ -87,6 +90,12 @@ func TestWatchByHTTP(t *testing.T) {
 			name: "events of one service", accept: "text/event-stream", query: "?services=search-service", contentType: "text/event-stream",
 			snapshot: []string{"event: snapshot", `data: {"snapshot":true,"breakers":[` + searchJSON + `],"removed":[]}`, ""},
 			change:   []string{"event: change", `data: {"snapshot":false,"breakers":[` + searchJSON + `],"removed":[]}`, ""},
+		},
+		{
+			name: "events of summaries", accept: "text/event-stream", query: "?summary=true&services=fraud-service", contentType: "text/event-stream",
+			snapshot: []string{"event: snapshot", `data: {"snapshot":true,"breakers":[` + fraudSummaryJSON + `],"removed":[]}`, ""},
+			change:   []string{"event: change", `data: {"snapshot":false,"breakers":[],"removed":["fraud-service"]}`, ""},
+			changed:  breaker.Breaker{Service: "fraud-service", Removed: true},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -120,10 +129,56 @@ func TestWatchByHTTP(t *testing.T) {
 				}
 			}
 			expect(tt.snapshot)
-			model.changes <- []breaker.Breaker{search()}
+			if tt.changed.Service == "" {
+				tt.changed = search()
+			}
+			model.changes <- []breaker.Breaker{tt.changed}
 			expect(tt.change)
 			cancel()
 			eventually(t, "the model's watch ends with the client", func() bool { return model.watching() == 0 })
 		})
 	}
+}
+
+// A summary has no proxies; it comes at most once a second, and only if it is another than the client has.
+func TestWatchSummaries(t *testing.T) {
+	model := newFakeModel()
+	run := start(t, admin.Options{Model: model})
+	stream, err := run.client.WatchBreakers(t.Context(), &adminpb.WatchBreakersRequest{Summary: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want *adminpb.WatchBreakersResponse) {
+		t.Helper()
+		got, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+			t.Errorf("message (-want +got):\n%s", diff)
+		}
+	}
+	summary := fraudProto()
+	summary.Proxies = nil
+	expect(&adminpb.WatchBreakersResponse{Snapshot: true, Breakers: []*adminpb.Breaker{summary, searchProto()}})
+	model.set(func(f *fakeModel) {
+		if f.every != time.Second {
+			t.Errorf("the model was asked for changes every %s", f.every)
+		}
+	})
+	// What changes in hosts and proxies alone is not in a summary.
+	same := fraud()
+	same.Proxies[0].Hosts[0].Requests++
+	same.Proxies[0].RecentErrors++
+	model.changes <- []breaker.Breaker{same, search()}
+	more := fraud()
+	more.Proxies[1].Attempts++
+	model.changes <- []breaker.Breaker{more, search()}
+	summary.Overview.Attempts++
+	expect(&adminpb.WatchBreakersResponse{Breakers: []*adminpb.Breaker{summary}})
+	// A service that went and came back is told, though it is as it was.
+	model.changes <- []breaker.Breaker{{Service: "search-service", Removed: true}}
+	expect(&adminpb.WatchBreakersResponse{Removed: []string{"search-service"}})
+	model.changes <- []breaker.Breaker{search()}
+	expect(&adminpb.WatchBreakersResponse{Breakers: []*adminpb.Breaker{searchProto()}})
 }

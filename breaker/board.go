@@ -88,6 +88,7 @@ type Board struct {
 	ordered, dirty chan struct{}
 	events         *events
 	metrics        *metrics
+	readings       readings
 }
 
 const defaultLease = 15 * time.Second
@@ -114,6 +115,7 @@ func NewBoard(opts Options) *Board {
 		ordered:     make(chan struct{}, 1),
 		dirty:       make(chan struct{}, 1),
 		events:      newEvents(),
+		readings:    readings{last: map[string]*reading{}},
 	}
 	b.metrics = newMetrics(b, opts.Registerer)
 	b.load()

@@ -23,7 +23,11 @@ type subscriber struct {
 // Watch sends every breaker in the first element and in each further one those that changed since,
 // in ascending order of service. A service that is no longer served comes once with Removed
 // set. The channel is closed when ctx or the board ends.
-func (b *Board) Watch(ctx context.Context) <-chan []Breaker {
+func (b *Board) Watch(ctx context.Context) <-chan []Breaker { return b.WatchEvery(ctx, 0) }
+
+// WatchEvery is Watch with some time at least between two elements: the changes of that time are one, as they are at
+// its end. The first change after a longer time comes at once.
+func (b *Board) WatchEvery(ctx context.Context, every time.Duration) <-chan []Breaker {
 	s := &subscriber{pending: map[string]bool{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	out := make(chan []Breaker)
 	b.mu.Lock()
@@ -58,6 +62,7 @@ func (b *Board) Watch(ctx context.Context) <-chan []Breaker {
 			case <-s.done:
 				return
 			}
+			pause := time.After(every)
 			for next = nil; len(next) == 0; {
 				select {
 				case <-s.wake:
@@ -65,6 +70,16 @@ func (b *Board) Watch(ctx context.Context) <-chan []Breaker {
 					return
 				case <-s.done:
 					return
+				}
+				if pause != nil {
+					select {
+					case <-pause:
+						pause = nil
+					case <-ctx.Done():
+						return
+					case <-s.done:
+						return
+					}
 				}
 				next = b.since(s, told)
 			}

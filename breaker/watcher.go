@@ -3,7 +3,6 @@ package breaker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -73,7 +72,10 @@ type watcher struct {
 // seen is what was seen of one service in one proxy.
 type seen struct{ breaker ProxyBreaker }
 
-var errNotAsked = errors.New("the proxy's admin API was not asked yet")
+var (
+	errNotAsked = errors.New("the proxy's admin API was not asked yet")
+	errNoAdmin  = errors.New("the proxy's node metadata names no admin port: use a bootstrap that `breakwater bootstrap` has made")
+)
 
 func newWatcher(b *Board, p xds.Proxy, cancel context.CancelFunc) *watcher {
 	w := &watcher{
@@ -83,7 +85,7 @@ func newWatcher(b *Board, p xds.Proxy, cancel context.CancelFunc) *watcher {
 		questions: map[string]uint64{}, fresh: map[string]time.Time{},
 	}
 	if p.AdminAddress == "" {
-		w.err = fmt.Errorf("the proxy's node metadata names no admin port: use a bootstrap that `breakwater bootstrap` has made")
+		w.err = errNoAdmin
 	} else {
 		w.admin = envoy.NewAdmin(p.AdminAddress, envoy.WithObserver(b.metrics.asked))
 	}

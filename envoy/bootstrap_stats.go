@@ -18,6 +18,18 @@ const (
 	StatRetries  = "proxy_retries_total"
 )
 
+// The outcomes of requests: the values of the label status of StatRequests.
+const (
+	OutcomeSuccess     = "success"
+	OutcomeError       = "error"
+	OutcomeCircuitOpen = "circuit_open"
+	OutcomeOverloaded  = "overloaded"
+	OutcomeFallback    = "fallback"
+)
+
+// Outcomes are all of them.
+var Outcomes = []string{OutcomeSuccess, OutcomeError, OutcomeCircuitOpen, OutcomeOverloaded, OutcomeFallback}
+
 // requestSeconds are the upper bounds of the buckets in which Envoy counts how long requests took.
 // The small ones are powers of two, for Envoy writes a bound with all 32 digits that its binary form
 // has: 0.1 would be 0.10000000000000000555111512312578 in every line. There are few, because a bucket

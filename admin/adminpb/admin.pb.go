@@ -163,7 +163,10 @@ func (x *GetBreakerRequest) GetService() string {
 type GetBreakerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Always set.
-	Breaker       *Breaker `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	Breaker *Breaker `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// What is in each proxy's window, in ascending order of proxy. A proxy without load
+	// reports so far has an empty one.
+	Windows       []*ProxyWindow `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -205,18 +208,213 @@ func (x *GetBreakerResponse) GetBreaker() *Breaker {
 	return nil
 }
 
+func (x *GetBreakerResponse) GetWindows() []*ProxyWindow {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
+// ProxyWindow is what one proxy's breaker judges the service by: the last attempts, and the
+// criteria in force.
+type ProxyWindow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the proxy.
+	Proxy string `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// The attempts that there is room for.
+	Size uint32 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// From the oldest to the newest. Attempts come with the proxy's load reports, as counts
+	// without an order; reports without a failure that follow each other are one batch.
+	Batches []*WindowBatch `protobuf:"bytes,3,rep,name=batches,proto3" json:"batches,omitempty"`
+	// The failures in the window that open the breaker. 0: off.
+	FailureThreshold uint32 `protobuf:"varint,4,opt,name=failure_threshold,json=failureThreshold,proto3" json:"failure_threshold,omitempty"`
+	// The share of the attempts in the window, as a fraction of 1, that opens the breaker if it
+	// fails. 0: off.
+	FailureRate float64 `protobuf:"fixed64,5,opt,name=failure_rate,json=failureRate,proto3" json:"failure_rate,omitempty"`
+	// The attempts that the window must have before failure_rate counts.
+	MinRequests uint32 `protobuf:"varint,6,opt,name=min_requests,json=minRequests,proto3" json:"min_requests,omitempty"`
+	// The share of the measured attempts, as a fraction of 1, that opens the breaker if it is
+	// slow. 0: off.
+	SlowRate float64 `protobuf:"fixed64,7,opt,name=slow_rate,json=slowRate,proto3" json:"slow_rate,omitempty"`
+	// The measured attempts that there must be before slow_rate counts.
+	SlowMinRequests uint32 `protobuf:"varint,8,opt,name=slow_min_requests,json=slowMinRequests,proto3" json:"slow_min_requests,omitempty"`
+	// The attempts in the window whose duration is known, and those of them that were slow.
+	Measured      uint64 `protobuf:"varint,9,opt,name=measured,proto3" json:"measured,omitempty"`
+	Slow          uint64 `protobuf:"varint,10,opt,name=slow,proto3" json:"slow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyWindow) Reset() {
+	*x = ProxyWindow{}
+	mi := &file_admin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyWindow) ProtoMessage() {}
+
+func (x *ProxyWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyWindow.ProtoReflect.Descriptor instead.
+func (*ProxyWindow) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ProxyWindow) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *ProxyWindow) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ProxyWindow) GetBatches() []*WindowBatch {
+	if x != nil {
+		return x.Batches
+	}
+	return nil
+}
+
+func (x *ProxyWindow) GetFailureThreshold() uint32 {
+	if x != nil {
+		return x.FailureThreshold
+	}
+	return 0
+}
+
+func (x *ProxyWindow) GetFailureRate() float64 {
+	if x != nil {
+		return x.FailureRate
+	}
+	return 0
+}
+
+func (x *ProxyWindow) GetMinRequests() uint32 {
+	if x != nil {
+		return x.MinRequests
+	}
+	return 0
+}
+
+func (x *ProxyWindow) GetSlowRate() float64 {
+	if x != nil {
+		return x.SlowRate
+	}
+	return 0
+}
+
+func (x *ProxyWindow) GetSlowMinRequests() uint32 {
+	if x != nil {
+		return x.SlowMinRequests
+	}
+	return 0
+}
+
+func (x *ProxyWindow) GetMeasured() uint64 {
+	if x != nil {
+		return x.Measured
+	}
+	return 0
+}
+
+func (x *ProxyWindow) GetSlow() uint64 {
+	if x != nil {
+		return x.Slow
+	}
+	return 0
+}
+
+// WindowBatch is a number of attempts that came at once, as far as they are in the window.
+type WindowBatch struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At least 1.
+	Attempts uint64 `protobuf:"varint,1,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// Those of them that failed.
+	Failures      uint64 `protobuf:"varint,2,opt,name=failures,proto3" json:"failures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WindowBatch) Reset() {
+	*x = WindowBatch{}
+	mi := &file_admin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WindowBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WindowBatch) ProtoMessage() {}
+
+func (x *WindowBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WindowBatch.ProtoReflect.Descriptor instead.
+func (*WindowBatch) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WindowBatch) GetAttempts() uint64 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *WindowBatch) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
 // WatchBreakersRequest asks for all breakers and their changes.
 type WatchBreakersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only these services; empty for all.
-	Services      []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
+	Services []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
+	// Breakers come without proxies, and changes at most once a second: what changed meanwhile
+	// is in the next message, as it is then.
+	Summary       bool `protobuf:"varint,2,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchBreakersRequest) Reset() {
 	*x = WatchBreakersRequest{}
-	mi := &file_admin_proto_msgTypes[4]
+	mi := &file_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -228,7 +426,7 @@ func (x *WatchBreakersRequest) String() string {
 func (*WatchBreakersRequest) ProtoMessage() {}
 
 func (x *WatchBreakersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[4]
+	mi := &file_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -241,7 +439,7 @@ func (x *WatchBreakersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchBreakersRequest.ProtoReflect.Descriptor instead.
 func (*WatchBreakersRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{4}
+	return file_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *WatchBreakersRequest) GetServices() []string {
@@ -249,6 +447,13 @@ func (x *WatchBreakersRequest) GetServices() []string {
 		return x.Services
 	}
 	return nil
+}
+
+func (x *WatchBreakersRequest) GetSummary() bool {
+	if x != nil {
+		return x.Summary
+	}
+	return false
 }
 
 // WatchBreakersResponse is a snapshot or a change.
@@ -267,7 +472,7 @@ type WatchBreakersResponse struct {
 
 func (x *WatchBreakersResponse) Reset() {
 	*x = WatchBreakersResponse{}
-	mi := &file_admin_proto_msgTypes[5]
+	mi := &file_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -279,7 +484,7 @@ func (x *WatchBreakersResponse) String() string {
 func (*WatchBreakersResponse) ProtoMessage() {}
 
 func (x *WatchBreakersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[5]
+	mi := &file_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -292,7 +497,7 @@ func (x *WatchBreakersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchBreakersResponse.ProtoReflect.Descriptor instead.
 func (*WatchBreakersResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{5}
+	return file_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WatchBreakersResponse) GetSnapshot() bool {
@@ -326,15 +531,17 @@ type Breaker struct {
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	// In words, such as "open on 2 of 12 proxies".
 	Summary string `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
-	// In ascending order of proxy.
-	Proxies       []*ProxyBreaker `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// In ascending order of proxy. Empty in a summary.
+	Proxies []*ProxyBreaker `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// What a list shows of it. Always set.
+	Overview      *Overview `protobuf:"bytes,5,opt,name=overview,proto3" json:"overview,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Breaker) Reset() {
 	*x = Breaker{}
-	mi := &file_admin_proto_msgTypes[6]
+	mi := &file_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +553,7 @@ func (x *Breaker) String() string {
 func (*Breaker) ProtoMessage() {}
 
 func (x *Breaker) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[6]
+	mi := &file_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +566,7 @@ func (x *Breaker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Breaker.ProtoReflect.Descriptor instead.
 func (*Breaker) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{6}
+	return file_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Breaker) GetService() string {
@@ -388,6 +595,171 @@ func (x *Breaker) GetProxies() []*ProxyBreaker {
 		return x.Proxies
 	}
 	return nil
+}
+
+func (x *Breaker) GetOverview() *Overview {
+	if x != nil {
+		return x.Overview
+	}
+	return nil
+}
+
+// Overview is what a list of many services shows of one. Its gravest proxy is the one of the
+// gravest state; of several, the one that came into it first.
+type Overview struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why the gravest proxy is in its state, in words. Empty if no proxy is connected.
+	Cause string `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Since when the gravest proxy is in its state. Unset if no proxy is connected.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// When the gravest proxy may let requests through again, or the order there ends. Unset if
+	// there is no such time.
+	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
+	// Connected proxies.
+	Proxies uint32 `protobuf:"varint,4,opt,name=proxies,proto3" json:"proxies,omitempty"`
+	// Those of them that are in Breaker.state.
+	ProxiesInState uint32 `protobuf:"varint,5,opt,name=proxies_in_state,json=proxiesInState,proto3" json:"proxies_in_state,omitempty"`
+	// Hosts that are ejected in the proxy that has most of them ejected.
+	EjectedHosts uint32 `protobuf:"varint,6,opt,name=ejected_hosts,json=ejectedHosts,proto3" json:"ejected_hosts,omitempty"`
+	// All hosts, as that proxy sees them. 0 if unknown.
+	TotalHosts uint32 `protobuf:"varint,7,opt,name=total_hosts,json=totalHosts,proto3" json:"total_hosts,omitempty"`
+	// Sum of ProxyBreaker.attempts over the proxies. It falls when a proxy leaves.
+	Attempts uint64 `protobuf:"varint,8,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// Sum of ProxyBreaker.failures over the proxies.
+	Failures uint64 `protobuf:"varint,9,opt,name=failures,proto3" json:"failures,omitempty"`
+	// True if the breaker only observes in any proxy.
+	Shadow bool `protobuf:"varint,10,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// The gravest state that a shadow breaker would have. Empty if shadow is false, and where an
+	// order goes before it.
+	ShadowState string `protobuf:"bytes,11,opt,name=shadow_state,json=shadowState,proto3" json:"shadow_state,omitempty"`
+	// What an operator has ordered: in the gravest proxy or, if nothing is ordered there, in the
+	// first that has an order. Unset if there is none in any.
+	Order *Order `protobuf:"bytes,12,opt,name=order,proto3" json:"order,omitempty"`
+	// True if a limit of the service is hit now in any proxy.
+	Overloaded    bool `protobuf:"varint,13,opt,name=overloaded,proto3" json:"overloaded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Overview) Reset() {
+	*x = Overview{}
+	mi := &file_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Overview) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Overview) ProtoMessage() {}
+
+func (x *Overview) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Overview.ProtoReflect.Descriptor instead.
+func (*Overview) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Overview) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Overview) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Overview) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Overview) GetProxies() uint32 {
+	if x != nil {
+		return x.Proxies
+	}
+	return 0
+}
+
+func (x *Overview) GetProxiesInState() uint32 {
+	if x != nil {
+		return x.ProxiesInState
+	}
+	return 0
+}
+
+func (x *Overview) GetEjectedHosts() uint32 {
+	if x != nil {
+		return x.EjectedHosts
+	}
+	return 0
+}
+
+func (x *Overview) GetTotalHosts() uint32 {
+	if x != nil {
+		return x.TotalHosts
+	}
+	return 0
+}
+
+func (x *Overview) GetAttempts() uint64 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *Overview) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *Overview) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+func (x *Overview) GetShadowState() string {
+	if x != nil {
+		return x.ShadowState
+	}
+	return ""
+}
+
+func (x *Overview) GetOrder() *Order {
+	if x != nil {
+		return x.Order
+	}
+	return nil
+}
+
+func (x *Overview) GetOverloaded() bool {
+	if x != nil {
+		return x.Overloaded
+	}
+	return false
 }
 
 // ProxyBreaker is one service's circuit breaker in one proxy.
@@ -441,7 +813,7 @@ type ProxyBreaker struct {
 
 func (x *ProxyBreaker) Reset() {
 	*x = ProxyBreaker{}
-	mi := &file_admin_proto_msgTypes[7]
+	mi := &file_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +825,7 @@ func (x *ProxyBreaker) String() string {
 func (*ProxyBreaker) ProtoMessage() {}
 
 func (x *ProxyBreaker) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[7]
+	mi := &file_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +838,7 @@ func (x *ProxyBreaker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyBreaker.ProtoReflect.Descriptor instead.
 func (*ProxyBreaker) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{7}
+	return file_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ProxyBreaker) GetProxy() string {
@@ -619,7 +991,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_admin_proto_msgTypes[8]
+	mi := &file_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +1003,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[8]
+	mi := &file_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +1016,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{8}
+	return file_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Order) GetState() string {
@@ -694,7 +1066,7 @@ type Host struct {
 
 func (x *Host) Reset() {
 	*x = Host{}
-	mi := &file_admin_proto_msgTypes[9]
+	mi := &file_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +1078,7 @@ func (x *Host) String() string {
 func (*Host) ProtoMessage() {}
 
 func (x *Host) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[9]
+	mi := &file_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +1091,7 @@ func (x *Host) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Host.ProtoReflect.Descriptor instead.
 func (*Host) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{9}
+	return file_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Host) GetAddress() string {
@@ -774,7 +1146,7 @@ type ResetBreakerRequest struct {
 
 func (x *ResetBreakerRequest) Reset() {
 	*x = ResetBreakerRequest{}
-	mi := &file_admin_proto_msgTypes[10]
+	mi := &file_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +1158,7 @@ func (x *ResetBreakerRequest) String() string {
 func (*ResetBreakerRequest) ProtoMessage() {}
 
 func (x *ResetBreakerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[10]
+	mi := &file_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +1171,7 @@ func (x *ResetBreakerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetBreakerRequest.ProtoReflect.Descriptor instead.
 func (*ResetBreakerRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{10}
+	return file_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResetBreakerRequest) GetService() string {
@@ -851,7 +1223,7 @@ type ResetBreakerResponse struct {
 
 func (x *ResetBreakerResponse) Reset() {
 	*x = ResetBreakerResponse{}
-	mi := &file_admin_proto_msgTypes[11]
+	mi := &file_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +1235,7 @@ func (x *ResetBreakerResponse) String() string {
 func (*ResetBreakerResponse) ProtoMessage() {}
 
 func (x *ResetBreakerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[11]
+	mi := &file_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +1248,7 @@ func (x *ResetBreakerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetBreakerResponse.ProtoReflect.Descriptor instead.
 func (*ResetBreakerResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{11}
+	return file_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResetBreakerResponse) GetService() string {
@@ -946,7 +1318,7 @@ type ProxyReset struct {
 
 func (x *ProxyReset) Reset() {
 	*x = ProxyReset{}
-	mi := &file_admin_proto_msgTypes[12]
+	mi := &file_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1330,7 @@ func (x *ProxyReset) String() string {
 func (*ProxyReset) ProtoMessage() {}
 
 func (x *ProxyReset) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[12]
+	mi := &file_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1343,7 @@ func (x *ProxyReset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyReset.ProtoReflect.Descriptor instead.
 func (*ProxyReset) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{12}
+	return file_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ProxyReset) GetProxy() string {
@@ -1042,7 +1414,7 @@ type ForceOpenBreakerRequest struct {
 
 func (x *ForceOpenBreakerRequest) Reset() {
 	*x = ForceOpenBreakerRequest{}
-	mi := &file_admin_proto_msgTypes[13]
+	mi := &file_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1426,7 @@ func (x *ForceOpenBreakerRequest) String() string {
 func (*ForceOpenBreakerRequest) ProtoMessage() {}
 
 func (x *ForceOpenBreakerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[13]
+	mi := &file_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1439,7 @@ func (x *ForceOpenBreakerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceOpenBreakerRequest.ProtoReflect.Descriptor instead.
 func (*ForceOpenBreakerRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{13}
+	return file_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ForceOpenBreakerRequest) GetService() string {
@@ -1123,7 +1495,7 @@ type ForceOpenBreakerResponse struct {
 
 func (x *ForceOpenBreakerResponse) Reset() {
 	*x = ForceOpenBreakerResponse{}
-	mi := &file_admin_proto_msgTypes[14]
+	mi := &file_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1507,7 @@ func (x *ForceOpenBreakerResponse) String() string {
 func (*ForceOpenBreakerResponse) ProtoMessage() {}
 
 func (x *ForceOpenBreakerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[14]
+	mi := &file_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1520,7 @@ func (x *ForceOpenBreakerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForceOpenBreakerResponse.ProtoReflect.Descriptor instead.
 func (*ForceOpenBreakerResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{14}
+	return file_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ForceOpenBreakerResponse) GetService() string {
@@ -1196,7 +1568,7 @@ type DisableBreakerRequest struct {
 
 func (x *DisableBreakerRequest) Reset() {
 	*x = DisableBreakerRequest{}
-	mi := &file_admin_proto_msgTypes[15]
+	mi := &file_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1580,7 @@ func (x *DisableBreakerRequest) String() string {
 func (*DisableBreakerRequest) ProtoMessage() {}
 
 func (x *DisableBreakerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[15]
+	mi := &file_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1593,7 @@ func (x *DisableBreakerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableBreakerRequest.ProtoReflect.Descriptor instead.
 func (*DisableBreakerRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{15}
+	return file_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DisableBreakerRequest) GetService() string {
@@ -1270,7 +1642,7 @@ type DisableBreakerResponse struct {
 
 func (x *DisableBreakerResponse) Reset() {
 	*x = DisableBreakerResponse{}
-	mi := &file_admin_proto_msgTypes[16]
+	mi := &file_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1282,7 +1654,7 @@ func (x *DisableBreakerResponse) String() string {
 func (*DisableBreakerResponse) ProtoMessage() {}
 
 func (x *DisableBreakerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[16]
+	mi := &file_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1295,7 +1667,7 @@ func (x *DisableBreakerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableBreakerResponse.ProtoReflect.Descriptor instead.
 func (*DisableBreakerResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{16}
+	return file_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DisableBreakerResponse) GetService() string {
@@ -1343,7 +1715,7 @@ type ReleaseBreakerRequest struct {
 
 func (x *ReleaseBreakerRequest) Reset() {
 	*x = ReleaseBreakerRequest{}
-	mi := &file_admin_proto_msgTypes[17]
+	mi := &file_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1727,7 @@ func (x *ReleaseBreakerRequest) String() string {
 func (*ReleaseBreakerRequest) ProtoMessage() {}
 
 func (x *ReleaseBreakerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[17]
+	mi := &file_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1740,7 @@ func (x *ReleaseBreakerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBreakerRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseBreakerRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{17}
+	return file_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReleaseBreakerRequest) GetService() string {
@@ -1414,7 +1786,7 @@ type ReleaseBreakerResponse struct {
 
 func (x *ReleaseBreakerResponse) Reset() {
 	*x = ReleaseBreakerResponse{}
-	mi := &file_admin_proto_msgTypes[18]
+	mi := &file_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1798,7 @@ func (x *ReleaseBreakerResponse) String() string {
 func (*ReleaseBreakerResponse) ProtoMessage() {}
 
 func (x *ReleaseBreakerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[18]
+	mi := &file_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1811,7 @@ func (x *ReleaseBreakerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseBreakerResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseBreakerResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{18}
+	return file_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReleaseBreakerResponse) GetService() string {
@@ -1482,7 +1854,7 @@ type ProxyOrder struct {
 
 func (x *ProxyOrder) Reset() {
 	*x = ProxyOrder{}
-	mi := &file_admin_proto_msgTypes[19]
+	mi := &file_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1866,7 @@ func (x *ProxyOrder) String() string {
 func (*ProxyOrder) ProtoMessage() {}
 
 func (x *ProxyOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[19]
+	mi := &file_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1879,7 @@ func (x *ProxyOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyOrder.ProtoReflect.Descriptor instead.
 func (*ProxyOrder) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{19}
+	return file_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ProxyOrder) GetProxy() string {
@@ -1554,7 +1926,7 @@ type ListOrdersRequest struct {
 
 func (x *ListOrdersRequest) Reset() {
 	*x = ListOrdersRequest{}
-	mi := &file_admin_proto_msgTypes[20]
+	mi := &file_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1938,7 @@ func (x *ListOrdersRequest) String() string {
 func (*ListOrdersRequest) ProtoMessage() {}
 
 func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[20]
+	mi := &file_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1951,7 @@ func (x *ListOrdersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrdersRequest.ProtoReflect.Descriptor instead.
 func (*ListOrdersRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{20}
+	return file_admin_proto_rawDescGZIP(), []int{23}
 }
 
 // ListOrdersResponse has the orders in force.
@@ -1593,7 +1965,7 @@ type ListOrdersResponse struct {
 
 func (x *ListOrdersResponse) Reset() {
 	*x = ListOrdersResponse{}
-	mi := &file_admin_proto_msgTypes[21]
+	mi := &file_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1977,7 @@ func (x *ListOrdersResponse) String() string {
 func (*ListOrdersResponse) ProtoMessage() {}
 
 func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[21]
+	mi := &file_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1990,7 @@ func (x *ListOrdersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOrdersResponse.ProtoReflect.Descriptor instead.
 func (*ListOrdersResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{21}
+	return file_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListOrdersResponse) GetOrders() []*StandingOrder {
@@ -1645,7 +2017,7 @@ type StandingOrder struct {
 
 func (x *StandingOrder) Reset() {
 	*x = StandingOrder{}
-	mi := &file_admin_proto_msgTypes[22]
+	mi := &file_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +2029,7 @@ func (x *StandingOrder) String() string {
 func (*StandingOrder) ProtoMessage() {}
 
 func (x *StandingOrder) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[22]
+	mi := &file_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +2042,7 @@ func (x *StandingOrder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandingOrder.ProtoReflect.Descriptor instead.
 func (*StandingOrder) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{22}
+	return file_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StandingOrder) GetService() string {
@@ -1714,7 +2086,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_admin_proto_msgTypes[23]
+	mi := &file_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +2098,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[23]
+	mi := &file_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +2111,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{23}
+	return file_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListEventsRequest) GetService() string {
@@ -1767,7 +2139,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_admin_proto_msgTypes[24]
+	mi := &file_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +2151,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[24]
+	mi := &file_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +2164,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{24}
+	return file_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1819,7 +2191,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_admin_proto_msgTypes[25]
+	mi := &file_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1831,7 +2203,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[25]
+	mi := &file_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1844,7 +2216,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{25}
+	return file_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *WatchEventsRequest) GetService() string {
@@ -1879,7 +2251,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_admin_proto_msgTypes[26]
+	mi := &file_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2263,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[26]
+	mi := &file_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2276,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{26}
+	return file_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *WatchEventsResponse) GetEvent() *Event {
@@ -1949,7 +2321,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_admin_proto_msgTypes[27]
+	mi := &file_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2333,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[27]
+	mi := &file_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2346,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{27}
+	return file_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Event) GetId() uint64 {
@@ -2072,7 +2444,7 @@ type ExplainBreakerRequest struct {
 
 func (x *ExplainBreakerRequest) Reset() {
 	*x = ExplainBreakerRequest{}
-	mi := &file_admin_proto_msgTypes[28]
+	mi := &file_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2084,7 +2456,7 @@ func (x *ExplainBreakerRequest) String() string {
 func (*ExplainBreakerRequest) ProtoMessage() {}
 
 func (x *ExplainBreakerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[28]
+	mi := &file_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2097,7 +2469,7 @@ func (x *ExplainBreakerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainBreakerRequest.ProtoReflect.Descriptor instead.
 func (*ExplainBreakerRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{28}
+	return file_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExplainBreakerRequest) GetService() string {
@@ -2124,7 +2496,7 @@ type ExplainBreakerResponse struct {
 
 func (x *ExplainBreakerResponse) Reset() {
 	*x = ExplainBreakerResponse{}
-	mi := &file_admin_proto_msgTypes[29]
+	mi := &file_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2508,7 @@ func (x *ExplainBreakerResponse) String() string {
 func (*ExplainBreakerResponse) ProtoMessage() {}
 
 func (x *ExplainBreakerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[29]
+	mi := &file_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2521,7 @@ func (x *ExplainBreakerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainBreakerResponse.ProtoReflect.Descriptor instead.
 func (*ExplainBreakerResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{29}
+	return file_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExplainBreakerResponse) GetBreaker() *Breaker {
@@ -2196,7 +2568,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_admin_proto_msgTypes[30]
+	mi := &file_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2208,7 +2580,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[30]
+	mi := &file_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2221,7 +2593,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{30}
+	return file_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Finding) GetProxies() []string {
@@ -2260,7 +2632,7 @@ type ProxyCounts struct {
 
 func (x *ProxyCounts) Reset() {
 	*x = ProxyCounts{}
-	mi := &file_admin_proto_msgTypes[31]
+	mi := &file_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2272,7 +2644,7 @@ func (x *ProxyCounts) String() string {
 func (*ProxyCounts) ProtoMessage() {}
 
 func (x *ProxyCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[31]
+	mi := &file_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2285,7 +2657,7 @@ func (x *ProxyCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyCounts.ProtoReflect.Descriptor instead.
 func (*ProxyCounts) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{31}
+	return file_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ProxyCounts) GetProxy() string {
@@ -2329,7 +2701,7 @@ type FailureCount struct {
 
 func (x *FailureCount) Reset() {
 	*x = FailureCount{}
-	mi := &file_admin_proto_msgTypes[32]
+	mi := &file_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2713,7 @@ func (x *FailureCount) String() string {
 func (*FailureCount) ProtoMessage() {}
 
 func (x *FailureCount) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[32]
+	mi := &file_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2726,7 @@ func (x *FailureCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureCount.ProtoReflect.Descriptor instead.
 func (*FailureCount) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{32}
+	return file_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FailureCount) GetStat() string {
@@ -2413,7 +2785,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_admin_proto_msgTypes[33]
+	mi := &file_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2797,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[33]
+	mi := &file_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2810,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{33}
+	return file_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Setting) GetPath() string {
@@ -2483,6 +2855,311 @@ func (x *Setting) GetClamped() bool {
 	return false
 }
 
+// GetTrafficRequest asks for the traffic of one service.
+type GetTrafficRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service, as its policy names it.
+	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTrafficRequest) Reset() {
+	*x = GetTrafficRequest{}
+	mi := &file_admin_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTrafficRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTrafficRequest) ProtoMessage() {}
+
+func (x *GetTrafficRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTrafficRequest.ProtoReflect.Descriptor instead.
+func (*GetTrafficRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *GetTrafficRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+// GetTrafficResponse is what every Envoy has counted of the requests to one service.
+type GetTrafficResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// When the proxies were asked. The same time means the same counts.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// In ascending order of proxy.
+	Proxies       []*ProxyTraffic `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTrafficResponse) Reset() {
+	*x = GetTrafficResponse{}
+	mi := &file_admin_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTrafficResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTrafficResponse) ProtoMessage() {}
+
+func (x *GetTrafficResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTrafficResponse.ProtoReflect.Descriptor instead.
+func (*GetTrafficResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *GetTrafficResponse) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *GetTrafficResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *GetTrafficResponse) GetProxies() []*ProxyTraffic {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+// ProxyTraffic is what one Envoy has counted since it has been counting: a count that is less
+// than before began anew.
+type ProxyTraffic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the proxy.
+	Proxy string `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// Why it could not be read: outcomes and latency are empty then. Empty if it was.
+	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// Requests by their outcome, all five of them: success, error, circuit_open, overloaded,
+	// fallback.
+	Outcomes []*OutcomeCount `protobuf:"bytes,3,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	// Attempts beyond the first of each request.
+	Retries uint64 `protobuf:"varint,4,opt,name=retries,proto3" json:"retries,omitempty"`
+	// How long requests took, in ascending order of the bound. Envoy brings it up to date every
+	// 5 s, the other counts at once. Empty before the first request.
+	Latency       []*LatencyBucket `protobuf:"bytes,5,rep,name=latency,proto3" json:"latency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyTraffic) Reset() {
+	*x = ProxyTraffic{}
+	mi := &file_admin_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyTraffic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyTraffic) ProtoMessage() {}
+
+func (x *ProxyTraffic) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyTraffic.ProtoReflect.Descriptor instead.
+func (*ProxyTraffic) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ProxyTraffic) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *ProxyTraffic) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *ProxyTraffic) GetOutcomes() []*OutcomeCount {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *ProxyTraffic) GetRetries() uint64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *ProxyTraffic) GetLatency() []*LatencyBucket {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+// OutcomeCount is how many requests had one outcome.
+type OutcomeCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// success, error, circuit_open, overloaded or fallback.
+	Outcome string `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// Since that Envoy has been counting.
+	Total         uint64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutcomeCount) Reset() {
+	*x = OutcomeCount{}
+	mi := &file_admin_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutcomeCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutcomeCount) ProtoMessage() {}
+
+func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
+func (*OutcomeCount) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *OutcomeCount) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *OutcomeCount) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+// LatencyBucket is how many requests took at most so long.
+type LatencyBucket struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unset for all requests, however long they took.
+	Upper *durationpb.Duration `protobuf:"bytes,1,opt,name=upper,proto3" json:"upper,omitempty"`
+	// Those of the lower buckets included.
+	Count         uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatencyBucket) Reset() {
+	*x = LatencyBucket{}
+	mi := &file_admin_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatencyBucket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatencyBucket) ProtoMessage() {}
+
+func (x *LatencyBucket) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatencyBucket.ProtoReflect.Descriptor instead.
+func (*LatencyBucket) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *LatencyBucket) GetUpper() *durationpb.Duration {
+	if x != nil {
+		return x.Upper
+	}
+	return nil
+}
+
+func (x *LatencyBucket) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // ListProxiesRequest asks for all proxies.
 type ListProxiesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2492,7 +3169,7 @@ type ListProxiesRequest struct {
 
 func (x *ListProxiesRequest) Reset() {
 	*x = ListProxiesRequest{}
-	mi := &file_admin_proto_msgTypes[34]
+	mi := &file_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2504,7 +3181,7 @@ func (x *ListProxiesRequest) String() string {
 func (*ListProxiesRequest) ProtoMessage() {}
 
 func (x *ListProxiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[34]
+	mi := &file_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2517,7 +3194,7 @@ func (x *ListProxiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProxiesRequest.ProtoReflect.Descriptor instead.
 func (*ListProxiesRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{34}
+	return file_admin_proto_rawDescGZIP(), []int{42}
 }
 
 // ListProxiesResponse has all proxies.
@@ -2531,7 +3208,7 @@ type ListProxiesResponse struct {
 
 func (x *ListProxiesResponse) Reset() {
 	*x = ListProxiesResponse{}
-	mi := &file_admin_proto_msgTypes[35]
+	mi := &file_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +3220,7 @@ func (x *ListProxiesResponse) String() string {
 func (*ListProxiesResponse) ProtoMessage() {}
 
 func (x *ListProxiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[35]
+	mi := &file_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2556,7 +3233,7 @@ func (x *ListProxiesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProxiesResponse.ProtoReflect.Descriptor instead.
 func (*ListProxiesResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{35}
+	return file_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ListProxiesResponse) GetProxies() []*Proxy {
@@ -2596,7 +3273,7 @@ type Proxy struct {
 
 func (x *Proxy) Reset() {
 	*x = Proxy{}
-	mi := &file_admin_proto_msgTypes[36]
+	mi := &file_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +3285,7 @@ func (x *Proxy) String() string {
 func (*Proxy) ProtoMessage() {}
 
 func (x *Proxy) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[36]
+	mi := &file_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +3298,7 @@ func (x *Proxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proxy.ProtoReflect.Descriptor instead.
 func (*Proxy) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{36}
+	return file_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Proxy) GetId() string {
@@ -2709,7 +3386,7 @@ type ProxyResources struct {
 
 func (x *ProxyResources) Reset() {
 	*x = ProxyResources{}
-	mi := &file_admin_proto_msgTypes[37]
+	mi := &file_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2721,7 +3398,7 @@ func (x *ProxyResources) String() string {
 func (*ProxyResources) ProtoMessage() {}
 
 func (x *ProxyResources) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[37]
+	mi := &file_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2734,7 +3411,7 @@ func (x *ProxyResources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyResources.ProtoReflect.Descriptor instead.
 func (*ProxyResources) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{37}
+	return file_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ProxyResources) GetTypeUrl() string {
@@ -2773,7 +3450,7 @@ type Nack struct {
 
 func (x *Nack) Reset() {
 	*x = Nack{}
-	mi := &file_admin_proto_msgTypes[38]
+	mi := &file_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +3462,7 @@ func (x *Nack) String() string {
 func (*Nack) ProtoMessage() {}
 
 func (x *Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[38]
+	mi := &file_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +3475,7 @@ func (x *Nack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack.ProtoReflect.Descriptor instead.
 func (*Nack) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{38}
+	return file_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Nack) GetVersion() string {
@@ -2831,7 +3508,7 @@ type GetConfigStatusRequest struct {
 
 func (x *GetConfigStatusRequest) Reset() {
 	*x = GetConfigStatusRequest{}
-	mi := &file_admin_proto_msgTypes[39]
+	mi := &file_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2843,7 +3520,7 @@ func (x *GetConfigStatusRequest) String() string {
 func (*GetConfigStatusRequest) ProtoMessage() {}
 
 func (x *GetConfigStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[39]
+	mi := &file_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2856,7 +3533,7 @@ func (x *GetConfigStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigStatusRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{39}
+	return file_admin_proto_rawDescGZIP(), []int{47}
 }
 
 // GetConfigStatusResponse is the state of the policies: what is served, and what is
@@ -2886,7 +3563,7 @@ type GetConfigStatusResponse struct {
 
 func (x *GetConfigStatusResponse) Reset() {
 	*x = GetConfigStatusResponse{}
-	mi := &file_admin_proto_msgTypes[40]
+	mi := &file_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2898,7 +3575,7 @@ func (x *GetConfigStatusResponse) String() string {
 func (*GetConfigStatusResponse) ProtoMessage() {}
 
 func (x *GetConfigStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[40]
+	mi := &file_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2911,7 +3588,7 @@ func (x *GetConfigStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetConfigStatusResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{40}
+	return file_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *GetConfigStatusResponse) GetOk() bool {
@@ -2985,7 +3662,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_admin_proto_msgTypes[41]
+	mi := &file_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3674,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[41]
+	mi := &file_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3687,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{41}
+	return file_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Position) GetFile() string {
@@ -3048,14 +3725,17 @@ type Problem struct {
 	// What is wrong and what is allowed.
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	// The lint rule. Empty for an error.
-	Rule          string `protobuf:"bytes,6,opt,name=rule,proto3" json:"rule,omitempty"`
+	Rule string `protobuf:"bytes,6,opt,name=rule,proto3" json:"rule,omitempty"`
+	// The line of the position and up to two before and after it. Empty if the position is not
+	// known.
+	Excerpt       []*SourceLine `protobuf:"bytes,7,rep,name=excerpt,proto3" json:"excerpt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_admin_proto_msgTypes[42]
+	mi := &file_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3747,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[42]
+	mi := &file_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3760,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{42}
+	return file_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Problem) GetSeverity() string {
@@ -3125,6 +3805,68 @@ func (x *Problem) GetRule() string {
 	return ""
 }
 
+func (x *Problem) GetExcerpt() []*SourceLine {
+	if x != nil {
+		return x.Excerpt
+	}
+	return nil
+}
+
+// SourceLine is one line of a policy file, as it is written there: variables are not expanded.
+type SourceLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From 1.
+	Line uint32 `protobuf:"varint,1,opt,name=line,proto3" json:"line,omitempty"`
+	// Without its end.
+	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourceLine) Reset() {
+	*x = SourceLine{}
+	mi := &file_admin_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourceLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourceLine) ProtoMessage() {}
+
+func (x *SourceLine) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourceLine.ProtoReflect.Descriptor instead.
+func (*SourceLine) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *SourceLine) GetLine() uint32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *SourceLine) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // Rejection is a resource that proxies refuse. They keep what they had.
 type Rejection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3141,14 +3883,16 @@ type Rejection struct {
 	// True if other proxies accepted it and keep it.
 	Partial bool `protobuf:"varint,6,opt,name=partial,proto3" json:"partial,omitempty"`
 	// The policy that caused it. Unset if it can not be told.
-	Position      *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
+	Position *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
+	// As in Problem, of the policy that is refused.
+	Excerpt       []*SourceLine `protobuf:"bytes,8,rep,name=excerpt,proto3" json:"excerpt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_admin_proto_msgTypes[43]
+	mi := &file_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3160,7 +3904,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[43]
+	mi := &file_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3173,7 +3917,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{43}
+	return file_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Rejection) GetService() string {
@@ -3225,6 +3969,13 @@ func (x *Rejection) GetPosition() *Position {
 	return nil
 }
 
+func (x *Rejection) GetExcerpt() []*SourceLine {
+	if x != nil {
+		return x.Excerpt
+	}
+	return nil
+}
+
 // GetLogLevelRequest asks for the levels in force.
 type GetLogLevelRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3234,7 +3985,7 @@ type GetLogLevelRequest struct {
 
 func (x *GetLogLevelRequest) Reset() {
 	*x = GetLogLevelRequest{}
-	mi := &file_admin_proto_msgTypes[44]
+	mi := &file_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3246,7 +3997,7 @@ func (x *GetLogLevelRequest) String() string {
 func (*GetLogLevelRequest) ProtoMessage() {}
 
 func (x *GetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[44]
+	mi := &file_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,7 +4010,7 @@ func (x *GetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*GetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{44}
+	return file_admin_proto_rawDescGZIP(), []int{53}
 }
 
 // GetLogLevelResponse has the levels in force.
@@ -3273,7 +4024,7 @@ type GetLogLevelResponse struct {
 
 func (x *GetLogLevelResponse) Reset() {
 	*x = GetLogLevelResponse{}
-	mi := &file_admin_proto_msgTypes[45]
+	mi := &file_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3285,7 +4036,7 @@ func (x *GetLogLevelResponse) String() string {
 func (*GetLogLevelResponse) ProtoMessage() {}
 
 func (x *GetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[45]
+	mi := &file_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3298,7 +4049,7 @@ func (x *GetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*GetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{45}
+	return file_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetLogLevelResponse) GetLevels() []*LogLevel {
@@ -3321,7 +4072,7 @@ type LogLevel struct {
 
 func (x *LogLevel) Reset() {
 	*x = LogLevel{}
-	mi := &file_admin_proto_msgTypes[46]
+	mi := &file_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3333,7 +4084,7 @@ func (x *LogLevel) String() string {
 func (*LogLevel) ProtoMessage() {}
 
 func (x *LogLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[46]
+	mi := &file_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3346,7 +4097,7 @@ func (x *LogLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLevel.ProtoReflect.Descriptor instead.
 func (*LogLevel) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{46}
+	return file_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *LogLevel) GetSubsystem() string {
@@ -3376,7 +4127,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_admin_proto_msgTypes[47]
+	mi := &file_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3388,7 +4139,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[47]
+	mi := &file_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3401,7 +4152,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{47}
+	return file_admin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -3429,7 +4180,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_admin_proto_msgTypes[48]
+	mi := &file_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3441,7 +4192,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[48]
+	mi := &file_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3454,7 +4205,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{48}
+	return file_admin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SetLogLevelResponse) GetLevels() []*LogLevel {
@@ -3473,7 +4224,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_admin_proto_msgTypes[49]
+	mi := &file_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3485,7 +4236,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[49]
+	mi := &file_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3498,7 +4249,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{49}
+	return file_admin_proto_rawDescGZIP(), []int{58}
 }
 
 // GetVersionResponse is the server's version.
@@ -3507,14 +4258,17 @@ type GetVersionResponse struct {
 	// Such as "v1.2.3". "devel" if it was not built from a release.
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// When the server was started.
-	Started       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started,proto3" json:"started,omitempty"`
+	Started *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=started,proto3" json:"started,omitempty"`
+	// True if the address that was asked only shows: every call over it that would change
+	// something is answered PERMISSION_DENIED. Only that of HTTP can be so.
+	ReadOnly      bool `protobuf:"varint,3,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_admin_proto_msgTypes[50]
+	mi := &file_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3526,7 +4280,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[50]
+	mi := &file_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3539,7 +4293,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{50}
+	return file_admin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -3556,6 +4310,13 @@ func (x *GetVersionResponse) GetStarted() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *GetVersionResponse) GetReadOnly() bool {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return false
+}
+
 var File_admin_proto protoreflect.FileDescriptor
 
 const file_admin_proto_rawDesc = "" +
@@ -3565,20 +4326,56 @@ const file_admin_proto_rawDesc = "" +
 	"\x14ListBreakersResponse\x128\n" +
 	"\bbreakers\x18\x01 \x03(\v2\x1c.breakwater.admin.v1.BreakerR\bbreakers\"-\n" +
 	"\x11GetBreakerRequest\x12\x18\n" +
-	"\aservice\x18\x01 \x01(\tR\aservice\"L\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\x88\x01\n" +
 	"\x12GetBreakerResponse\x126\n" +
-	"\abreaker\x18\x01 \x01(\v2\x1c.breakwater.admin.v1.BreakerR\abreaker\"2\n" +
+	"\abreaker\x18\x01 \x01(\v2\x1c.breakwater.admin.v1.BreakerR\abreaker\x12:\n" +
+	"\awindows\x18\x02 \x03(\v2 .breakwater.admin.v1.ProxyWindowR\awindows\"\xdf\x02\n" +
+	"\vProxyWindow\x12\x14\n" +
+	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\x12:\n" +
+	"\abatches\x18\x03 \x03(\v2 .breakwater.admin.v1.WindowBatchR\abatches\x12+\n" +
+	"\x11failure_threshold\x18\x04 \x01(\rR\x10failureThreshold\x12!\n" +
+	"\ffailure_rate\x18\x05 \x01(\x01R\vfailureRate\x12!\n" +
+	"\fmin_requests\x18\x06 \x01(\rR\vminRequests\x12\x1b\n" +
+	"\tslow_rate\x18\a \x01(\x01R\bslowRate\x12*\n" +
+	"\x11slow_min_requests\x18\b \x01(\rR\x0fslowMinRequests\x12\x1a\n" +
+	"\bmeasured\x18\t \x01(\x04R\bmeasured\x12\x12\n" +
+	"\x04slow\x18\n" +
+	" \x01(\x04R\x04slow\"E\n" +
+	"\vWindowBatch\x12\x1a\n" +
+	"\battempts\x18\x01 \x01(\x04R\battempts\x12\x1a\n" +
+	"\bfailures\x18\x02 \x01(\x04R\bfailures\"L\n" +
 	"\x14WatchBreakersRequest\x12\x1a\n" +
-	"\bservices\x18\x01 \x03(\tR\bservices\"\x87\x01\n" +
+	"\bservices\x18\x01 \x03(\tR\bservices\x12\x18\n" +
+	"\asummary\x18\x02 \x01(\bR\asummary\"\x87\x01\n" +
 	"\x15WatchBreakersResponse\x12\x1a\n" +
 	"\bsnapshot\x18\x01 \x01(\bR\bsnapshot\x128\n" +
 	"\bbreakers\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.BreakerR\bbreakers\x12\x18\n" +
-	"\aremoved\x18\x03 \x03(\tR\aremoved\"\x90\x01\n" +
+	"\aremoved\x18\x03 \x03(\tR\aremoved\"\xcb\x01\n" +
 	"\aBreaker\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
 	"\asummary\x18\x03 \x01(\tR\asummary\x12;\n" +
-	"\aproxies\x18\x04 \x03(\v2!.breakwater.admin.v1.ProxyBreakerR\aproxies\"\x90\x05\n" +
+	"\aproxies\x18\x04 \x03(\v2!.breakwater.admin.v1.ProxyBreakerR\aproxies\x129\n" +
+	"\boverview\x18\x05 \x01(\v2\x1d.breakwater.admin.v1.OverviewR\boverview\"\xd3\x03\n" +
+	"\bOverview\x12\x14\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
+	"\aproxies\x18\x04 \x01(\rR\aproxies\x12(\n" +
+	"\x10proxies_in_state\x18\x05 \x01(\rR\x0eproxiesInState\x12#\n" +
+	"\rejected_hosts\x18\x06 \x01(\rR\fejectedHosts\x12\x1f\n" +
+	"\vtotal_hosts\x18\a \x01(\rR\n" +
+	"totalHosts\x12\x1a\n" +
+	"\battempts\x18\b \x01(\x04R\battempts\x12\x1a\n" +
+	"\bfailures\x18\t \x01(\x04R\bfailures\x12\x16\n" +
+	"\x06shadow\x18\n" +
+	" \x01(\bR\x06shadow\x12!\n" +
+	"\fshadow_state\x18\v \x01(\tR\vshadowState\x120\n" +
+	"\x05order\x18\f \x01(\v2\x1a.breakwater.admin.v1.OrderR\x05order\x12\x1e\n" +
+	"\n" +
+	"overloaded\x18\r \x01(\bR\n" +
+	"overloaded\"\x90\x05\n" +
 	"\fProxyBreaker\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -3734,7 +4531,25 @@ const file_admin_proto_rawDesc = "" +
 	"\x05layer\x18\x03 \x01(\tR\x05layer\x12\x1a\n" +
 	"\bvariable\x18\x04 \x01(\tR\bvariable\x129\n" +
 	"\bposition\x18\x05 \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\x12\x18\n" +
-	"\aclamped\x18\x06 \x01(\bR\aclamped\"\x14\n" +
+	"\aclamped\x18\x06 \x01(\bR\aclamped\"-\n" +
+	"\x11GetTrafficRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\x9b\x01\n" +
+	"\x12GetTrafficResponse\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12;\n" +
+	"\aproxies\x18\x03 \x03(\v2!.breakwater.admin.v1.ProxyTrafficR\aproxies\"\xd1\x01\n" +
+	"\fProxyTraffic\x12\x14\n" +
+	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x12=\n" +
+	"\boutcomes\x18\x03 \x03(\v2!.breakwater.admin.v1.OutcomeCountR\boutcomes\x12\x18\n" +
+	"\aretries\x18\x04 \x01(\x04R\aretries\x12<\n" +
+	"\alatency\x18\x05 \x03(\v2\".breakwater.admin.v1.LatencyBucketR\alatency\">\n" +
+	"\fOutcomeCount\x12\x18\n" +
+	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\"V\n" +
+	"\rLatencyBucket\x12/\n" +
+	"\x05upper\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05upper\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\x14\n" +
 	"\x12ListProxiesRequest\"K\n" +
 	"\x13ListProxiesResponse\x124\n" +
 	"\aproxies\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.ProxyR\aproxies\"\xab\x03\n" +
@@ -3774,14 +4589,19 @@ const file_admin_proto_rawDesc = "" +
 	"\bPosition\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\rR\x04line\x12\x16\n" +
-	"\x06column\x18\x03 \x01(\rR\x06column\"\xbc\x01\n" +
+	"\x06column\x18\x03 \x01(\rR\x06column\"\xf7\x01\n" +
 	"\aProblem\x12\x1a\n" +
 	"\bseverity\x18\x01 \x01(\tR\bseverity\x129\n" +
 	"\bposition\x18\x02 \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\x12\x18\n" +
 	"\aservice\x18\x03 \x01(\tR\aservice\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\tR\x04path\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x12\n" +
-	"\x04rule\x18\x06 \x01(\tR\x04rule\"\xe5\x01\n" +
+	"\x04rule\x18\x06 \x01(\tR\x04rule\x129\n" +
+	"\aexcerpt\x18\a \x03(\v2\x1f.breakwater.admin.v1.SourceLineR\aexcerpt\"4\n" +
+	"\n" +
+	"SourceLine\x12\x12\n" +
+	"\x04line\x18\x01 \x01(\rR\x04line\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xa0\x02\n" +
 	"\tRejection\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x19\n" +
 	"\btype_url\x18\x02 \x01(\tR\atypeUrl\x12\x1a\n" +
@@ -3789,7 +4609,8 @@ const file_admin_proto_rawDesc = "" +
 	"\aproxies\x18\x04 \x03(\tR\aproxies\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x18\n" +
 	"\apartial\x18\x06 \x01(\bR\apartial\x129\n" +
-	"\bposition\x18\a \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\"\x14\n" +
+	"\bposition\x18\a \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\x129\n" +
+	"\aexcerpt\x18\b \x03(\v2\x1f.breakwater.admin.v1.SourceLineR\aexcerpt\"\x14\n" +
 	"\x12GetLogLevelRequest\"L\n" +
 	"\x13GetLogLevelResponse\x125\n" +
 	"\x06levels\x18\x01 \x03(\v2\x1d.breakwater.admin.v1.LogLevelR\x06levels\">\n" +
@@ -3801,10 +4622,11 @@ const file_admin_proto_rawDesc = "" +
 	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\"L\n" +
 	"\x13SetLogLevelResponse\x125\n" +
 	"\x06levels\x18\x01 \x03(\v2\x1d.breakwater.admin.v1.LogLevelR\x06levels\"\x13\n" +
-	"\x11GetVersionRequest\"d\n" +
+	"\x11GetVersionRequest\"\x81\x01\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
-	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted2\xe8\f\n" +
+	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x1b\n" +
+	"\tread_only\x18\x03 \x01(\bR\breadOnly2\xc7\r\n" +
 	"\fAdminService\x12c\n" +
 	"\fListBreakers\x12(.breakwater.admin.v1.ListBreakersRequest\x1a).breakwater.admin.v1.ListBreakersResponse\x12]\n" +
 	"\n" +
@@ -3819,7 +4641,9 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"ListEvents\x12&.breakwater.admin.v1.ListEventsRequest\x1a'.breakwater.admin.v1.ListEventsResponse\x12b\n" +
 	"\vWatchEvents\x12'.breakwater.admin.v1.WatchEventsRequest\x1a(.breakwater.admin.v1.WatchEventsResponse0\x01\x12i\n" +
-	"\x0eExplainBreaker\x12*.breakwater.admin.v1.ExplainBreakerRequest\x1a+.breakwater.admin.v1.ExplainBreakerResponse\x12`\n" +
+	"\x0eExplainBreaker\x12*.breakwater.admin.v1.ExplainBreakerRequest\x1a+.breakwater.admin.v1.ExplainBreakerResponse\x12]\n" +
+	"\n" +
+	"GetTraffic\x12&.breakwater.admin.v1.GetTrafficRequest\x1a'.breakwater.admin.v1.GetTrafficResponse\x12`\n" +
 	"\vListProxies\x12'.breakwater.admin.v1.ListProxiesRequest\x1a(.breakwater.admin.v1.ListProxiesResponse\x12l\n" +
 	"\x0fGetConfigStatus\x12+.breakwater.admin.v1.GetConfigStatusRequest\x1a,.breakwater.admin.v1.GetConfigStatusResponse\x12`\n" +
 	"\vGetLogLevel\x12'.breakwater.admin.v1.GetLogLevelRequest\x1a(.breakwater.admin.v1.GetLogLevelResponse\x12`\n" +
@@ -3839,145 +4663,169 @@ func file_admin_proto_rawDescGZIP() []byte {
 	return file_admin_proto_rawDescData
 }
 
-var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
 var file_admin_proto_goTypes = []any{
 	(*ListBreakersRequest)(nil),      // 0: breakwater.admin.v1.ListBreakersRequest
 	(*ListBreakersResponse)(nil),     // 1: breakwater.admin.v1.ListBreakersResponse
 	(*GetBreakerRequest)(nil),        // 2: breakwater.admin.v1.GetBreakerRequest
 	(*GetBreakerResponse)(nil),       // 3: breakwater.admin.v1.GetBreakerResponse
-	(*WatchBreakersRequest)(nil),     // 4: breakwater.admin.v1.WatchBreakersRequest
-	(*WatchBreakersResponse)(nil),    // 5: breakwater.admin.v1.WatchBreakersResponse
-	(*Breaker)(nil),                  // 6: breakwater.admin.v1.Breaker
-	(*ProxyBreaker)(nil),             // 7: breakwater.admin.v1.ProxyBreaker
-	(*Order)(nil),                    // 8: breakwater.admin.v1.Order
-	(*Host)(nil),                     // 9: breakwater.admin.v1.Host
-	(*ResetBreakerRequest)(nil),      // 10: breakwater.admin.v1.ResetBreakerRequest
-	(*ResetBreakerResponse)(nil),     // 11: breakwater.admin.v1.ResetBreakerResponse
-	(*ProxyReset)(nil),               // 12: breakwater.admin.v1.ProxyReset
-	(*ForceOpenBreakerRequest)(nil),  // 13: breakwater.admin.v1.ForceOpenBreakerRequest
-	(*ForceOpenBreakerResponse)(nil), // 14: breakwater.admin.v1.ForceOpenBreakerResponse
-	(*DisableBreakerRequest)(nil),    // 15: breakwater.admin.v1.DisableBreakerRequest
-	(*DisableBreakerResponse)(nil),   // 16: breakwater.admin.v1.DisableBreakerResponse
-	(*ReleaseBreakerRequest)(nil),    // 17: breakwater.admin.v1.ReleaseBreakerRequest
-	(*ReleaseBreakerResponse)(nil),   // 18: breakwater.admin.v1.ReleaseBreakerResponse
-	(*ProxyOrder)(nil),               // 19: breakwater.admin.v1.ProxyOrder
-	(*ListOrdersRequest)(nil),        // 20: breakwater.admin.v1.ListOrdersRequest
-	(*ListOrdersResponse)(nil),       // 21: breakwater.admin.v1.ListOrdersResponse
-	(*StandingOrder)(nil),            // 22: breakwater.admin.v1.StandingOrder
-	(*ListEventsRequest)(nil),        // 23: breakwater.admin.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),       // 24: breakwater.admin.v1.ListEventsResponse
-	(*WatchEventsRequest)(nil),       // 25: breakwater.admin.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),      // 26: breakwater.admin.v1.WatchEventsResponse
-	(*Event)(nil),                    // 27: breakwater.admin.v1.Event
-	(*ExplainBreakerRequest)(nil),    // 28: breakwater.admin.v1.ExplainBreakerRequest
-	(*ExplainBreakerResponse)(nil),   // 29: breakwater.admin.v1.ExplainBreakerResponse
-	(*Finding)(nil),                  // 30: breakwater.admin.v1.Finding
-	(*ProxyCounts)(nil),              // 31: breakwater.admin.v1.ProxyCounts
-	(*FailureCount)(nil),             // 32: breakwater.admin.v1.FailureCount
-	(*Setting)(nil),                  // 33: breakwater.admin.v1.Setting
-	(*ListProxiesRequest)(nil),       // 34: breakwater.admin.v1.ListProxiesRequest
-	(*ListProxiesResponse)(nil),      // 35: breakwater.admin.v1.ListProxiesResponse
-	(*Proxy)(nil),                    // 36: breakwater.admin.v1.Proxy
-	(*ProxyResources)(nil),           // 37: breakwater.admin.v1.ProxyResources
-	(*Nack)(nil),                     // 38: breakwater.admin.v1.Nack
-	(*GetConfigStatusRequest)(nil),   // 39: breakwater.admin.v1.GetConfigStatusRequest
-	(*GetConfigStatusResponse)(nil),  // 40: breakwater.admin.v1.GetConfigStatusResponse
-	(*Position)(nil),                 // 41: breakwater.admin.v1.Position
-	(*Problem)(nil),                  // 42: breakwater.admin.v1.Problem
-	(*Rejection)(nil),                // 43: breakwater.admin.v1.Rejection
-	(*GetLogLevelRequest)(nil),       // 44: breakwater.admin.v1.GetLogLevelRequest
-	(*GetLogLevelResponse)(nil),      // 45: breakwater.admin.v1.GetLogLevelResponse
-	(*LogLevel)(nil),                 // 46: breakwater.admin.v1.LogLevel
-	(*SetLogLevelRequest)(nil),       // 47: breakwater.admin.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),      // 48: breakwater.admin.v1.SetLogLevelResponse
-	(*GetVersionRequest)(nil),        // 49: breakwater.admin.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),       // 50: breakwater.admin.v1.GetVersionResponse
-	(*timestamppb.Timestamp)(nil),    // 51: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 52: google.protobuf.Duration
+	(*ProxyWindow)(nil),              // 4: breakwater.admin.v1.ProxyWindow
+	(*WindowBatch)(nil),              // 5: breakwater.admin.v1.WindowBatch
+	(*WatchBreakersRequest)(nil),     // 6: breakwater.admin.v1.WatchBreakersRequest
+	(*WatchBreakersResponse)(nil),    // 7: breakwater.admin.v1.WatchBreakersResponse
+	(*Breaker)(nil),                  // 8: breakwater.admin.v1.Breaker
+	(*Overview)(nil),                 // 9: breakwater.admin.v1.Overview
+	(*ProxyBreaker)(nil),             // 10: breakwater.admin.v1.ProxyBreaker
+	(*Order)(nil),                    // 11: breakwater.admin.v1.Order
+	(*Host)(nil),                     // 12: breakwater.admin.v1.Host
+	(*ResetBreakerRequest)(nil),      // 13: breakwater.admin.v1.ResetBreakerRequest
+	(*ResetBreakerResponse)(nil),     // 14: breakwater.admin.v1.ResetBreakerResponse
+	(*ProxyReset)(nil),               // 15: breakwater.admin.v1.ProxyReset
+	(*ForceOpenBreakerRequest)(nil),  // 16: breakwater.admin.v1.ForceOpenBreakerRequest
+	(*ForceOpenBreakerResponse)(nil), // 17: breakwater.admin.v1.ForceOpenBreakerResponse
+	(*DisableBreakerRequest)(nil),    // 18: breakwater.admin.v1.DisableBreakerRequest
+	(*DisableBreakerResponse)(nil),   // 19: breakwater.admin.v1.DisableBreakerResponse
+	(*ReleaseBreakerRequest)(nil),    // 20: breakwater.admin.v1.ReleaseBreakerRequest
+	(*ReleaseBreakerResponse)(nil),   // 21: breakwater.admin.v1.ReleaseBreakerResponse
+	(*ProxyOrder)(nil),               // 22: breakwater.admin.v1.ProxyOrder
+	(*ListOrdersRequest)(nil),        // 23: breakwater.admin.v1.ListOrdersRequest
+	(*ListOrdersResponse)(nil),       // 24: breakwater.admin.v1.ListOrdersResponse
+	(*StandingOrder)(nil),            // 25: breakwater.admin.v1.StandingOrder
+	(*ListEventsRequest)(nil),        // 26: breakwater.admin.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),       // 27: breakwater.admin.v1.ListEventsResponse
+	(*WatchEventsRequest)(nil),       // 28: breakwater.admin.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),      // 29: breakwater.admin.v1.WatchEventsResponse
+	(*Event)(nil),                    // 30: breakwater.admin.v1.Event
+	(*ExplainBreakerRequest)(nil),    // 31: breakwater.admin.v1.ExplainBreakerRequest
+	(*ExplainBreakerResponse)(nil),   // 32: breakwater.admin.v1.ExplainBreakerResponse
+	(*Finding)(nil),                  // 33: breakwater.admin.v1.Finding
+	(*ProxyCounts)(nil),              // 34: breakwater.admin.v1.ProxyCounts
+	(*FailureCount)(nil),             // 35: breakwater.admin.v1.FailureCount
+	(*Setting)(nil),                  // 36: breakwater.admin.v1.Setting
+	(*GetTrafficRequest)(nil),        // 37: breakwater.admin.v1.GetTrafficRequest
+	(*GetTrafficResponse)(nil),       // 38: breakwater.admin.v1.GetTrafficResponse
+	(*ProxyTraffic)(nil),             // 39: breakwater.admin.v1.ProxyTraffic
+	(*OutcomeCount)(nil),             // 40: breakwater.admin.v1.OutcomeCount
+	(*LatencyBucket)(nil),            // 41: breakwater.admin.v1.LatencyBucket
+	(*ListProxiesRequest)(nil),       // 42: breakwater.admin.v1.ListProxiesRequest
+	(*ListProxiesResponse)(nil),      // 43: breakwater.admin.v1.ListProxiesResponse
+	(*Proxy)(nil),                    // 44: breakwater.admin.v1.Proxy
+	(*ProxyResources)(nil),           // 45: breakwater.admin.v1.ProxyResources
+	(*Nack)(nil),                     // 46: breakwater.admin.v1.Nack
+	(*GetConfigStatusRequest)(nil),   // 47: breakwater.admin.v1.GetConfigStatusRequest
+	(*GetConfigStatusResponse)(nil),  // 48: breakwater.admin.v1.GetConfigStatusResponse
+	(*Position)(nil),                 // 49: breakwater.admin.v1.Position
+	(*Problem)(nil),                  // 50: breakwater.admin.v1.Problem
+	(*SourceLine)(nil),               // 51: breakwater.admin.v1.SourceLine
+	(*Rejection)(nil),                // 52: breakwater.admin.v1.Rejection
+	(*GetLogLevelRequest)(nil),       // 53: breakwater.admin.v1.GetLogLevelRequest
+	(*GetLogLevelResponse)(nil),      // 54: breakwater.admin.v1.GetLogLevelResponse
+	(*LogLevel)(nil),                 // 55: breakwater.admin.v1.LogLevel
+	(*SetLogLevelRequest)(nil),       // 56: breakwater.admin.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),      // 57: breakwater.admin.v1.SetLogLevelResponse
+	(*GetVersionRequest)(nil),        // 58: breakwater.admin.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),       // 59: breakwater.admin.v1.GetVersionResponse
+	(*timestamppb.Timestamp)(nil),    // 60: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 61: google.protobuf.Duration
 }
 var file_admin_proto_depIdxs = []int32{
-	6,  // 0: breakwater.admin.v1.ListBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
-	6,  // 1: breakwater.admin.v1.GetBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
-	6,  // 2: breakwater.admin.v1.WatchBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
-	7,  // 3: breakwater.admin.v1.Breaker.proxies:type_name -> breakwater.admin.v1.ProxyBreaker
-	51, // 4: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
-	51, // 5: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
-	9,  // 6: breakwater.admin.v1.ProxyBreaker.hosts:type_name -> breakwater.admin.v1.Host
-	8,  // 7: breakwater.admin.v1.ProxyBreaker.order:type_name -> breakwater.admin.v1.Order
-	51, // 8: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
-	12, // 9: breakwater.admin.v1.ResetBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyReset
-	52, // 10: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
-	51, // 11: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
-	19, // 12: breakwater.admin.v1.ForceOpenBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
-	52, // 13: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
-	51, // 14: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
-	19, // 15: breakwater.admin.v1.DisableBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
-	19, // 16: breakwater.admin.v1.ReleaseBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
-	22, // 17: breakwater.admin.v1.ListOrdersResponse.orders:type_name -> breakwater.admin.v1.StandingOrder
-	51, // 18: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
-	8,  // 19: breakwater.admin.v1.StandingOrder.order:type_name -> breakwater.admin.v1.Order
-	27, // 20: breakwater.admin.v1.ListEventsResponse.events:type_name -> breakwater.admin.v1.Event
-	27, // 21: breakwater.admin.v1.WatchEventsResponse.event:type_name -> breakwater.admin.v1.Event
-	51, // 22: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
-	51, // 23: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
-	6,  // 24: breakwater.admin.v1.ExplainBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
-	30, // 25: breakwater.admin.v1.ExplainBreakerResponse.findings:type_name -> breakwater.admin.v1.Finding
-	31, // 26: breakwater.admin.v1.ExplainBreakerResponse.counts:type_name -> breakwater.admin.v1.ProxyCounts
-	33, // 27: breakwater.admin.v1.ExplainBreakerResponse.settings:type_name -> breakwater.admin.v1.Setting
-	32, // 28: breakwater.admin.v1.ProxyCounts.counts:type_name -> breakwater.admin.v1.FailureCount
-	41, // 29: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
-	36, // 30: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
-	51, // 31: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
-	37, // 32: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
-	51, // 33: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
-	38, // 34: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
-	51, // 35: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
-	51, // 36: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
-	51, // 37: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
-	42, // 38: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
-	43, // 39: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
-	41, // 40: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
-	41, // 41: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
-	46, // 42: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	46, // 43: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	51, // 44: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
-	0,  // 45: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
-	2,  // 46: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
-	4,  // 47: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
-	10, // 48: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
-	13, // 49: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
-	15, // 50: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
-	17, // 51: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
-	20, // 52: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
-	23, // 53: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
-	25, // 54: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
-	28, // 55: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
-	34, // 56: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
-	39, // 57: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
-	44, // 58: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
-	47, // 59: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
-	49, // 60: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
-	1,  // 61: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
-	3,  // 62: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
-	5,  // 63: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
-	11, // 64: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
-	14, // 65: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
-	16, // 66: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
-	18, // 67: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
-	21, // 68: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
-	24, // 69: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
-	26, // 70: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
-	29, // 71: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
-	35, // 72: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
-	40, // 73: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
-	45, // 74: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
-	48, // 75: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
-	50, // 76: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
-	61, // [61:77] is the sub-list for method output_type
-	45, // [45:61] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	8,  // 0: breakwater.admin.v1.ListBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
+	8,  // 1: breakwater.admin.v1.GetBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
+	4,  // 2: breakwater.admin.v1.GetBreakerResponse.windows:type_name -> breakwater.admin.v1.ProxyWindow
+	5,  // 3: breakwater.admin.v1.ProxyWindow.batches:type_name -> breakwater.admin.v1.WindowBatch
+	8,  // 4: breakwater.admin.v1.WatchBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
+	10, // 5: breakwater.admin.v1.Breaker.proxies:type_name -> breakwater.admin.v1.ProxyBreaker
+	9,  // 6: breakwater.admin.v1.Breaker.overview:type_name -> breakwater.admin.v1.Overview
+	60, // 7: breakwater.admin.v1.Overview.since:type_name -> google.protobuf.Timestamp
+	60, // 8: breakwater.admin.v1.Overview.until:type_name -> google.protobuf.Timestamp
+	11, // 9: breakwater.admin.v1.Overview.order:type_name -> breakwater.admin.v1.Order
+	60, // 10: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
+	60, // 11: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
+	12, // 12: breakwater.admin.v1.ProxyBreaker.hosts:type_name -> breakwater.admin.v1.Host
+	11, // 13: breakwater.admin.v1.ProxyBreaker.order:type_name -> breakwater.admin.v1.Order
+	60, // 14: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
+	15, // 15: breakwater.admin.v1.ResetBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyReset
+	61, // 16: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	60, // 17: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	22, // 18: breakwater.admin.v1.ForceOpenBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
+	61, // 19: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	60, // 20: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	22, // 21: breakwater.admin.v1.DisableBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
+	22, // 22: breakwater.admin.v1.ReleaseBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
+	25, // 23: breakwater.admin.v1.ListOrdersResponse.orders:type_name -> breakwater.admin.v1.StandingOrder
+	60, // 24: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
+	11, // 25: breakwater.admin.v1.StandingOrder.order:type_name -> breakwater.admin.v1.Order
+	30, // 26: breakwater.admin.v1.ListEventsResponse.events:type_name -> breakwater.admin.v1.Event
+	30, // 27: breakwater.admin.v1.WatchEventsResponse.event:type_name -> breakwater.admin.v1.Event
+	60, // 28: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
+	60, // 29: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
+	8,  // 30: breakwater.admin.v1.ExplainBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
+	33, // 31: breakwater.admin.v1.ExplainBreakerResponse.findings:type_name -> breakwater.admin.v1.Finding
+	34, // 32: breakwater.admin.v1.ExplainBreakerResponse.counts:type_name -> breakwater.admin.v1.ProxyCounts
+	36, // 33: breakwater.admin.v1.ExplainBreakerResponse.settings:type_name -> breakwater.admin.v1.Setting
+	35, // 34: breakwater.admin.v1.ProxyCounts.counts:type_name -> breakwater.admin.v1.FailureCount
+	49, // 35: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
+	60, // 36: breakwater.admin.v1.GetTrafficResponse.time:type_name -> google.protobuf.Timestamp
+	39, // 37: breakwater.admin.v1.GetTrafficResponse.proxies:type_name -> breakwater.admin.v1.ProxyTraffic
+	40, // 38: breakwater.admin.v1.ProxyTraffic.outcomes:type_name -> breakwater.admin.v1.OutcomeCount
+	41, // 39: breakwater.admin.v1.ProxyTraffic.latency:type_name -> breakwater.admin.v1.LatencyBucket
+	61, // 40: breakwater.admin.v1.LatencyBucket.upper:type_name -> google.protobuf.Duration
+	44, // 41: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
+	60, // 42: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
+	45, // 43: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
+	60, // 44: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
+	46, // 45: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
+	60, // 46: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
+	60, // 47: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
+	60, // 48: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
+	50, // 49: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
+	52, // 50: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
+	49, // 51: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
+	51, // 52: breakwater.admin.v1.Problem.excerpt:type_name -> breakwater.admin.v1.SourceLine
+	49, // 53: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
+	51, // 54: breakwater.admin.v1.Rejection.excerpt:type_name -> breakwater.admin.v1.SourceLine
+	55, // 55: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
+	55, // 56: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
+	60, // 57: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
+	0,  // 58: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
+	2,  // 59: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
+	6,  // 60: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
+	13, // 61: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
+	16, // 62: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
+	18, // 63: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
+	20, // 64: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
+	23, // 65: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
+	26, // 66: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
+	28, // 67: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
+	31, // 68: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
+	37, // 69: breakwater.admin.v1.AdminService.GetTraffic:input_type -> breakwater.admin.v1.GetTrafficRequest
+	42, // 70: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
+	47, // 71: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
+	53, // 72: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
+	56, // 73: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
+	58, // 74: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
+	1,  // 75: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
+	3,  // 76: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
+	7,  // 77: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
+	14, // 78: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
+	17, // 79: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
+	19, // 80: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
+	21, // 81: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
+	24, // 82: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
+	27, // 83: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
+	29, // 84: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
+	32, // 85: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
+	38, // 86: breakwater.admin.v1.AdminService.GetTraffic:output_type -> breakwater.admin.v1.GetTrafficResponse
+	43, // 87: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
+	48, // 88: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
+	54, // 89: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
+	57, // 90: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
+	59, // 91: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
+	75, // [75:92] is the sub-list for method output_type
+	58, // [58:75] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_admin_proto_init() }
@@ -3991,7 +4839,7 @@ func file_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_proto_rawDesc), len(file_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   51,
+			NumMessages:   60,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

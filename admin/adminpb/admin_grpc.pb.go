@@ -37,6 +37,7 @@ const (
 	AdminService_ListEvents_FullMethodName       = "/breakwater.admin.v1.AdminService/ListEvents"
 	AdminService_WatchEvents_FullMethodName      = "/breakwater.admin.v1.AdminService/WatchEvents"
 	AdminService_ExplainBreaker_FullMethodName   = "/breakwater.admin.v1.AdminService/ExplainBreaker"
+	AdminService_GetTraffic_FullMethodName       = "/breakwater.admin.v1.AdminService/GetTraffic"
 	AdminService_ListProxies_FullMethodName      = "/breakwater.admin.v1.AdminService/ListProxies"
 	AdminService_GetConfigStatus_FullMethodName  = "/breakwater.admin.v1.AdminService/GetConfigStatus"
 	AdminService_GetLogLevel_FullMethodName      = "/breakwater.admin.v1.AdminService/GetLogLevel"
@@ -91,6 +92,10 @@ type AdminServiceClient interface {
 	// every proxy twice, a second apart, for the counts of that service alone. NOT_FOUND for
 	// an unknown service.
 	ExplainBreaker(ctx context.Context, in *ExplainBreakerRequest, opts ...grpc.CallOption) (*ExplainBreakerResponse, error)
+	// GetTraffic returns what every Envoy has counted of the requests to one service: the same
+	// counts that its /stats/prometheus has. They are read at most once a second, however many
+	// ask. NOT_FOUND for an unknown service.
+	GetTraffic(ctx context.Context, in *GetTrafficRequest, opts ...grpc.CallOption) (*GetTrafficResponse, error)
 	// ListProxies returns the connected Envoys, in ascending order of id.
 	ListProxies(ctx context.Context, in *ListProxiesRequest, opts ...grpc.CallOption) (*ListProxiesResponse, error)
 	// GetConfigStatus says what became of the policies on disk.
@@ -240,6 +245,16 @@ func (c *adminServiceClient) ExplainBreaker(ctx context.Context, in *ExplainBrea
 	return out, nil
 }
 
+func (c *adminServiceClient) GetTraffic(ctx context.Context, in *GetTrafficRequest, opts ...grpc.CallOption) (*GetTrafficResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTrafficResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetTraffic_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListProxies(ctx context.Context, in *ListProxiesRequest, opts ...grpc.CallOption) (*ListProxiesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListProxiesResponse)
@@ -337,6 +352,10 @@ type AdminServiceServer interface {
 	// every proxy twice, a second apart, for the counts of that service alone. NOT_FOUND for
 	// an unknown service.
 	ExplainBreaker(context.Context, *ExplainBreakerRequest) (*ExplainBreakerResponse, error)
+	// GetTraffic returns what every Envoy has counted of the requests to one service: the same
+	// counts that its /stats/prometheus has. They are read at most once a second, however many
+	// ask. NOT_FOUND for an unknown service.
+	GetTraffic(context.Context, *GetTrafficRequest) (*GetTrafficResponse, error)
 	// ListProxies returns the connected Envoys, in ascending order of id.
 	ListProxies(context.Context, *ListProxiesRequest) (*ListProxiesResponse, error)
 	// GetConfigStatus says what became of the policies on disk.
@@ -390,6 +409,9 @@ func (UnimplementedAdminServiceServer) WatchEvents(*WatchEventsRequest, grpc.Ser
 }
 func (UnimplementedAdminServiceServer) ExplainBreaker(context.Context, *ExplainBreakerRequest) (*ExplainBreakerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExplainBreaker not implemented")
+}
+func (UnimplementedAdminServiceServer) GetTraffic(context.Context, *GetTrafficRequest) (*GetTrafficResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTraffic not implemented")
 }
 func (UnimplementedAdminServiceServer) ListProxies(context.Context, *ListProxiesRequest) (*ListProxiesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListProxies not implemented")
@@ -611,6 +633,24 @@ func _AdminService_ExplainBreaker_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetTraffic_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTrafficRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetTraffic(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetTraffic_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetTraffic(ctx, req.(*GetTrafficRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListProxies_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListProxiesRequest)
 	if err := dec(in); err != nil {
@@ -743,6 +783,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ExplainBreaker",
 			Handler:    _AdminService_ExplainBreaker_Handler,
+		},
+		{
+			MethodName: "GetTraffic",
+			Handler:    _AdminService_GetTraffic_Handler,
 		},
 		{
 			MethodName: "ListProxies",

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -24,8 +25,16 @@ func (m *model) Breaker(ctx context.Context, service string) (breaker.Breaker, e
 	return m.plane.board.Breaker(ctx, service)
 }
 
-func (m *model) Watch(ctx context.Context) (<-chan []breaker.Breaker, error) {
-	return m.plane.board.Watch(ctx), nil
+func (m *model) Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error) {
+	return m.plane.board.WatchEvery(ctx, every), nil
+}
+
+func (m *model) Windows(_ context.Context, service string) ([]breaker.ProxyWindow, error) {
+	return m.plane.board.Windows(service)
+}
+
+func (m *model) Traffic(ctx context.Context, service string) (breaker.Traffic, error) {
+	return m.plane.board.Traffic(ctx, service)
 }
 
 func (m *model) Reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error) {

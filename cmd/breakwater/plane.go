@@ -124,6 +124,7 @@ func (p *plane) wire() error {
 		Version:    buildVersion(),
 
 		AllowedHosts: p.settings.flags.httpHosts,
+		HTTPReadOnly: p.settings.flags.httpReadOnly,
 	})
 	return err
 }

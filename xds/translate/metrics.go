@@ -14,11 +14,11 @@ import (
 
 // The values of the tag status of the requests that Envoy counts.
 const (
-	statusSuccess     = "success"
-	statusError       = "error"
-	statusCircuitOpen = "circuit_open"
-	statusOverloaded  = "overloaded"
-	statusFallback    = "fallback"
+	statusSuccess     = envoy.OutcomeSuccess
+	statusError       = envoy.OutcomeError
+	statusCircuitOpen = envoy.OutcomeCircuitOpen
+	statusOverloaded  = envoy.OutcomeOverloaded
+	statusFallback    = envoy.OutcomeFallback
 )
 
 // countedMethods are the methods that have a name of their own in metrics. Over HTTP/2 a
