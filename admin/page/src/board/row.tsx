@@ -40,7 +40,10 @@ export function Row({ entry, index, top }: { entry: Entry; index: number; top: n
       <div role="cell" class="cell-hosts">
         <Hosts breaker={breaker} />
       </div>
-      <div role="cell" class="cell-proxies">{live ? summary : ""}</div>
+      <div role="cell" class="cell-proxies" title={live ? summary : undefined}>
+        {live && overview.proxies > 0 && `${word[state].toLowerCase()} on ${overview.proxies_in_state} of ${overview.proxies}`}
+        {live && overview.proxies === 0 && "no proxy"}
+      </div>
       <div role="cell" class="cell-rate">
         <Sparkline entry={entry} />
         <Rate entry={entry} />

@@ -33,7 +33,7 @@ export class Meter {
       this.attempts.shift();
       this.failures.shift();
     }
-    return moved || this.busy() || before === 0;
+    return moved || this.busy() || before < 2;
   }
 
   private busy(): boolean {
