@@ -187,7 +187,7 @@ func configStatusProto(c ConfigStatus) *adminpb.GetConfigStatusResponse {
 	}
 }
 
-func problemProto(p policy.Problem) *adminpb.Problem {
+func problemProto(p Problem) *adminpb.Problem {
 	return &adminpb.Problem{
 		Severity: string(p.Severity),
 		Position: positionProto(p.Position),
@@ -195,6 +195,7 @@ func problemProto(p policy.Problem) *adminpb.Problem {
 		Path:     p.Path,
 		Message:  p.Message,
 		Rule:     p.Rule,
+		Excerpt:  each(p.Excerpt, sourceLineProto),
 	}
 }
 
@@ -207,7 +208,12 @@ func rejectionProto(r Rejection) *adminpb.Rejection {
 		Message:  r.Message,
 		Partial:  r.Partial,
 		Position: positionProto(r.Position),
+		Excerpt:  each(r.Excerpt, sourceLineProto),
 	}
+}
+
+func sourceLineProto(l policy.SourceLine) *adminpb.SourceLine {
+	return &adminpb.SourceLine{Line: uint32(l.Line), Text: l.Text}
 }
 
 // positionProto is nil for an unknown position.

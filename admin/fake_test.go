@@ -224,13 +224,17 @@ func (f *fakeModel) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 	defer f.mu.Unlock()
 	return admin.ConfigStatus{
 		Digest: "abc", LastSuccess: day, LastAttempt: day.Add(time.Minute), Services: 2,
-		Problems: []policy.Problem{{
-			Severity: policy.SeverityError, Position: policy.Position{File: "fraud.yaml", Line: 3, Column: 5},
-			Service: "fraud-service", Path: "retry.max_delay", Message: "is under base_delay",
+		Problems: []admin.Problem{{
+			Problem: policy.Problem{
+				Severity: policy.SeverityError, Position: policy.Position{File: "fraud.yaml", Line: 3, Column: 5},
+				Service: "fraud-service", Path: "retry.max_delay", Message: "is under base_delay",
+			},
+			Excerpt: []policy.SourceLine{{Line: 2, Text: "retry:"}, {Line: 3, Text: "    max_delay: ${DELAY}"}},
 		}},
 		Rejections: []admin.Rejection{{
 			Service: "search-service", TypeURL: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", Resource: "gateway",
 			Proxies: []string{"edge-1"}, Message: "bad regex", Partial: true, Position: policy.Position{File: "search.yaml", Line: 1, Column: 1},
+			Excerpt: []policy.SourceLine{{Line: 1, Text: "service: search-service"}},
 		}},
 		StaleServices: []string{"fraud-service"},
 	}, f.err

@@ -108,10 +108,12 @@ func TestRPCs(t *testing.T) {
 			Problems: []*adminpb.Problem{{
 				Severity: "error", Position: &adminpb.Position{File: "fraud.yaml", Line: 3, Column: 5},
 				Service: "fraud-service", Path: "retry.max_delay", Message: "is under base_delay",
+				Excerpt: []*adminpb.SourceLine{{Line: 2, Text: "retry:"}, {Line: 3, Text: "    max_delay: ${DELAY}"}},
 			}},
 			Rejections: []*adminpb.Rejection{{
 				Service: "search-service", TypeUrl: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", Resource: "gateway",
 				Proxies: []string{"edge-1"}, Message: "bad regex", Partial: true, Position: &adminpb.Position{File: "search.yaml", Line: 1, Column: 1},
+				Excerpt: []*adminpb.SourceLine{{Line: 1, Text: "service: search-service"}},
 			}},
 			StaleServices: []string{"fraud-service"},
 		}},

@@ -79,8 +79,10 @@ const (
 	resetJSON  = `{"service":"fraud-service","host":"","ok":true,"pushed":true,"generation":"7","proxies":[` +
 		`{"proxy":"edge-1","acknowledged":true,"ejected_before":["10.0.0.1:8005"],"ejected_after":[],"note":"0 of 2 hosts ejected","error":"","from":"open"}]}`
 	configJSON = `{"ok":false,"digest":"abc","last_success":"2026-03-04T05:06:07Z","last_attempt":"2026-03-04T05:07:07Z","services":2,` +
-		`"problems":[{"severity":"error","position":{"file":"fraud.yaml","line":3,"column":5},"service":"fraud-service","path":"retry.max_delay","message":"is under base_delay","rule":""}],` +
-		`"rejections":[{"service":"search-service","type_url":"type.googleapis.com/envoy.config.route.v3.RouteConfiguration","resource":"gateway","proxies":["edge-1"],"message":"bad regex","partial":true,"position":{"file":"search.yaml","line":1,"column":1}}],` +
+		`"problems":[{"severity":"error","position":{"file":"fraud.yaml","line":3,"column":5},"service":"fraud-service","path":"retry.max_delay","message":"is under base_delay","rule":"",` +
+		`"excerpt":[{"line":2,"text":"retry:"},{"line":3,"text":"    max_delay: ${DELAY}"}]}],` +
+		`"rejections":[{"service":"search-service","type_url":"type.googleapis.com/envoy.config.route.v3.RouteConfiguration","resource":"gateway","proxies":["edge-1"],"message":"bad regex","partial":true,"position":{"file":"search.yaml","line":1,"column":1},` +
+		`"excerpt":[{"line":1,"text":"service: search-service"}]}],` +
 		`"stale_services":["fraud-service"]}`
 	proxiesJSON = `{"proxies":[{"id":"edge-1","node_cluster":"edge","version":"envoy/1.40.0","address":"127.0.0.1:40000","admin_address":"127.0.0.1:9901",` +
 		`"connected_since":"2026-03-04T05:06:07Z","admin_reachable":true,"admin_error":"","resources":[{"type_url":"type.googleapis.com/envoy.config.cluster.v3.Cluster",` +

@@ -117,11 +117,18 @@ type ConfigStatus struct {
 	// Services is the number of services that are served.
 	Services int
 	// Problems of the files on disk.
-	Problems []policy.Problem
+	Problems []Problem
 	// Rejections in ascending order of service, type and resource.
 	Rejections []Rejection
 	// StaleServices are served by the last good version of their policy; ascending.
 	StaleServices []string
+}
+
+// Problem is one violation or lint finding.
+type Problem struct {
+	policy.Problem
+	// Excerpt is the lines around its position, as they were read; nil if that is not known.
+	Excerpt []policy.SourceLine
 }
 
 // Rejection is a resource that proxies refuse. They keep what they had.
@@ -139,6 +146,8 @@ type Rejection struct {
 	Partial bool
 	// Position of the policy that caused it; zero if that can not be told.
 	Position policy.Position
+	// Excerpt as in Problem, of the policy that is refused.
+	Excerpt []policy.SourceLine
 }
 
 // LogLevel is the level of one subsystem.

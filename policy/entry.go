@@ -123,7 +123,9 @@ func (e *entry) resolved(l *layers) *entry {
 			Severity: SeverityError, Position: e.doc.Profile.Origin.Position, Service: e.name, Path: "profile", Message: why,
 		}}
 	} else {
-		to.service, to.faults = e.doc.resolve(below, e.start)
+		if to.service, to.faults = e.doc.resolve(below, e.start); to.service != nil {
+			to.service.source = source{file: e.file, line: 1, text: e.text}
+		}
 	}
 	to.place()
 	return &to

@@ -65,6 +65,7 @@ func buildGateway(file *specialFile, env func(string) (string, bool), prev *gate
 			d.gateway(&doc)
 			faults = d.problems
 			g.Position = d.at(file.root)
+			g.source = source{file: file.name, line: file.line, text: file.text}
 		}
 		if len(faults) > 0 {
 			problems = append(problems, faults...)

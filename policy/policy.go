@@ -134,6 +134,9 @@ type Service struct {
 	// Stale is true if the document on disk has an error, so that this is the
 	// last good version of it.
 	Stale bool
+
+	// source is the service's own document.
+	source source
 }
 
 // Scheme is how Envoy speaks to an upstream.
@@ -371,6 +374,9 @@ type Gateway struct {
 	// Stale is true if gateway.yaml has an error, so that this is the last good
 	// version of it, or what holds without one.
 	Stale bool
+
+	// source is gateway.yaml; zero without one.
+	source source
 }
 
 // Tracing is OpenTelemetry export from Envoy.

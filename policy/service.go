@@ -173,6 +173,7 @@ func (s *Service) place(shift int) *Service {
 	}
 	moved := *s
 	moved.Position.Line += shift
+	moved.source.line += shift
 	moved.Routes = slices.Clone(s.Routes)
 	for i := range moved.Routes {
 		moved.Routes[i].Position.Line += shift

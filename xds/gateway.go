@@ -61,6 +61,11 @@ func (g *gatewayState) owns(cluster, version string) bool {
 	return slices.ContainsFunc(g.clusters, func(r *resource) bool { return r.name == cluster && r.version == version })
 }
 
+// where is the gateway's policy, as far as can be told, and the lines around that.
+func (g *gatewayState) where() (policy.Position, []policy.SourceLine) {
+	return g.policy.Position, g.policy.Excerpt(g.policy.Position)
+}
+
 // publish judges the published listener and publishes the one that is to be in effect. The
 // caller must hold p.mu.
 func (g *gatewayState) publish(p *Publisher, now time.Time, next *deadline) {
@@ -76,12 +81,13 @@ func (g *gatewayState) publish(p *Publisher, now time.Time, next *deadline) {
 	case v.accepted > 0:
 		g.accepted = g.listener
 	case g.rejected == nil && p.condemned(v, now, next):
+		at, excerpt := g.where()
 		g.rejected = &Rejection{
 			Type: typeName(typeListener), TypeURL: typeListener, Resource: g.listener.name, Version: g.listener.version,
-			Proxies: v.by, Text: v.text, Since: v.first, Position: g.policy.Position,
+			Proxies: v.by, Text: v.text, Since: v.first, Position: at, Excerpt: excerpt,
 		}
 		p.log.Error("every proxy rejects the gateway's listener: its last accepted version stays in effect",
-			"at", g.policy.Position.String(), "proxies", v.by, "error", v.text)
+			"at", at.String(), "proxies", v.by, "error", v.text)
 		if g.accepted != nil {
 			g.listener = g.accepted
 			p.cache.update(typeListener, []*resource{g.listener}, nil)

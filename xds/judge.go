@@ -26,6 +26,8 @@ type Rejection struct {
 	Since time.Time
 	// Position in the policy that caused it, as near as the text allows to tell.
 	Position policy.Position
+	// Excerpt is the lines around Position in the policy that was refused; nil if it is not in the service's own document.
+	Excerpt []policy.SourceLine
 
 	// digest of the policy that was refused.
 	digest string
@@ -206,7 +208,7 @@ func (p *Publisher) reject(u *unit, typeURL, resource string, v verdict) {
 	at, _ := u.quoted(v.text)
 	p.rejected[name] = &Rejection{
 		Service: name, Type: typeName(typeURL), TypeURL: typeURL, Resource: resource, Version: v.version,
-		Proxies: v.by, Text: v.text, Since: v.first, Position: at,
+		Proxies: v.by, Text: v.text, Since: v.first, Position: at, Excerpt: u.policy.Excerpt(at),
 		digest: u.policy.Digest,
 	}
 	p.log.Error("every proxy rejects a policy: its last accepted version stays in effect",
@@ -286,7 +288,7 @@ func (p *Publisher) partial(r Rejection) (Rejection, bool) {
 		u := p.effective[r.Resource]
 		if p.gateway.owns(r.Resource, r.Version) {
 			r.Partial = len(r.Proxies) < p.ledger.count()
-			r.Position = p.gateway.policy.Position
+			r.Position, r.Excerpt = p.gateway.where()
 			return r, true
 		}
 		if u == nil || u.cluster.version != r.Version || p.rejected[r.Resource] != nil || p.verdict(u).accepted > 0 || p.proven(u) {
@@ -294,6 +296,7 @@ func (p *Publisher) partial(r Rejection) (Rejection, bool) {
 		}
 		r.Service = r.Resource
 		r.Position, _ = u.quoted(r.Text)
+		r.Excerpt = u.policy.Excerpt(r.Position)
 		return r, true
 	case typeRoute:
 		// A table of which the service to blame is not known, and that somebody is still to have.
@@ -302,7 +305,7 @@ func (p *Publisher) partial(r Rejection) (Rejection, bool) {
 		})
 	case typeListener:
 		if p.gateway.policy != nil {
-			r.Position = p.gateway.policy.Position
+			r.Position, r.Excerpt = p.gateway.where()
 		}
 		return r, p.gateway.listener != nil && p.gateway.listener.version == r.Version && p.gateway.rejected == nil
 	}

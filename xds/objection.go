@@ -200,6 +200,7 @@ func (p *Publisher) disputes() []Rejection {
 				r.Resource = p.table.name
 			}
 			r.Position, _ = o.unit.quoted(o.text)
+			r.Excerpt = o.unit.policy.Excerpt(r.Position)
 			by[group] = r
 		}
 		r.Proxies = append(r.Proxies, k.proxy)

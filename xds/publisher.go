@@ -185,7 +185,7 @@ func (p *Publisher) Apply(set *policy.Set) {
 	for _, svc := range set.Services {
 		u, err := p.unitOf(svc)
 		if err != nil {
-			p.refuse(svc.Name, svc.Position, err)
+			p.refuse(svc.Name, svc.Position, svc.Excerpt(svc.Position), err)
 			if u = p.desired[svc.Name]; u == nil {
 				continue
 			}
@@ -193,7 +193,7 @@ func (p *Publisher) Apply(set *policy.Set) {
 		desired[svc.Name] = u
 	}
 	if err := p.gateway.want(set.Gateway); err != nil {
-		p.refuse("", set.Gateway.Position, err)
+		p.refuse("", set.Gateway.Position, set.Gateway.Excerpt(set.Gateway.Position), err)
 	}
 	p.set, p.desired = set, desired
 	p.reconcile(time.Now())
@@ -222,8 +222,10 @@ func (p *Publisher) unitOf(svc *policy.Service) (*unit, error) {
 }
 
 // refuse notes that a policy can not be translated. The caller must hold p.mu.
-func (p *Publisher) refuse(service string, at policy.Position, err error) {
-	p.untranslated = append(p.untranslated, Rejection{Service: service, Type: untranslatedType, Text: err.Error(), Since: time.Now(), Position: at})
+func (p *Publisher) refuse(service string, at policy.Position, excerpt []policy.SourceLine, err error) {
+	p.untranslated = append(p.untranslated, Rejection{
+		Service: service, Type: untranslatedType, Text: err.Error(), Since: time.Now(), Position: at, Excerpt: excerpt,
+	})
 	p.log.Error("a policy can not be translated: its version of before stays in effect", "service", service, "at", at.String(), "error", err)
 }
 

@@ -3884,7 +3884,7 @@ type Rejection struct {
 	Partial bool `protobuf:"varint,6,opt,name=partial,proto3" json:"partial,omitempty"`
 	// The policy that caused it. Unset if it can not be told.
 	Position *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
-	// As in Problem, of the policy that is refused.
+	// As in Problem, of the policy that is refused, and of the one document that it is.
 	Excerpt       []*SourceLine `protobuf:"bytes,8,rep,name=excerpt,proto3" json:"excerpt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

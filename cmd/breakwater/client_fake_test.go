@@ -53,7 +53,7 @@ func newFakeAPI() *fakeAPI {
 					},
 				},
 			}},
-			{Service: "search-service", State: "unknown", Summary: "no proxy is connected"},
+			{Service: "search-service", State: "unknown", Summary: "no proxy is connected", Overview: &adminpb.Overview{}},
 		},
 		config: &adminpb.GetConfigStatusResponse{
 			Services: 2, Digest: "abc", LastSuccess: noon, LastAttempt: noon,
@@ -64,6 +64,7 @@ func newFakeAPI() *fakeAPI {
 			Rejections: []*adminpb.Rejection{{
 				Service: "search-service", TypeUrl: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration", Resource: "gateway",
 				Proxies: []string{"edge-1"}, Message: "bad\nregex \x1b[31m", Partial: true, Position: &adminpb.Position{File: "search.yaml", Line: 1, Column: 1},
+				Excerpt: []*adminpb.SourceLine{{Line: 1, Text: "service: search-service"}},
 			}},
 			StaleServices: []string{"fraud-service"},
 		},

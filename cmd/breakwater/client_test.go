@@ -56,7 +56,22 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
       "service": "search-service",
       "state": "unknown",
       "summary": "no proxy is connected",
-      "proxies": []
+      "proxies": [],
+      "overview": {
+        "cause": "",
+        "since": null,
+        "until": null,
+        "proxies": 0,
+        "proxies_in_state": 0,
+        "ejected_hosts": 0,
+        "total_hosts": 0,
+        "attempts": "0",
+        "failures": "0",
+        "shadow": false,
+        "shadow_state": "",
+        "order": null,
+        "overloaded": false
+      }
     }
   ],
   "orders": [
@@ -89,7 +104,8 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
         "service": "fraud-service",
         "path": "retry.max_delay",
         "message": "is under base_delay",
-        "rule": ""
+        "rule": "",
+        "excerpt": []
       },
       {
         "severity": "warning",
@@ -101,7 +117,8 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
         "service": "",
         "path": "",
         "message": "can never trip",
-        "rule": "never-trips"
+        "rule": "never-trips",
+        "excerpt": []
       }
     ],
     "rejections": [
@@ -118,7 +135,13 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
           "file": "search.yaml",
           "line": 1,
           "column": 1
-        }
+        },
+        "excerpt": [
+          {
+            "line": 1,
+            "text": "service: search-service"
+          }
+        ]
       }
     ],
     "stale_services": [

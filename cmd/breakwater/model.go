@@ -83,12 +83,15 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 	s := m.plane.reloader.Status()
 	out := admin.ConfigStatus{
 		OK: s.OK, Digest: s.Digest, LastSuccess: s.LastSuccess, LastAttempt: s.LastAttempt,
-		Services: s.Services, Problems: s.Problems, StaleServices: s.Stale,
+		Services: s.Services, StaleServices: s.Stale,
+	}
+	for i, p := range s.Problems {
+		out.Problems = append(out.Problems, admin.Problem{Problem: p, Excerpt: s.Excerpts[i]})
 	}
 	for _, r := range m.plane.publisher.Rejections() {
 		out.Rejections = append(out.Rejections, admin.Rejection{
 			Service: r.Service, TypeURL: r.TypeURL, Resource: r.Resource, Proxies: r.Proxies,
-			Message: r.Text, Partial: r.Partial, Position: r.Position,
+			Message: r.Text, Partial: r.Partial, Position: r.Position, Excerpt: r.Excerpt,
 		})
 	}
 	out.OK = out.OK && len(out.Rejections) == 0

@@ -23,6 +23,9 @@ type Status struct {
 	OK bool
 	// Problems of the last attempt, errors and lint warnings.
 	Problems []policy.Problem
+	// Excerpts are the lines around each of Problems, in the files as they were read for the attempt; nil where the
+	// position is not known.
+	Excerpts [][]policy.SourceLine
 	// Stale are the services, in ascending order, that are in force in another version
 	// than the directory has or may have: there it is wrong or can't be read.
 	Stale []string
@@ -32,6 +35,7 @@ type Status struct {
 
 func (s Status) clone() Status {
 	s.Problems = slices.Clone(s.Problems)
+	s.Excerpts = slices.Clone(s.Excerpts)
 	s.Stale = slices.Clone(s.Stale)
 	return s
 }

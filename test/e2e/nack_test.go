@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,6 +80,19 @@ func (s *stack) untilRefused(r refusable) {
 	place := fmt.Sprintf("picky.yaml:%d:", r.line)
 	if len(got) != 1 || got[0].Service != "picky" || !strings.HasPrefix(got[0].Position.String(), place) || len(got[0].Proxies) == 0 {
 		s.t.Errorf("the rejections are %+v, want one of picky at %s with %q", got, place, r.text)
+	}
+	file, err := os.ReadFile(filepath.Join(s.dir, "picky.yaml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var want []excerptLine
+	for i, text := range strings.Split(strings.TrimSuffix(string(file), "\n"), "\n") {
+		if line := i + 1; line >= r.line-2 && line <= r.line+2 {
+			want = append(want, excerptLine{line, text})
+		}
+	}
+	if !slices.Equal(got[0].Excerpt, want) {
+		s.t.Errorf("the excerpt is %+v, want %+v", got[0].Excerpt, want)
 	}
 	out := s.run("status")
 	if !strings.Contains(out, "rejected: "+place) || !strings.Contains(out, r.text) {

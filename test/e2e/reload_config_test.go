@@ -34,6 +34,13 @@ type rejection struct {
 	Message  string         `json:"message"`
 	Partial  bool           `json:"partial"`
 	Position configPosition `json:"position"`
+	Excerpt  []excerptLine  `json:"excerpt"`
+}
+
+// excerptLine is a line of a policy file.
+type excerptLine struct {
+	Line int    `json:"line"`
+	Text string `json:"text"`
 }
 
 type configPosition struct {
