@@ -5,6 +5,7 @@ import { useEffect } from "preact/hooks";
 import { Board } from "./board/board";
 import { totals } from "./board/filter";
 import { follow } from "./live/store";
+import { ServiceView } from "./service/service";
 import { Header } from "./ui/header";
 import { route } from "./ui/route";
 
@@ -13,6 +14,8 @@ function View() {
   switch (at.view) {
     case "board":
       return <Board />;
+    case "service":
+      return <ServiceView key={at.name} name={at.name} />;
     default:
       return (
         <p class="empty">

@@ -24,7 +24,7 @@ export const meaning: Record<State, string> = {
   unknown: "the proxy can not be seen",
 };
 
-const shapes: Record<State, JSX.Element> = {
+export const shapes: Record<State, JSX.Element> = {
   closed: (
     <>
       <circle cx="8" cy="8" r="6.5" fill="currentColor" />
