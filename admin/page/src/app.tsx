@@ -4,6 +4,8 @@ import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { Board } from "./board/board";
 import { totals } from "./board/filter";
+import { ConfigView } from "./config/config";
+import { EventsView } from "./events/events";
 import { follow } from "./live/store";
 import { ServiceView } from "./service/service";
 import { Header } from "./ui/header";
@@ -16,6 +18,10 @@ function View() {
       return <Board />;
     case "service":
       return <ServiceView key={at.name} name={at.name} />;
+    case "config":
+      return <ConfigView />;
+    case "events":
+      return <EventsView />;
     default:
       return (
         <p class="empty">

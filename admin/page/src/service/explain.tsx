@@ -1,5 +1,6 @@
 // Why requests to a service fail now, in words.
 
+import { Sentence } from "../ui/text";
 import type { ServiceData } from "./data";
 
 export function Explain({ data }: { data: ServiceData }) {
@@ -13,10 +14,12 @@ export function Explain({ data }: { data: ServiceData }) {
       <ul class="findings">
         {e.findings.map((f) => (
           <li key={f.what}>
-            <p>{f.what}</p>
+            <p>
+              <Sentence text={f.what} />
+            </p>
             {f.advice && (
               <p class="advice">
-                <b>What to do:</b> {f.advice}
+                <b>What to do:</b> <Sentence text={f.advice} />
               </p>
             )}
             {f.proxies.length > 0 && e.breaker.proxies.length > 1 && <small>on {f.proxies.join(", ")}</small>}

@@ -68,7 +68,7 @@ export function ServiceView({ name }: { name: string }) {
           <Traffic data={data} />
         </Card>
         <Card title="Window" area="window">
-          <Windows windows={detail?.windows ?? []} />
+          <Windows windows={detail?.windows ?? []} still={breaker.state !== "closed" && breaker.state !== "unknown"} />
         </Card>
         <Card title="Proxies and hosts" area="proxies">
           <Proxies breaker={breaker} />
@@ -131,7 +131,7 @@ function Traffic({ data }: { data: ServiceData }) {
   return (
     <>
       <Plot title="Requests per second by outcome" lines={outcomeLines} data={rates} format={perSecond} top={1} />
-      <Plot title="Latency" lines={latencyLines} data={times} format={milliseconds} top={10} />
+      <Plot title="Latency, interpolated in Envoy's buckets" lines={latencyLines} data={times} format={milliseconds} top={10} />
       {data.history.errors.map((p) => (
         <p key={p.proxy} class="bad">
           {p.proxy}: {p.error}

@@ -6,7 +6,7 @@ import type { ProxyWindow } from "../wire";
 
 const first = 4;
 
-export function Windows({ windows }: { windows: ProxyWindow[] }) {
+export function Windows({ windows, still }: { windows: ProxyWindow[]; still: boolean }) {
   const all = useSignal(false);
   if (windows.length === 0) return <p class="faint">No proxy is connected.</p>;
   // Those with most failures first: they are next to open.
@@ -14,6 +14,7 @@ export function Windows({ windows }: { windows: ProxyWindow[] }) {
   const shown = all.value ? sorted : sorted.slice(0, first);
   return (
     <>
+      {still && <p class="faint">It stands still while the breaker is not closed.</p>}
       {shown.map((w) => (
         <Window key={w.proxy} window={w} />
       ))}

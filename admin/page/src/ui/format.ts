@@ -42,6 +42,7 @@ export function percent(share: number): string {
 
 /** milliseconds is a time that a request took. */
 export function milliseconds(ms: number): string {
+  if (ms === 0) return "0";
   if (ms < 1) return `${ms.toFixed(1)} ms`;
   if (ms < 1000) return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
   return `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;

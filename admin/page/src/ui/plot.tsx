@@ -52,7 +52,7 @@ export function Plot({ title, lines, data, format, top, none = "–" }: Props) {
         cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
         scales: { y: { range: (_u, _min, max) => [0, Math.max(top, max * 1.1)] } },
         axes: [
-          { ...axis, space: 70, values: "{HH}:{mm}:{ss}" as unknown as uPlot.Axis.Values },
+          { ...axis, size: 26, space: 70, values: "{HH}:{mm}:{ss}" as unknown as uPlot.Axis.Values },
           { ...axis, size: 52, space: 34, values: (_u, ticks) => ticks.map((t) => format(t)) },
         ],
         series: [
