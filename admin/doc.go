@@ -20,6 +20,9 @@
 //	GET  /healthz                                    200 while the process serves
 //	GET  /readyz                                     200 once Options.Ready agrees, else 503
 //
+// With Options.HTTPReadOnly every method but GET and HEAD is refused with 403, whatever its path,
+// except for calls that only ask.
+//
 // Every error is JSON: {"code": 5, "message": "…"}, with the number of the gRPC code:
 // 404 for NOT_FOUND, 400 for INVALID_ARGUMENT, 409 for FAILED_PRECONDITION.
 //

@@ -243,3 +243,38 @@ func TestProxiesComeAndGo(t *testing.T) {
 		t.Errorf("unknown service: %v", err)
 	}
 }
+
+// What changes within the time between two elements is one element, and the last of it is never lost.
+func TestWatchEvery(t *testing.T) {
+	const every = 300 * time.Millisecond
+	f := start(t, []*policy.Service{service("a"), service("b")}, "p1")
+	e := f.envoys["p1"]
+	ch := f.WatchEvery(t.Context(), every)
+	if got := receive(t, ch); got != "a=closed b=closed" {
+		t.Fatalf("first element: %s", got)
+	}
+	last := time.Now()
+	for round := range 3 {
+		for _, state := range []State{Open, Closed, Open} {
+			if round == 1 { // the other way round
+				state = map[State]State{Open: Closed, Closed: Open}[state]
+			}
+			e.set("b", map[State]string{Open: "uu", Closed: ".."}[state])
+			f.look(t, "b", state)
+		}
+		want := []string{"b=open", "b=closed", "b=open"}[round]
+		if got := receive(t, ch); got != want {
+			t.Errorf("round %d: %s, want %s", round, got, want)
+		}
+		if d := time.Since(last); d < every-20*time.Millisecond {
+			t.Errorf("round %d came after %s", round, d)
+		}
+		last = time.Now()
+	}
+	// Nothing else was on its way.
+	e.set("a", "uu")
+	f.look(t, "a", Open)
+	if got := receive(t, ch); got != "a=open" {
+		t.Errorf("then: %s", got)
+	}
+}

@@ -25,6 +25,7 @@ type fakeEnvoy struct {
 	mu       sync.Mutex
 	clusters map[string]string // hosts by service; guarded by mu
 	stats    int               // calls of /stats; guarded by mu
+	scrapes  int               // calls of /stats/prometheus; guarded by mu
 	counters map[string]int    // by whole name; guarded by mu
 	runtime  map[string]string // guarded by mu
 	enforces bool              // guarded by mu
@@ -115,6 +116,10 @@ func (f *fakeEnvoy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		body, err = json.Marshal(map[string]any{"stats": stats})
+	case "/stats/prometheus":
+		f.scrapes++
+		body = fmt.Appendf(nil, "# TYPE envoy_gateway_proxy_requests_total counter\n"+
+			"envoy_gateway_proxy_requests_total{service=\"svc\",method=\"GET\",status=\"success\"} %d\n", f.scrapes)
 	case "/runtime":
 		entries := map[string]any{}
 		for key, value := range f.runtime {

@@ -35,7 +35,7 @@ func (f *planeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.xds, "xds", "127.0.0.1:18000", "address of the xDS server, for Envoy")
 	flags.StringVar(&f.http, "http", "127.0.0.1:8081", "address of the HTTP/JSON API and of /metrics")
 	flags.StringSliceVar(&f.httpHosts, "http-host", nil, "name that clients use for --http, without the port; may be repeated. Given once, the HTTP API answers to these names, IP addresses and localhost alone, on every address")
-	flags.BoolVar(&f.httpReadOnly, "http-read-only", false, "let --http only show: calls that change something are refused there, and the page has no actions; the gRPC admin API is as ever")
+	flags.BoolVar(&f.httpReadOnly, "http-read-only", false, "let the HTTP/JSON API only show: calls that change something are refused there; the gRPC admin API is as ever")
 	flags.StringVar(&f.grpc, "grpc", "127.0.0.1:8082", "address of the gRPC admin API")
 	flags.StringVar(&f.gateway, "gateway", "", "address that every Envoy listens on (default: that of gateway.yaml, else of $GATEWAY_HOST and $GATEWAY_PORT, else 127.0.0.1:8080)")
 	flags.StringVar(&f.state, "state", defaultStateDir(), "directory of what outlives a restart")

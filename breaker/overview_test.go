@@ -1,0 +1,70 @@
+package breaker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestOverview(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	drill, repair := &Order{Action: Action{Actor: "ann"}}, &Order{Action: Action{Actor: "bob"}}
+	for _, tt := range []struct {
+		name    string
+		proxies []ProxyBreaker
+		want    Overview
+	}{
+		{"no proxy", nil, Overview{}},
+		{
+			"the gravest, and of these the first",
+			[]ProxyBreaker{
+				{Proxy: "a", State: Closed, Since: at(1), Cause: "1 of 3 hosts ejected", EjectedHosts: 1, TotalHosts: 3, Attempts: 10, Failures: 1},
+				{Proxy: "b", State: Open, Since: at(9), Until: at(60), Cause: "late", EjectedHosts: 2, TotalHosts: 3, Attempts: 20, Failures: 5},
+				{Proxy: "c", State: Open, Since: at(5), Until: at(50), Cause: "early", EjectedHosts: 2, TotalHosts: 4, Attempts: 30, Failures: 6, Overloaded: true},
+			},
+			Overview{
+				Cause: "early", Since: at(5), Until: at(50), Proxies: 3, InState: 2, EjectedHosts: 2, TotalHosts: 4,
+				Attempts: 60, Failures: 12, Overloaded: true,
+			},
+		},
+		{
+			"nothing ejected: as many hosts as any proxy sees",
+			[]ProxyBreaker{
+				{Proxy: "a", State: Closed, Since: at(2)}, {Proxy: "b", State: Closed, Since: at(3), TotalHosts: 4},
+			},
+			Overview{Since: at(2), Proxies: 2, InState: 2, TotalHosts: 4},
+		},
+		{
+			"shadows",
+			[]ProxyBreaker{
+				{Proxy: "a", State: Closed, Since: at(1), Shadow: true, ShadowState: HalfOpen},
+				{Proxy: "b", State: Closed, Since: at(1), Shadow: true, ShadowState: Open},
+				{Proxy: "c", State: Closed, Since: at(1), Shadow: true, ShadowState: Closed},
+			},
+			Overview{Since: at(1), Proxies: 3, InState: 3, Shadow: true, ShadowState: Open},
+		},
+		{
+			"the gravest proxy's order",
+			[]ProxyBreaker{
+				{Proxy: "a", State: Disabled, Since: at(1), Order: repair}, {Proxy: "b", State: ForcedOpen, Since: at(2), Until: at(9), Order: drill},
+			},
+			Overview{Since: at(2), Until: at(9), Proxies: 2, InState: 1, Order: drill, Ordered: ForcedOpen},
+		},
+		{
+			"an order in a proxy that is not the gravest",
+			[]ProxyBreaker{
+				{Proxy: "a", State: Disabled, Since: at(1), Order: repair}, {Proxy: "b", State: Open, Since: at(2), Cause: "5 of 5"},
+			},
+			Overview{Cause: "5 of 5", Since: at(2), Proxies: 2, InState: 1, Order: repair, Ordered: Disabled},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := Breaker{Service: "svc", Proxies: tt.proxies}
+			b.State, b.Summary = summarize(tt.proxies)
+			if diff := cmp.Diff(tt.want, b.Overview()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
