@@ -64,12 +64,15 @@ func (s *Server) newHTTP() (http.Handler, error) {
 	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(http.HandlerFunc(service.serveLegacyList)))
 	mux.Handle("POST /api/v1/circuit-breakers/{service}/reset", withTimeout(http.HandlerFunc(service.serveLegacyReset)))
 	mux.Handle("GET /api/v1/prometheus/targets", withTimeout(http.HandlerFunc(service.serveTargets)))
-	web, err := page.Handler()
+	pages, err := page.Handlers()
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
 	}
-	for _, route := range page.Routes {
-		mux.Handle(route, web)
+	for path, handler := range pages {
+		if path == "/" {
+			path = "/{$}" // that path alone
+		}
+		mux.Handle("GET "+path, handler)
 	}
 	mux.HandleFunc("GET /healthz", serveHealthy)
 	mux.HandleFunc("GET /readyz", s.serveReady)

@@ -22,9 +22,6 @@ var files embed.FS
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
 	"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Routes are the patterns for http.ServeMux that Handler answers.
-var Routes = []string{"GET /{$}", "GET /assets/{file}"}
-
 // asset is one file as it is served.
 type asset struct {
 	contentType string
@@ -34,21 +31,19 @@ type asset struct {
 	cache string
 }
 
-// Handler serves the page at / and what it consists of under /assets/. The names of the assets have a hash of
-// their content, so that browsers may keep them for ever; / is asked for anew each time, by its ETag.
-func Handler() (http.Handler, error) {
+// Handlers serve the page at / and what it consists of under /assets/, by path, with GET and HEAD. The names of the
+// assets have a hash of their content, so that browsers may keep them for ever; / is asked for anew each time, by its
+// ETag. It fails if the embedded files do not fit together.
+func Handlers() (map[string]http.Handler, error) {
 	assets, err := load(files)
 	if err != nil {
 		return nil, fmt.Errorf("page: %w", err)
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a, ok := assets[r.URL.Path]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		a.serve(w, r)
-	}), nil
+	handlers := make(map[string]http.Handler, len(assets))
+	for path, a := range assets {
+		handlers[path] = a
+	}
+	return handlers, nil
 }
 
 // load reads the assets, by the path that they are served at.
@@ -116,7 +111,8 @@ func digest(content []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers GET and HEAD.
+func (a *asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Referrer-Policy", "no-referrer")
