@@ -1,12 +1,12 @@
 // The page: its frame, and the view that the address names.
 
+import { effect } from "@preact/signals";
 import { render } from "preact";
-import { useEffect } from "preact/hooks";
 import { Board } from "./board/board";
 import { totals } from "./board/filter";
 import { ConfigView } from "./config/config";
 import { EventsView } from "./events/events";
-import { follow } from "./live/store";
+import { follow, isLive } from "./live/store";
 import { ServiceView } from "./service/service";
 import { Header } from "./ui/header";
 import { route } from "./ui/route";
@@ -32,12 +32,6 @@ function View() {
 }
 
 function App() {
-  useEffect(() => {
-    const open = (totals.value.get("open") ?? 0) + (totals.value.get("forced_open") ?? 0);
-    const at = route.value;
-    const place = at.view === "service" ? `${at.name} · ` : open > 0 ? `${open} open · ` : "";
-    document.title = `${place}Breakwater`;
-  });
   return (
     <>
       <Header />
@@ -47,6 +41,13 @@ function App() {
     </>
   );
 }
+
+effect(() => {
+  const open = (totals.value.get("open") ?? 0) + (totals.value.get("forced_open") ?? 0);
+  const at = route.value;
+  const place = at.view === "service" ? `${at.name} · ` : open > 0 && isLive() ? `${open} open · ` : "";
+  document.title = `${place}Breakwater`;
+});
 
 follow();
 const root = document.getElementById("app");
