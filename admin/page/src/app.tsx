@@ -6,6 +6,7 @@ import { Board } from "./board/board";
 import { totals } from "./board/filter";
 import { ConfigView } from "./config/config";
 import { EventsView } from "./events/events";
+import { followConfig } from "./live/config";
 import { follow, isLive } from "./live/store";
 import { ServiceView } from "./service/service";
 import { Header } from "./ui/header";
@@ -50,6 +51,7 @@ effect(() => {
 });
 
 follow();
+followConfig();
 const root = document.getElementById("app");
 if (root) {
   root.replaceChildren();

@@ -2,6 +2,7 @@
 // proxies refuse, and what a change would do.
 
 import { useEffect, useMemo } from "preact/hooks";
+import { config } from "../live/config";
 import { isLive, version } from "../live/store";
 import { count } from "../ui/format";
 import { serviceLink } from "../ui/route";
@@ -14,7 +15,7 @@ import { Problems, Rejections } from "./problems";
 export function ConfigView() {
   const data = useMemo(() => new ConfigData(), []);
   useEffect(() => () => data.close(), [data]);
-  const status = data.status.value;
+  const status = config.value;
   return (
     <div class={isLive() ? "config" : "config service-stale"}>
       <h1>Configuration</h1>

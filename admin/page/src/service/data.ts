@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { get, APIError } from "../live/http";
 import { poll } from "../live/poll";
-import type { BreakerEvent, ConfigStatus, Explanation, GetBreaker, Traffic } from "../wire";
+import type { BreakerEvent, Explanation, GetBreaker, Traffic } from "../wire";
 import { History } from "./traffic";
 
 export class ServiceData {
@@ -17,7 +17,6 @@ export class ServiceData {
   readonly events = signal<BreakerEvent[]>([]);
   readonly explanation = signal<Explanation | null>(null);
   readonly explainError = signal("");
-  readonly config = signal<ConfigStatus | null>(null);
   private readonly ends: (() => void)[] = [];
   private readonly path: string;
 
@@ -28,7 +27,6 @@ export class ServiceData {
       poll(1000, (s) => this.askTraffic(s)),
       poll(2000, (s) => this.askEvents(s)),
       poll(10_000, (s) => this.askExplanation(s)),
-      poll(5000, (s) => this.askConfig(s)),
     );
   }
 
@@ -76,14 +74,6 @@ export class ServiceData {
       this.explainError.value = "";
     } catch (err) {
       if (!s?.aborted) this.explainError.value = (err as Error).message;
-    }
-  }
-
-  private async askConfig(s: AbortSignal): Promise<void> {
-    try {
-      this.config.value = await get<ConfigStatus>("/api/v1/config", s);
-    } catch {
-      // As with the events.
     }
   }
 

@@ -6,6 +6,7 @@ import { act, type Kind } from "../actions/action";
 import { ActionDialog } from "../actions/dialog";
 import { Hosts, Marks, Times } from "../board/row";
 import { Problems, Rejections } from "../config/problems";
+import { config } from "../live/config";
 import { changed, entries, isLive, version } from "../live/store";
 import { milliseconds, perSecond } from "../ui/format";
 import { Plot, type Line } from "../ui/plot";
@@ -77,7 +78,7 @@ export function ServiceView({ name }: { name: string }) {
           {data.events.value.length === 0 ? <p class="faint">Nothing has happened yet.</p> : <Timeline events={data.events.value} />}
         </Card>
         <Card title="Policy in force" area="policy">
-          <Findings data={data} />
+          <Findings name={name} />
           {data.explanation.value && <Policy settings={data.explanation.value.settings} />}
         </Card>
       </div>
@@ -142,16 +143,15 @@ function Traffic({ data }: { data: ServiceData }) {
 }
 
 /** Findings are what is wrong with the policy on disk, and what proxies refuse of it. */
-function Findings({ data }: { data: ServiceData }) {
-  const config = data.config.value;
-  if (!config) return null;
+function Findings({ name }: { name: string }) {
+  const { stale_services, problems, rejections } = config.value ?? { stale_services: [], problems: [], rejections: [] };
   return (
     <>
-      {config.stale_services.includes(data.name) && (
+      {stale_services.includes(name) && (
         <p class="failed">The policy on disk has an error: the last good version is in force.</p>
       )}
-      <Problems problems={config.problems.filter((p) => p.service === data.name)} />
-      <Rejections rejections={config.rejections.filter((r) => r.service === data.name)} />
+      <Problems problems={problems.filter((p) => p.service === name)} />
+      <Rejections rejections={rejections.filter((r) => r.service === name)} />
     </>
   );
 }

@@ -1,16 +1,23 @@
 // The top of the page: where to go, and whether what is shown holds.
 
 import { now } from "../live/clock";
+import { faults } from "../live/config";
 import { connection, version } from "../live/store";
-import { clockTime, span } from "./format";
+import { clockTime, count, span } from "./format";
 import { route } from "./route";
 import { theme, turn } from "./theme";
 
 export function Header() {
   const view = route.value.view;
-  const link = (to: string, name: string, here: boolean) => (
+  const link = (to: string, name: string, here: boolean, bad = 0) => (
     <a href={to} aria-current={here ? "page" : undefined}>
       {name}
+      {bad > 0 && (
+        <span class="nav-count" title={`${count(bad, "fault", "faults")} in the policies on disk`}>
+          {bad}
+          <span class="hidden"> {bad === 1 ? "fault" : "faults"}</span>
+        </span>
+      )}
     </a>
   );
   return (
@@ -23,7 +30,7 @@ export function Header() {
         <nav aria-label="Views">
           {link("#/", "Breakers", view === "board" || view === "service")}
           {link("#/events", "Events", view === "events")}
-          {link("#/config", "Config", view === "config")}
+          {link("#/config", "Config", view === "config", faults.value)}
         </nav>
         <div class="header-end">
           {version.value?.read_only && (
