@@ -3556,6 +3556,487 @@ func (x *GetVersionResponse) GetStarted() *timestamppb.Timestamp {
 	return nil
 }
 
+// PlanPoliciesRequest is a candidate for the policy directory.
+type PlanPoliciesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The files of the candidate.
+	Files []*PolicyFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	// True if files are the whole directory. Otherwise each takes the place of the file of
+	// that name on disk, or is added, and all others stay.
+	Complete      bool `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanPoliciesRequest) Reset() {
+	*x = PlanPoliciesRequest{}
+	mi := &file_admin_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanPoliciesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanPoliciesRequest) ProtoMessage() {}
+
+func (x *PlanPoliciesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanPoliciesRequest.ProtoReflect.Descriptor instead.
+func (*PlanPoliciesRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *PlanPoliciesRequest) GetFiles() []*PolicyFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *PlanPoliciesRequest) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+// PolicyFile is one file of a policy directory.
+type PolicyFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Relative to the policy directory, which has no sub-directories: "fraud.yaml".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its text.
+	Content       string `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyFile) Reset() {
+	*x = PolicyFile{}
+	mi := &file_admin_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyFile) ProtoMessage() {}
+
+func (x *PolicyFile) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyFile.ProtoReflect.Descriptor instead.
+func (*PolicyFile) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *PolicyFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyFile) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+// PlanPoliciesResponse is what a candidate would change.
+type PlanPoliciesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True if there is no error in the candidate.
+	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	// Violations and lint findings of the candidate.
+	Problems []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The services that change or whose document has an error, in ascending order. Without
+	// any, nothing changes.
+	Services []*ServicePlan `protobuf:"bytes,3,rep,name=services,proto3" json:"services,omitempty"`
+	// The Envoy resources that change, in ascending order of type and name. The runtime layers
+	// are not among them: the limits that change are in settings.
+	Resources []*ResourcePlan `protobuf:"bytes,4,rep,name=resources,proto3" json:"resources,omitempty"`
+	// A hash of what would be served, as in GetConfigStatusResponse: that of the live set if
+	// nothing changes.
+	Digest        string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanPoliciesResponse) Reset() {
+	*x = PlanPoliciesResponse{}
+	mi := &file_admin_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanPoliciesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanPoliciesResponse) ProtoMessage() {}
+
+func (x *PlanPoliciesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanPoliciesResponse.ProtoReflect.Descriptor instead.
+func (*PlanPoliciesResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *PlanPoliciesResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *PlanPoliciesResponse) GetProblems() []*Problem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *PlanPoliciesResponse) GetServices() []*ServicePlan {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *PlanPoliciesResponse) GetResources() []*ResourcePlan {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *PlanPoliciesResponse) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+// ServicePlan is what a candidate changes of one service, or of what all share.
+type ServicePlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service. Empty for what concerns all: gateway.yaml, and errors in defaults.yaml.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// added, removed or changed; kept if its document has an error, so that it stays as it is
+	// or, if it is new, is left out.
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// The effective values that change, in ascending order of path.
+	Settings []*SettingChange `protobuf:"bytes,3,rep,name=settings,proto3" json:"settings,omitempty"`
+	// What the change does, warnings first.
+	Effects       []*Effect `protobuf:"bytes,4,rep,name=effects,proto3" json:"effects,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServicePlan) Reset() {
+	*x = ServicePlan{}
+	mi := &file_admin_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServicePlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServicePlan) ProtoMessage() {}
+
+func (x *ServicePlan) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServicePlan.ProtoReflect.Descriptor instead.
+func (*ServicePlan) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *ServicePlan) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ServicePlan) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ServicePlan) GetSettings() []*SettingChange {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *ServicePlan) GetEffects() []*Effect {
+	if x != nil {
+		return x.Effects
+	}
+	return nil
+}
+
+// SettingChange is one effective value that changes.
+type SettingChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its dotted path, such as "retry.max_retries".
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The value in force, as in Setting. Empty if there is none.
+	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// The value of the candidate. Empty if it has none.
+	To string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// Where the candidate sets it; where the policy in force does if the candidate sets
+	// it no longer. Unset for values from neither.
+	Position      *Position `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettingChange) Reset() {
+	*x = SettingChange{}
+	mi := &file_admin_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettingChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettingChange) ProtoMessage() {}
+
+func (x *SettingChange) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettingChange.ProtoReflect.Descriptor instead.
+func (*SettingChange) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *SettingChange) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SettingChange) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *SettingChange) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *SettingChange) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+// Effect is something that a change does.
+type Effect struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// info, or warning for what requests or the state of breakers feel.
+	Severity string `protobuf:"bytes,1,opt,name=severity,proto3" json:"severity,omitempty"`
+	// In words, such as "replaces cluster payments: clears 2 ejections".
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// The proxies that it concerns, in ascending order. Empty for all.
+	Proxies       []string `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Effect) Reset() {
+	*x = Effect{}
+	mi := &file_admin_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Effect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Effect) ProtoMessage() {}
+
+func (x *Effect) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Effect.ProtoReflect.Descriptor instead.
+func (*Effect) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *Effect) GetSeverity() string {
+	if x != nil {
+		return x.Severity
+	}
+	return ""
+}
+
+func (x *Effect) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Effect) GetProxies() []string {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+// ResourcePlan is an Envoy resource that changes.
+type ResourcePlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as "type.googleapis.com/envoy.config.cluster.v3.Cluster".
+	TypeUrl string `protobuf:"bytes,1,opt,name=type_url,json=typeUrl,proto3" json:"type_url,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// added, removed or changed.
+	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	// Unified diff of the resource as YAML. What is too long is cut off, and says so.
+	Diff          string `protobuf:"bytes,4,opt,name=diff,proto3" json:"diff,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourcePlan) Reset() {
+	*x = ResourcePlan{}
+	mi := &file_admin_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourcePlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourcePlan) ProtoMessage() {}
+
+func (x *ResourcePlan) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourcePlan.ProtoReflect.Descriptor instead.
+func (*ResourcePlan) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ResourcePlan) GetTypeUrl() string {
+	if x != nil {
+		return x.TypeUrl
+	}
+	return ""
+}
+
+func (x *ResourcePlan) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResourcePlan) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ResourcePlan) GetDiff() string {
+	if x != nil {
+		return x.Diff
+	}
+	return ""
+}
+
 var File_admin_proto protoreflect.FileDescriptor
 
 const file_admin_proto_rawDesc = "" +
@@ -3804,7 +4285,39 @@ const file_admin_proto_rawDesc = "" +
 	"\x11GetVersionRequest\"d\n" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
-	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted2\xe8\f\n" +
+	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\"h\n" +
+	"\x13PlanPoliciesRequest\x125\n" +
+	"\x05files\x18\x01 \x03(\v2\x1f.breakwater.admin.v1.PolicyFileR\x05files\x12\x1a\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\":\n" +
+	"\n" +
+	"PolicyFile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\"\xf7\x01\n" +
+	"\x14PlanPoliciesResponse\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x128\n" +
+	"\bproblems\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.ProblemR\bproblems\x12<\n" +
+	"\bservices\x18\x03 \x03(\v2 .breakwater.admin.v1.ServicePlanR\bservices\x12?\n" +
+	"\tresources\x18\x04 \x03(\v2!.breakwater.admin.v1.ResourcePlanR\tresources\x12\x16\n" +
+	"\x06digest\x18\x05 \x01(\tR\x06digest\"\xb6\x01\n" +
+	"\vServicePlan\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12>\n" +
+	"\bsettings\x18\x03 \x03(\v2\".breakwater.admin.v1.SettingChangeR\bsettings\x125\n" +
+	"\aeffects\x18\x04 \x03(\v2\x1b.breakwater.admin.v1.EffectR\aeffects\"\x82\x01\n" +
+	"\rSettingChange\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x129\n" +
+	"\bposition\x18\x04 \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\"R\n" +
+	"\x06Effect\x12\x1a\n" +
+	"\bseverity\x18\x01 \x01(\tR\bseverity\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x18\n" +
+	"\aproxies\x18\x03 \x03(\tR\aproxies\"i\n" +
+	"\fResourcePlan\x12\x19\n" +
+	"\btype_url\x18\x01 \x01(\tR\atypeUrl\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n" +
+	"\x04diff\x18\x04 \x01(\tR\x04diff2\xcd\r\n" +
 	"\fAdminService\x12c\n" +
 	"\fListBreakers\x12(.breakwater.admin.v1.ListBreakersRequest\x1a).breakwater.admin.v1.ListBreakersResponse\x12]\n" +
 	"\n" +
@@ -3825,7 +4338,8 @@ const file_admin_proto_rawDesc = "" +
 	"\vGetLogLevel\x12'.breakwater.admin.v1.GetLogLevelRequest\x1a(.breakwater.admin.v1.GetLogLevelResponse\x12`\n" +
 	"\vSetLogLevel\x12'.breakwater.admin.v1.SetLogLevelRequest\x1a(.breakwater.admin.v1.SetLogLevelResponse\x12]\n" +
 	"\n" +
-	"GetVersion\x12&.breakwater.admin.v1.GetVersionRequest\x1a'.breakwater.admin.v1.GetVersionResponseB0Z.github.com/breakwater/breakwater/admin/adminpbb\x06proto3"
+	"GetVersion\x12&.breakwater.admin.v1.GetVersionRequest\x1a'.breakwater.admin.v1.GetVersionResponse\x12c\n" +
+	"\fPlanPolicies\x12(.breakwater.admin.v1.PlanPoliciesRequest\x1a).breakwater.admin.v1.PlanPoliciesResponseB0Z.github.com/breakwater/breakwater/admin/adminpbb\x06proto3"
 
 var (
 	file_admin_proto_rawDescOnce sync.Once
@@ -3839,7 +4353,7 @@ func file_admin_proto_rawDescGZIP() []byte {
 	return file_admin_proto_rawDescData
 }
 
-var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 58)
 var file_admin_proto_goTypes = []any{
 	(*ListBreakersRequest)(nil),      // 0: breakwater.admin.v1.ListBreakersRequest
 	(*ListBreakersResponse)(nil),     // 1: breakwater.admin.v1.ListBreakersResponse
@@ -3892,34 +4406,41 @@ var file_admin_proto_goTypes = []any{
 	(*SetLogLevelResponse)(nil),      // 48: breakwater.admin.v1.SetLogLevelResponse
 	(*GetVersionRequest)(nil),        // 49: breakwater.admin.v1.GetVersionRequest
 	(*GetVersionResponse)(nil),       // 50: breakwater.admin.v1.GetVersionResponse
-	(*timestamppb.Timestamp)(nil),    // 51: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 52: google.protobuf.Duration
+	(*PlanPoliciesRequest)(nil),      // 51: breakwater.admin.v1.PlanPoliciesRequest
+	(*PolicyFile)(nil),               // 52: breakwater.admin.v1.PolicyFile
+	(*PlanPoliciesResponse)(nil),     // 53: breakwater.admin.v1.PlanPoliciesResponse
+	(*ServicePlan)(nil),              // 54: breakwater.admin.v1.ServicePlan
+	(*SettingChange)(nil),            // 55: breakwater.admin.v1.SettingChange
+	(*Effect)(nil),                   // 56: breakwater.admin.v1.Effect
+	(*ResourcePlan)(nil),             // 57: breakwater.admin.v1.ResourcePlan
+	(*timestamppb.Timestamp)(nil),    // 58: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 59: google.protobuf.Duration
 }
 var file_admin_proto_depIdxs = []int32{
 	6,  // 0: breakwater.admin.v1.ListBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
 	6,  // 1: breakwater.admin.v1.GetBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
 	6,  // 2: breakwater.admin.v1.WatchBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
 	7,  // 3: breakwater.admin.v1.Breaker.proxies:type_name -> breakwater.admin.v1.ProxyBreaker
-	51, // 4: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
-	51, // 5: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
+	58, // 4: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
+	58, // 5: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
 	9,  // 6: breakwater.admin.v1.ProxyBreaker.hosts:type_name -> breakwater.admin.v1.Host
 	8,  // 7: breakwater.admin.v1.ProxyBreaker.order:type_name -> breakwater.admin.v1.Order
-	51, // 8: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
+	58, // 8: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
 	12, // 9: breakwater.admin.v1.ResetBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyReset
-	52, // 10: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
-	51, // 11: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	59, // 10: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	58, // 11: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
 	19, // 12: breakwater.admin.v1.ForceOpenBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
-	52, // 13: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
-	51, // 14: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	59, // 13: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	58, // 14: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
 	19, // 15: breakwater.admin.v1.DisableBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
 	19, // 16: breakwater.admin.v1.ReleaseBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
 	22, // 17: breakwater.admin.v1.ListOrdersResponse.orders:type_name -> breakwater.admin.v1.StandingOrder
-	51, // 18: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
+	58, // 18: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
 	8,  // 19: breakwater.admin.v1.StandingOrder.order:type_name -> breakwater.admin.v1.Order
 	27, // 20: breakwater.admin.v1.ListEventsResponse.events:type_name -> breakwater.admin.v1.Event
 	27, // 21: breakwater.admin.v1.WatchEventsResponse.event:type_name -> breakwater.admin.v1.Event
-	51, // 22: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
-	51, // 23: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
+	58, // 22: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
+	58, // 23: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
 	6,  // 24: breakwater.admin.v1.ExplainBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
 	30, // 25: breakwater.admin.v1.ExplainBreakerResponse.findings:type_name -> breakwater.admin.v1.Finding
 	31, // 26: breakwater.admin.v1.ExplainBreakerResponse.counts:type_name -> breakwater.admin.v1.ProxyCounts
@@ -3927,57 +4448,66 @@ var file_admin_proto_depIdxs = []int32{
 	32, // 28: breakwater.admin.v1.ProxyCounts.counts:type_name -> breakwater.admin.v1.FailureCount
 	41, // 29: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
 	36, // 30: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
-	51, // 31: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
+	58, // 31: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
 	37, // 32: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
-	51, // 33: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
+	58, // 33: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
 	38, // 34: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
-	51, // 35: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
-	51, // 36: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
-	51, // 37: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
+	58, // 35: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
+	58, // 36: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
+	58, // 37: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
 	42, // 38: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
 	43, // 39: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
 	41, // 40: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
 	41, // 41: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
 	46, // 42: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
 	46, // 43: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	51, // 44: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
-	0,  // 45: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
-	2,  // 46: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
-	4,  // 47: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
-	10, // 48: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
-	13, // 49: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
-	15, // 50: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
-	17, // 51: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
-	20, // 52: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
-	23, // 53: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
-	25, // 54: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
-	28, // 55: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
-	34, // 56: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
-	39, // 57: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
-	44, // 58: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
-	47, // 59: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
-	49, // 60: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
-	1,  // 61: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
-	3,  // 62: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
-	5,  // 63: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
-	11, // 64: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
-	14, // 65: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
-	16, // 66: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
-	18, // 67: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
-	21, // 68: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
-	24, // 69: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
-	26, // 70: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
-	29, // 71: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
-	35, // 72: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
-	40, // 73: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
-	45, // 74: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
-	48, // 75: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
-	50, // 76: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
-	61, // [61:77] is the sub-list for method output_type
-	45, // [45:61] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	58, // 44: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
+	52, // 45: breakwater.admin.v1.PlanPoliciesRequest.files:type_name -> breakwater.admin.v1.PolicyFile
+	42, // 46: breakwater.admin.v1.PlanPoliciesResponse.problems:type_name -> breakwater.admin.v1.Problem
+	54, // 47: breakwater.admin.v1.PlanPoliciesResponse.services:type_name -> breakwater.admin.v1.ServicePlan
+	57, // 48: breakwater.admin.v1.PlanPoliciesResponse.resources:type_name -> breakwater.admin.v1.ResourcePlan
+	55, // 49: breakwater.admin.v1.ServicePlan.settings:type_name -> breakwater.admin.v1.SettingChange
+	56, // 50: breakwater.admin.v1.ServicePlan.effects:type_name -> breakwater.admin.v1.Effect
+	41, // 51: breakwater.admin.v1.SettingChange.position:type_name -> breakwater.admin.v1.Position
+	0,  // 52: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
+	2,  // 53: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
+	4,  // 54: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
+	10, // 55: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
+	13, // 56: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
+	15, // 57: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
+	17, // 58: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
+	20, // 59: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
+	23, // 60: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
+	25, // 61: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
+	28, // 62: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
+	34, // 63: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
+	39, // 64: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
+	44, // 65: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
+	47, // 66: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
+	49, // 67: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
+	51, // 68: breakwater.admin.v1.AdminService.PlanPolicies:input_type -> breakwater.admin.v1.PlanPoliciesRequest
+	1,  // 69: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
+	3,  // 70: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
+	5,  // 71: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
+	11, // 72: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
+	14, // 73: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
+	16, // 74: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
+	18, // 75: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
+	21, // 76: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
+	24, // 77: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
+	26, // 78: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
+	29, // 79: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
+	35, // 80: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
+	40, // 81: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
+	45, // 82: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
+	48, // 83: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
+	50, // 84: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
+	53, // 85: breakwater.admin.v1.AdminService.PlanPolicies:output_type -> breakwater.admin.v1.PlanPoliciesResponse
+	69, // [69:86] is the sub-list for method output_type
+	52, // [52:69] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_admin_proto_init() }
@@ -3991,7 +4521,7 @@ func file_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_proto_rawDesc), len(file_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   51,
+			NumMessages:   58,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
