@@ -107,8 +107,9 @@ type AdminServiceClient interface {
 	// and applies nothing. A candidate with errors is no error of the call: the answer's ok is
 	// false, and the rest says what would be served then. Variables are expanded with the
 	// environment of the server, but only those that the policies in force show already.
-	// INVALID_ARGUMENT for a name of a file that is none, RESOURCE_EXHAUSTED for more than
-	// 8 MiB.
+	// INVALID_ARGUMENT for a name of a file that is none, FAILED_PRECONDITION while there are
+	// no policies to compare with. A request of more than 8 MiB is refused. One plan is made
+	// at a time.
 	PlanPolicies(ctx context.Context, in *PlanPoliciesRequest, opts ...grpc.CallOption) (*PlanPoliciesResponse, error)
 }
 
@@ -370,8 +371,9 @@ type AdminServiceServer interface {
 	// and applies nothing. A candidate with errors is no error of the call: the answer's ok is
 	// false, and the rest says what would be served then. Variables are expanded with the
 	// environment of the server, but only those that the policies in force show already.
-	// INVALID_ARGUMENT for a name of a file that is none, RESOURCE_EXHAUSTED for more than
-	// 8 MiB.
+	// INVALID_ARGUMENT for a name of a file that is none, FAILED_PRECONDITION while there are
+	// no policies to compare with. A request of more than 8 MiB is refused. One plan is made
+	// at a time.
 	PlanPolicies(context.Context, *PlanPoliciesRequest) (*PlanPoliciesResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
