@@ -183,8 +183,16 @@ func (q *prospect) window(e *effects, f breaker.Foresight) {
 
 func (q *prospect) deadline(e *effects, f breaker.Foresight) {
 	if f.Before.State == breaker.Open && !f.After.Until.Equal(f.Before.Until) {
-		e.warn(f.Proxy, fmt.Sprintf("is open and lets probes through in %s instead of %s", remaining(f.After.Until, q.now), remaining(f.Before.Until, q.now)))
+		e.warn(f.Proxy, fmt.Sprintf("is open and lets probes through %s instead of %s", q.when(f.After.Until), q.when(f.Before.Until)))
 	}
+}
+
+// when is such as "in 40s", or "at once".
+func (q *prospect) when(t time.Time) string {
+	if !t.After(q.now) {
+		return "at once"
+	}
+	return "in " + remaining(t, q.now)
 }
 
 func (q *prospect) shadow(e *effects, f breaker.Foresight) {
