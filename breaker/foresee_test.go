@@ -23,7 +23,7 @@ func policyWith(change func(*policy.Breaker)) *policy.Service {
 
 // TestForesee: what is foreseen is what Configure and the next report then do, and the board is left as it was.
 func TestForesee(t *testing.T) {
-	deadlineAt := func(d time.Duration) time.Time { return began.Add(d) }
+	deadlineAt := began.Add
 	for _, tt := range []struct {
 		name   string
 		rig    func(*rig) *rig
@@ -37,12 +37,14 @@ func TestForesee(t *testing.T) {
 			Foresight{
 				Before: Outlook{State: Open, Until: deadlineAt(time.Minute), Attempts: 5, Failures: 5},
 				After:  Outlook{State: Open, Until: deadlineAt(10 * time.Second), Attempts: 5, Failures: 5},
-			}, Open,
+			},
+			Open,
 		},
 		{
 			"a window that shrinks", func(r *rig) *rig { return r.report(0, 3).look(1).report(10, 0) },
 			func(b *policy.Breaker) { b.WindowSize = 10 },
-			Foresight{Before: Outlook{State: Closed, Attempts: 13, Failures: 3}, After: Outlook{State: Closed, Attempts: 10}}, Closed,
+			Foresight{Before: Outlook{State: Closed, Attempts: 13, Failures: 3}, After: Outlook{State: Closed, Attempts: 10}},
+			Closed,
 		},
 		{
 			"a threshold that is reached", func(r *rig) *rig { return r.report(4, 3).look(1) },
@@ -50,20 +52,23 @@ func TestForesee(t *testing.T) {
 			Foresight{
 				Before: Outlook{State: Closed, Attempts: 7, Failures: 3},
 				After:  Outlook{State: Closed, Attempts: 7, Failures: 3, Opens: "3 of the last 7 attempts failed"},
-			}, Open,
+			},
+			Open,
 		},
 		{
 			"shadow", (*rig).open, func(b *policy.Breaker) { b.Shadow = true },
 			Foresight{
 				Before: Outlook{State: Open, Until: deadlineAt(time.Minute), Attempts: 5, Failures: 5},
 				After:  Outlook{State: Open, Shadow: true, Until: deadlineAt(time.Minute), Attempts: 5, Failures: 5},
-			}, Open,
+			},
+			Open,
 		},
 		{
 			"an order in shadow", func(r *rig) *rig {
 				return r.took(r.m.ForceOpen(began, Order{Action: Action{Actor: "ann"}}))
 			}, func(b *policy.Breaker) { b.Shadow = true },
-			Foresight{Before: Outlook{State: ForcedOpen}, After: Outlook{State: ForcedOpen}}, ForcedOpen,
+			Foresight{Before: Outlook{State: ForcedOpen}, After: Outlook{State: ForcedOpen}},
+			ForcedOpen,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

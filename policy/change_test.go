@@ -25,23 +25,28 @@ func TestChanges(t *testing.T) {
 	}{
 		{
 			"one value",
-			directory{"a.yaml": doc("a", "retry: {max_retries: 3}")}, directory{"a.yaml": doc("a", "retry:", "  max_retries: 1")},
+			directory{"a.yaml": doc("a", "retry: {max_retries: 3}")},
+			directory{"a.yaml": doc("a", "retry:", "  max_retries: 1")},
 			[]string{`retry.max_retries: "3" → "1" (a.yaml:4:16)`},
 		},
 		{"reformatted", directory{"a.yaml": doc("a", "retry: {max_retries: 1, budget: 20%}")}, directory{"b.yaml": "# moved\n" + doc("a", "retry:", "  max_retries: 1")}, nil},
 		{"another profile with the same values", directory{"a.yaml": doc("a")}, directory{"a.yaml": doc("a", "profile: p"), "defaults.yaml": "profiles: {p: {}}\n"}, nil},
 		{
 			"no longer set, so another layer's",
-			directory{"a.yaml": doc("a", "timeout: {connect: 1s}")}, directory{"a.yaml": doc("a"), "defaults.yaml": "timeout: {connect: 2s}\n"},
+			directory{"a.yaml": doc("a", "timeout: {connect: 1s}")},
+			directory{"a.yaml": doc("a"), "defaults.yaml": "timeout: {connect: 2s}\n"},
 			[]string{`timeout.connect: "1s" → "2s" (defaults.yaml:1:20)`},
 		},
 		{
 			"no longer set at all",
-			directory{"a.yaml": doc("a", "timeout: {connect: 1s}")}, directory{"a.yaml": doc("a")},
+			directory{"a.yaml": doc("a", "timeout: {connect: 1s}")},
+			directory{"a.yaml": doc("a")},
 			[]string{`timeout.connect: "1s" → "5s" (a.yaml:3:20)`},
 		},
 		{
-			"a section comes", directory{"a.yaml": doc("a")}, directory{"a.yaml": doc("a", "fallback: {body: sorry}")},
+			"a section comes",
+			directory{"a.yaml": doc("a")},
+			directory{"a.yaml": doc("a", "fallback: {body: sorry}")},
 			[]string{
 				`fallback: "off" → "" (-)`, `fallback.body: "" → "sorry" (a.yaml:3:18)`,
 				`fallback.last_good: "" → "off" (-)`, `fallback.status: "" → "200" (-)`,

@@ -142,7 +142,7 @@ func keep(plan admin.Plan, live, set *policy.Set) admin.Plan {
 		if p.Severity != policy.SeverityError {
 			continue
 		}
-		text := ""
+		var text string
 		switch file := p.Position.File; {
 		case p.Service != "" && set.Lookup(p.Service) != nil && live.Lookup(p.Service) != nil:
 			text = "its document has an error: the version in force stays, and other edits go live"
