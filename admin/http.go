@@ -37,6 +37,7 @@ var gatewayRoutes = []string{
 	"GET /api/v1/log-level",
 	"PUT /api/v1/log-level",
 	"GET /api/v1/version",
+	"POST " + planPath,
 }
 
 // newHTTP is everything that is served by HTTP, guards included.

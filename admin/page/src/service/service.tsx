@@ -144,7 +144,9 @@ function Traffic({ data }: { data: ServiceData }) {
 
 /** Findings are what is wrong with the policy on disk, and what proxies refuse of it. */
 function Findings({ name }: { name: string }) {
-  const { stale_services, problems, rejections } = config.value ?? { stale_services: [], problems: [], rejections: [] };
+  const status = config.value;
+  if (!status) return null;
+  const { stale_services, problems, rejections } = status;
   return (
     <>
       {stale_services.includes(name) && (
