@@ -3,9 +3,9 @@
 import os
 import re
 
-from browser import breakwater, browser, expect, row
+from browser import breakwater, browser, expect
 
-FRAUD = os.path.join("examples", "shop", "fraud.yaml")
+FRAUD = os.path.join(os.environ["SHOP"], "examples", "shop", "fraud.yaml")
 
 
 def breaks(page):
@@ -33,7 +33,6 @@ def breaks(page):
     assert mark.index("^") == wrong.index("failure_treshold"), (wrong, mark)
     badge = page.get_by_role("navigation").get_by_role("link", name=re.compile("Config"))
     expect(badge).to_contain_text("1")
-    badge.press("Home")
 
     page.goto(page.url.split("#")[0] + "#/service/fraud-service")
     expect(page.locator(".card-policy")).to_contain_text("the last good version is in force")
@@ -46,6 +45,34 @@ def breaks(page):
     return good
 
 
+def plans(page, good):
+    """A change that is pasted is foreseen in words and values, one that is uploaded is wrong; nothing is applied."""
+    planner = page.get_by_role("region", name="Plan a change")
+    planner.get_by_label("File in the policy directory").fill("fraud.yaml")
+    planner.get_by_label("Content of fraud.yaml").fill(good.replace("timeout: 30s", "timeout: 45s"))
+    planner.get_by_role("button", name="Plan", exact=True).click()
+    result = planner.locator(".plan")
+    expect(result).to_have_attribute("data-plan", "ok")
+    service = result.locator(".plan-service")
+    expect(service).to_contain_text("changed fraud-service")
+    change = service.locator("tr", has_text="breaker.timeout")
+    expect(change).to_contain_text("30s")
+    expect(change).to_contain_text("45s")
+    expect(change).to_contain_text("fraud.yaml:11:12")
+    result.get_by_text("What Envoy would be sent").click()
+    expect(result.locator(".diff").first).to_contain_text("45s")
+
+    planner.locator("input[type=file]").set_input_files(
+        files=[{"name": "fraud.yaml", "mimeType": "text/yaml", "buffer": good.replace("30s", "soon").encode()}]
+    )
+    planner.get_by_role("button", name="Plan", exact=True).click()
+    expect(result).to_have_attribute("data-plan", "rejected")
+    expect(result.locator(".problem-error")).to_contain_text("fraud.yaml:11:12")
+    expect(result.locator(".problem-error .excerpt")).to_contain_text("timeout: soon")
+
+    assert "30s" in breakwater("explain", "fraud-service"), "a plan was applied"
+
+
 with browser() as watched:
     config = watched.page("#/config")
-    policy = breaks(config)
+    plans(config, breaks(config))

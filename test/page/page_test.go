@@ -1,9 +1,21 @@
 package page
 
 import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/breakwater/breakwater/envoy/child"
+	"github.com/breakwater/breakwater/test/envoytest"
 	"github.com/breakwater/breakwater/test/shop"
+)
+
+const (
+	serveTimeout = 60 * time.Second
+	stopGrace    = 10 * time.Second
 )
 
 // TestPage is what operators do with the page of a running shop.
@@ -13,5 +25,56 @@ func TestPage(t *testing.T) {
 	shop.PythonEnv(t)
 	s := shop.Start(t)
 	url := "http://" + s.HTTP
-	t.Run("live", func(t *testing.T) { story(t, "live.py", url, s.Env, nil) })
+	env := append(s.Env, "SHOP="+s.Dir)
+	t.Run("live", func(t *testing.T) { story(t, "live.py", url, env, nil) })
+	t.Run("config", func(t *testing.T) { story(t, "config.py", url, env, nil) })
+	t.Run("viewer", func(t *testing.T) { story(t, "viewer.py", serve(t, s), env, nil) })
+	t.Run("restart", func(t *testing.T) {
+		story(t, "restart.py", url, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
+	})
+}
+
+// serve runs another Breakwater on the shop's policies, whose HTTP address only shows, without an Envoy, and returns that
+// address.
+func serve(t *testing.T, s *shop.Shop) string {
+	t.Helper()
+	addrs := shop.FreeAddrs(t)
+	cmd := exec.Command(filepath.Join(s.Dir, "bin", "breakwater"), "serve", "--policies", "examples/shop", "--state", t.TempDir(), "--http-read-only")
+	cmd.Dir, cmd.Env = s.Dir, append(s.Env, addrs.Env()...)
+	return launch(t, cmd, addrs)
+}
+
+// launch starts a server, which ends with the test, waits until it is ready and returns the page's address.
+func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) string {
+	t.Helper()
+	var log envoytest.Output
+	cmd.Stdout, cmd.Stderr = &log, &log
+	p, err := child.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Stop(stopGrace)
+		if t.Failed() {
+			t.Logf("end of the log of breakwater:\n%s", envoytest.LastLines(log.String(), 20))
+		}
+	})
+	url := "http://" + addrs.HTTP
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	envoytest.Eventually(t, serveTimeout, url+" is ready", func() error {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/readyz", http.NoBody)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return os.ErrNotExist
+		}
+		return nil
+	})
+	return url
 }

@@ -279,8 +279,9 @@ export interface SettingChange {
 }
 
 export interface ServicePlan {
+  /** Empty for what concerns all. */
   service: string;
-  action: "added" | "removed" | "changed";
+  action: "added" | "removed" | "changed" | "kept";
   settings: SettingChange[];
   effects: Effect[];
 }

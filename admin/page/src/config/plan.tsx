@@ -156,7 +156,7 @@ function Service({ plan }: { plan: ServicePlan }) {
   return (
     <div class="plan-service">
       <p>
-        <b class={`plan-${plan.action}`}>{plan.action}</b> <a href={serviceLink(plan.service)}>{plan.service}</a>
+        <b class={`plan-${plan.action}`}>{plan.action}</b> {plan.service ? <a href={serviceLink(plan.service)}>{plan.service}</a> : "what all services share"}
       </p>
       <ul>
         {plan.effects.map((e) => (
