@@ -1,8 +1,8 @@
 package page
 
 import (
+	"fmt"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -28,6 +28,7 @@ func TestPage(t *testing.T) {
 	env := append(s.Env, "SHOP="+s.Dir)
 	t.Run("live", func(t *testing.T) { story(t, "live.py", url, env, nil) })
 	t.Run("config", func(t *testing.T) { story(t, "config.py", url, env, nil) })
+	t.Run("accessible", func(t *testing.T) { story(t, "accessible.py", url, env, nil) })
 	t.Run("viewer", func(t *testing.T) { story(t, "viewer.py", serve(t, s), env, nil) })
 	t.Run("restart", func(t *testing.T) {
 		story(t, "restart.py", url, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
@@ -72,7 +73,7 @@ func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) string {
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
-			return os.ErrNotExist
+			return fmt.Errorf("it answers %d", resp.StatusCode)
 		}
 		return nil
 	})

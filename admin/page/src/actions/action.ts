@@ -71,7 +71,6 @@ export function verb(kind: Kind): string {
 export function effect({ kind, host, breaker }: Action, proxy: string, fallback: boolean): string[] {
   const n = breaker.overview.proxies;
   const where = proxy ? `proxy ${proxy}` : n === 1 ? "the one connected proxy" : `all ${count(n, "connected proxy", "connected proxies")}`;
-  const later = proxy ? "" : ", and on those that connect later";
   switch (kind) {
     case "reset":
       if (host) return [`Every proxy takes ${host} back into rotation. If it still fails, it will be ejected again.`];
@@ -81,11 +80,11 @@ export function effect({ kind, host, breaker }: Action, proxy: string, fallback:
       ];
     case "force-open":
       return [
-        `No request reaches the service through ${where}${later}.`,
+        `No request reaches the service through ${where}${proxy ? "" : ", nor through those that connect later"}.`,
         fallback ? "Callers get the policy's fallback at once." : "Callers get a 503 with x-circuit-breaker: open at once.",
       ];
     case "disable":
-      return [`Every request reaches the service, whatever fails, on ${where}${later}.`, "The breaker does not open, and no host is ejected: nothing protects the service."];
+      return [`Every request reaches the service, whatever fails, through ${where} and those that connect later.`, "The breaker does not open, and no host is ejected: nothing protects the service."];
     case "release":
       return [`The order ends on ${where}: the breaker is closed, with an empty window, and decides by itself again.`];
   }

@@ -151,7 +151,7 @@ function Proved({ outcome }: { outcome: Outcome }) {
         <b>{outcome.ok ? "Done, and proved by each proxy." : "Not proved on every proxy."}</b> {outcome.words}
       </p>
       {outcome.proofs.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label="What each proxy reported">
+        <div class="scroll" tabIndex={0} role="group" aria-label="What each proxy reported">
           <table class="table">
             <thead>
               <tr>

@@ -99,7 +99,7 @@ function Proxies({ proxies }: { proxies: Proxy[] }) {
     <section class="card" aria-label="Connected proxies">
       <h2>{proxies.length === 0 ? "No proxy is connected" : count(proxies.length, "connected proxy", "connected proxies")}</h2>
       {proxies.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Connected proxies">
+        <div class="scroll" tabIndex={0} role="group" aria-label="Connected proxies">
           <table class="table">
             <thead>
               <tr>

@@ -168,7 +168,7 @@ function Service({ plan }: { plan: ServicePlan }) {
         ))}
       </ul>
       {plan.settings.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label={`Settings of ${plan.service}`}>
+        <div class="scroll" tabIndex={0} role="group" aria-label={`Settings of ${plan.service}`}>
           <table class="table">
             <thead>
               <tr>

@@ -29,13 +29,11 @@ export function Explain({ data }: { data: ServiceData }) {
       {counted.length > 0 && (
         <details>
           <summary>What Envoy counted</summary>
-          <div class="scroll" tabIndex={0} role="region" aria-label="What Envoy counted">
+          <div class="scroll" tabIndex={0} role="group" aria-label="What Envoy counted">
             <table class="table">
               <thead>
                 <tr>
-                  <th scope="col">Counter</th>
-                  <th scope="col">Meaning</th>
-                  <th scope="col">Flag</th>
+                  <th scope="col">What</th>
                   <th scope="col" class="number">
                     Total
                   </th>
@@ -48,23 +46,27 @@ export function Explain({ data }: { data: ServiceData }) {
                 <tbody key={p.proxy}>
                   {counted.length > 1 && (
                     <tr>
-                      <th scope="rowgroup" colSpan={5} class="mono">
+                      <th scope="rowgroup" colSpan={3} class="mono">
                         {p.proxy}
                       </th>
                     </tr>
                   )}
                   {p.error && (
                     <tr>
-                      <td colSpan={5} class="bad">
+                      <td colSpan={3} class="bad">
                         {p.error}
                       </td>
                     </tr>
                   )}
                   {p.counts.map((c) => (
                     <tr key={c.stat}>
-                      <td class="mono">{c.stat}</td>
-                      <td>{c.meaning}</td>
-                      <td class="mono">{c.flag}</td>
+                      <td>
+                        <Sentence text={c.meaning} />
+                        <div class="counter mono">
+                          {c.stat}
+                          {c.flag && `, flag ${c.flag}`}
+                        </div>
+                      </td>
                       <td class="number">{Number(c.total).toLocaleString("en")}</td>
                       <td class="number">{Number(c.recent).toLocaleString("en")}</td>
                     </tr>

@@ -35,7 +35,7 @@ export function Policy({ settings }: { settings: Setting[] }) {
 
 function Table({ settings, label }: { settings: Setting[]; label: string }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={label}>
+    <div class="scroll" tabIndex={0} role="group" aria-label={label}>
       <table class="table policy">
         <thead>
           <tr>

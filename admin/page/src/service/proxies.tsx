@@ -16,7 +16,7 @@ export function Proxies({ breaker }: { breaker: Breaker }) {
   const sorted = [...breaker.proxies].sort((a, b) => severity(a.state) - severity(b.state));
   const shown = all.value ? sorted : sorted.slice(0, first);
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Proxies and hosts">
+    <div class="scroll" tabIndex={0} role="group" aria-label="Proxies and hosts">
       <table class="table proxies">
         <thead>
           <tr>

@@ -42,7 +42,7 @@ export function what(e: BreakerEvent): string {
 
 export function Timeline({ events, services = false }: { events: BreakerEvent[]; services?: boolean }) {
   return (
-    <ol class="timeline">
+    <ol class="timeline" aria-label="Events, the newest first" tabIndex={services ? undefined : 0}>
       {[...events].reverse().map((e) => (
         <li key={e.id} data-look={look(e)}>
           <StateIcon state={look(e)} />

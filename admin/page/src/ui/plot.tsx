@@ -26,6 +26,8 @@ interface Props {
 }
 
 const plotHeight = 170;
+/** span is the least time in s that is shown. */
+const span = 60;
 
 export function Plot({ title, lines, data, format, top, none = "–" }: Props) {
   const place = useRef<HTMLDivElement>(null);
@@ -50,9 +52,9 @@ export function Plot({ title, lines, data, format, top, none = "–" }: Props) {
         height: plotHeight,
         legend: { show: false },
         cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
-        scales: { y: { range: (_u, _min, max) => [0, Math.max(top, max * 1.1)] } },
+        scales: { x: { range: (_u, min, max) => [Math.min(min, max - span), max] }, y: { range: (_u, _min, max) => [0, Math.max(top, max * 1.1)] } },
         axes: [
-          { ...axis, size: 26, space: 70, values: "{HH}:{mm}:{ss}" as unknown as uPlot.Axis.Values },
+          { ...axis, size: 26, space: 70, incrs: [5, 10, 15, 30, 60], values: "{HH}:{mm}:{ss}" as unknown as uPlot.Axis.Values },
           { ...axis, size: 52, space: 34, values: (_u, ticks) => ticks.map((t) => format(t)) },
         ],
         series: [
