@@ -54,7 +54,9 @@ func TestTrafficIsReadOnceForAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(deadline); ; {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(deadline); ; <-tick.C {
 		next, err := f.Traffic(t.Context(), "svc")
 		if err != nil || time.Now().After(end) {
 			t.Fatalf("no new counts: %v", err)

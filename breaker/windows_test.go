@@ -2,12 +2,14 @@ package breaker
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/xds"
 )
 
 func TestWindow(t *testing.T) {
@@ -45,6 +47,18 @@ func TestWindowsOfProxies(t *testing.T) {
 		if w.WindowSize != 10 || len(w.Batches) != 0 {
 			t.Errorf("nothing was reported of %s: %+v", w.Proxy, w)
 		}
+	}
+	for i, r := range []xds.LoadReport{attempts(3, 0), attempts(1, 1)} {
+		f.Report(r)
+		until(t, "p1's window has it", func() string {
+			if got, err = f.Windows("svc"); err != nil || len(got[0].Batches) != i+1 {
+				return fmt.Sprintf("%+v, %v", got, err)
+			}
+			return ""
+		})
+	}
+	if diff := cmp.Diff([]WindowBatch{{Attempts: 3}, {Attempts: 2, Failures: 1}}, got[0].Batches); diff != "" || len(got[1].Batches) != 0 {
+		t.Errorf("p2 has %v, and p1 (-want +got):\n%s", got[1].Batches, diff)
 	}
 	if _, err := f.Windows("nobody"); !errors.Is(err, ErrUnknownService) {
 		t.Errorf("of nobody: %v", err)

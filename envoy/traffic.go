@@ -55,7 +55,9 @@ func (a *Admin) Traffic(ctx context.Context, service string) (Traffic, error) {
 		return Traffic{}, fmt.Errorf("envoy admin %s: GET %s: %w", a.addr, path, err)
 	}
 	series := func(stat string) []*dto.Metric {
-		return families["envoy_"+MetricsPrefix+"_"+stat].GetMetric()
+		return slices.DeleteFunc(families["envoy_"+MetricsPrefix+"_"+stat].GetMetric(), func(m *dto.Metric) bool {
+			return label(m, "service") != service
+		})
 	}
 	t := Traffic{Requests: make(map[string]uint64, len(Outcomes))}
 	for _, o := range Outcomes {

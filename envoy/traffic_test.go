@@ -15,6 +15,7 @@ func TestTraffic(t *testing.T) {
 	const page = `# TYPE envoy_gateway_proxy_requests_total counter
 envoy_gateway_proxy_requests_total{service="svc",method="GET",status="success"} 9007199254740991
 envoy_gateway_proxy_requests_total{service="svc",method="POST",status="success"} 5
+envoy_gateway_proxy_requests_total{service="svc-b",method="POST",status="success"} 50
 envoy_gateway_proxy_requests_total{service="svc",method="POST",status="fallback"} 3
 # TYPE envoy_gateway_proxy_retries_total counter
 envoy_gateway_proxy_retries_total{service="svc"} 7

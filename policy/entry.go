@@ -122,10 +122,8 @@ func (e *entry) resolved(l *layers) *entry {
 		to.faults = []Problem{{
 			Severity: SeverityError, Position: e.doc.Profile.Origin.Position, Service: e.name, Path: "profile", Message: why,
 		}}
-	} else {
-		if to.service, to.faults = e.doc.resolve(below, e.start); to.service != nil {
-			to.service.source = source{file: e.file, line: 1, text: e.text}
-		}
+	} else if to.service, to.faults = e.doc.resolve(below, e.start); to.service != nil {
+		to.service.source = source{file: e.file, line: 1, text: e.text}
 	}
 	to.place()
 	return &to
