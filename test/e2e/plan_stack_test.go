@@ -153,7 +153,8 @@ func (p planJSON) sent() []string {
 	return out
 }
 
-// versions are those of the clusters, listeners and route tables that Envoy has.
+// versions are those of the clusters and route tables that Envoy has, and the listeners themselves: one that is updated in
+// place keeps the version that it came with.
 func (s *planner) versions() map[string]string {
 	s.t.Helper()
 	body, err := s.fetch("http://" + s.envoy.AdminAddr + "/config_dump")
@@ -172,7 +173,7 @@ func (s *planner) versions() map[string]string {
 			Listeners []struct {
 				Name   string `json:"name"`
 				Active struct {
-					Version string `json:"version_info"`
+					Listener json.RawMessage `json:"listener"`
 				} `json:"active_state"`
 			} `json:"dynamic_listeners"`
 			Routes []struct {
@@ -190,7 +191,7 @@ func (s *planner) versions() map[string]string {
 			out["Cluster "+x.Cluster.Name] = x.Version
 		}
 		for _, x := range c.Listeners {
-			out["Listener "+x.Name] = x.Active.Version
+			out["Listener "+x.Name] = string(x.Active.Listener)
 		}
 		for _, x := range c.Routes {
 			out["RouteConfiguration "+x.Table.Name] = x.Version
