@@ -86,7 +86,7 @@ func TestPlan(t *testing.T) {
 			got := plan.lines()
 			for i, line := range tt.want {
 				// Two names of one endpoint resource are in the order of their hashes.
-				if prefix, any := strings.CutSuffix(line, "*"); any && i < len(got) && strings.HasPrefix(got[i], prefix) {
+				if prefix, starred := strings.CutSuffix(line, "*"); starred && i < len(got) && strings.HasPrefix(got[i], prefix) {
 					got[i] = line
 				}
 			}

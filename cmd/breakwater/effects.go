@@ -132,10 +132,12 @@ func without(list, other []string) []string {
 func (q *prospect) routes(e *effects) {
 	switch c := &q.change; {
 	case c.Routes == "":
-	case c.Cluster == "" && c.Endpoints == "":
-		e.info("", "routes only: no connection is touched and no ejection cleared; requests under way end by the old routes")
-	default:
+	case c.Cluster != "" || c.Endpoints != "":
 		e.info("", "its routes change: requests under way end by the old ones")
+	case c.Limits:
+		e.info("", "its routes change: no connection is touched and no ejection cleared; requests under way end by the old ones")
+	default:
+		e.info("", "routes only: no connection is touched and no ejection cleared; requests under way end by the old routes")
 	}
 }
 

@@ -128,6 +128,13 @@ func TestEffects(t *testing.T) {
 			want: []string{"- limits go by runtime, so that nothing is replaced; requests beyond them get 503 (overloaded) at once"},
 		},
 		{
+			name: "limits and routes", before: plainPolicy, after: plainPolicy + "limits: {max_requests: 10}\nretry: {max_retries: 1}\n", proxies: calm,
+			want: []string{
+				"- its routes change: no connection is touched and no ejection cleared; requests under way end by the old ones",
+				"- limits go by runtime, so that nothing is replaced; requests beyond them get 503 (overloaded) at once",
+			},
+		},
+		{
 			name: "a smaller window that trips", before: plainPolicy, after: plainPolicy + "breaker: {window_size: 20, failure_rate: 50%}\n", proxies: calm,
 			foreseen: []breaker.Foresight{
 				{Proxy: "p1", Before: closed(90, 3), After: closed(20, 1)},

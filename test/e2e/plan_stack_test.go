@@ -82,20 +82,27 @@ func (s *planner) files() map[string]string {
 // plan asks what one file would change; without content, what its absence would.
 func (s *planner) plan(name, content string) planJSON {
 	s.t.Helper()
-	type file struct {
-		Name    string `json:"name"`
-		Content string `json:"content"`
+	if content != "" {
+		return s.ask(map[string]string{name: content}, false)
 	}
-	files := []file{{name, content}}
-	if content == "" {
-		files = nil
-		for other, text := range s.files() {
-			if other != name {
-				files = append(files, file{other, text})
-			}
-		}
+	files := s.files()
+	delete(files, name)
+	return s.planAll(files)
+}
+
+// planAll asks what a whole directory would change.
+func (s *planner) planAll(files map[string]string) planJSON {
+	s.t.Helper()
+	return s.ask(files, true)
+}
+
+func (s *planner) ask(files map[string]string, complete bool) planJSON {
+	s.t.Helper()
+	list := []map[string]string{}
+	for name, content := range files {
+		list = append(list, map[string]string{"name": name, "content": content})
 	}
-	body, err := json.Marshal(map[string]any{"files": files, "complete": content == ""})
+	body, err := json.Marshal(map[string]any{"files": list, "complete": complete})
 	if err != nil {
 		s.t.Fatal(err)
 	}
