@@ -75,6 +75,8 @@ type Board struct {
 	// not connected; guarded by mu.
 	joined map[string]joined
 	parked map[string]parked
+	// journaled is the last event that is in the journal, or collected to be saved.
+	journaled uint64
 	// orders are those of the operators; guarded by mu, and changed with ordering held only.
 	orders map[orderKey]StandingOrder
 	// subscribers are told of changes; guarded by mu.

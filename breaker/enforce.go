@@ -101,6 +101,7 @@ func (w *watcher) enforce(now time.Time) []string {
 	want := w.board.layers(w.machines, w.acting)
 	lease := w.board.opts.Lease
 	if due := !now.Before(w.renewed.Add(lease / 4)); !slices.Equal(want.breaker, w.told.breaker) || due && len(want.breaker) > 0 {
+		w.journal(want.breaker, now)
 		if c, ok := w.board.opts.Layers.SetBreakerLayer(w.proxy.ID, want.breakerLayer(now, lease)); ok {
 			w.told.breaker, w.renewed, w.breakerChange = want.breaker, now, c
 			w.board.unsaved()

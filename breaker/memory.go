@@ -14,6 +14,11 @@ type Memory interface {
 	Load(name string, v any) (found bool, err error)
 	// Save replaces a document as a whole.
 	Save(name string, v any) error
+	// Append, Turn, Drop and Replay are for what is not to be lost until the next Save; see store.Dir.
+	Append(name string, v any) error
+	Turn(name string) error
+	Drop(name string) error
+	Replay(name string, take func(value []byte) error) error
 }
 
 // The names of the documents.
@@ -64,7 +69,7 @@ func (b *Board) load() {
 		b.log.Error("the events of before are lost", "error", err)
 		kept = nil
 	}
-	b.events.restore(kept)
+	b.events.restore(b.replay(kept))
 }
 
 // unsaved has the states and events saved soon.
@@ -92,8 +97,32 @@ func (b *Board) keep(ctx context.Context) {
 	}
 }
 
+// save saves the states, and the events unless told is the last of them.
 func (b *Board) save(told *uint64) {
+	breakers, kept := b.unkept()
+	if err := b.opts.Memory.Save(breakersDoc, breakers); err != nil {
+		b.log.Error("the breakers' states cannot be saved", "error", err)
+		return
+	}
+	if n := len(kept); n > 0 && kept[n-1].ID != *told {
+		if err := b.opts.Memory.Save(eventsDoc, kept); err != nil {
+			b.log.Error("the events cannot be saved", "error", err)
+			return
+		}
+		*told = kept[n-1].ID
+	}
+	if err := b.opts.Memory.Drop(breakersDoc); err != nil {
+		b.log.Error("the journal of the breakers' states cannot be ended", "error", err)
+	}
+}
+
+// unkept returns what is to be saved now. From here on the journal has what is not in it.
+func (b *Board) unkept() (map[string]parked, []Event) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.opts.Memory.Turn(breakersDoc); err != nil {
+		b.log.Error("the journal of the breakers' states cannot be turned", "error", err)
+	}
 	now := time.Now()
 	breakers := map[string]parked{}
 	for id, p := range b.parked {
@@ -103,24 +132,21 @@ func (b *Board) save(told *uint64) {
 		}
 		breakers[id] = p
 	}
+	for id, j := range b.joined {
+		if p := j.told.park(j.machines, actingOf(j.machines), j.at, now); len(p.Snapshots) > 0 {
+			breakers[id] = p
+		}
+	}
 	for id, w := range b.watchers {
 		if p := w.told.park(w.machines, w.acting, w.renewed, now); len(p.Snapshots) > 0 {
 			breakers[id] = p
 		}
 	}
-	b.mu.Unlock()
-	if err := b.opts.Memory.Save(breakersDoc, breakers); err != nil {
-		b.log.Error("the breakers' states cannot be saved", "error", err)
-	}
 	kept, _, _ := b.events.after(0)
-	if n := len(kept); n == 0 || kept[n-1].ID == *told {
-		return
+	if n := len(kept); n > 0 {
+		b.journaled = kept[n-1].ID
 	}
-	if err := b.opts.Memory.Save(eventsDoc, kept); err != nil {
-		b.log.Error("the events cannot be saved", "error", err)
-		return
-	}
-	*told = kept[len(kept)-1].ID
+	return breakers, kept
 }
 
 // park returns what is to be parked of machines: those that have opened by themselves. What the proxy was told was

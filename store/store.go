@@ -4,7 +4,8 @@
 //
 // It is not a database: a document is small, is read once at start and is
 // replaced as a whole. Its one invariant: a document on disk is either the one
-// that was saved last or the one before it, never a part of either.
+// that was saved last or the one before it, never a part of either. A document can
+// have a journal, for what is not to be lost until the next save.
 package store
 
 import (
@@ -17,6 +18,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
@@ -40,10 +42,16 @@ type Dir struct {
 	log  hclog.Logger
 	lock *os.File // nil in memory
 
-	// mu guards closed and memory, and orders all access to the files.
+	closed atomic.Bool
+	// mu guards memory, and orders all access to the documents.
 	mu     sync.Mutex
-	closed bool
 	memory map[string][]byte
+	// journaling guards journals, those that are open by the name of their document, and orders all access to their
+	// files. It is not mu: an append is not to wait for a save.
+	journaling sync.Mutex
+	journals   map[string]*os.File
+	// remembered are the journals in memory, by extension and name.
+	remembered map[string][]byte
 }
 
 // Open takes the state directory dir for this process, creating it with mode
@@ -54,7 +62,7 @@ func Open(dir string, log hclog.Logger) (*Dir, error) {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	d := &Dir{path: dir, log: log, memory: map[string][]byte{}}
+	d := &Dir{path: dir, log: log, memory: map[string][]byte{}, journals: map[string]*os.File{}, remembered: map[string][]byte{}}
 	if dir == "" {
 		return d, nil
 	}
@@ -76,14 +84,19 @@ func Open(dir string, log hclog.Logger) (*Dir, error) {
 func (d *Dir) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed {
+	d.journaling.Lock()
+	defer d.journaling.Unlock()
+	if d.closed.Swap(true) {
 		return nil
 	}
-	d.closed = true
-	if d.lock == nil {
-		return nil
+	var errs []error
+	for name := range d.journals {
+		errs = append(errs, d.closeJournal(name))
 	}
-	return d.lock.Close()
+	if d.lock != nil {
+		errs = append(errs, d.lock.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Path is the state directory; empty if the store is in memory.
@@ -163,7 +176,12 @@ func (d *Dir) setAside(name string, cause error) error {
 		delete(d.memory, name)
 		return &CorruptError{Err: cause}
 	}
-	e := &CorruptError{Path: d.file(name), Err: cause}
+	return setFileAside(d.file(name), cause)
+}
+
+// setFileAside moves a corrupt file out of the way, and says so.
+func setFileAside(path string, cause error) error {
+	e := &CorruptError{Path: path, Err: cause}
 	for n := 1; ; n++ {
 		aside := fmt.Sprintf("%s.corrupt-%d", e.Path, n)
 		switch _, err := os.Lstat(aside); {
@@ -182,12 +200,12 @@ func (d *Dir) setAside(name string, cause error) error {
 	}
 }
 
-// usable checks the name and that the store is open. The caller must hold d.mu.
+// usable checks the name and that the store is open. The caller must hold d.mu or d.journaling.
 func (d *Dir) usable(name string) error {
 	if !nameRE.MatchString(name) {
 		return fmt.Errorf("state name %q is not lower-case letters, digits and single dashes", name)
 	}
-	if d.closed {
+	if d.closed.Load() {
 		return ErrClosed
 	}
 	return nil

@@ -86,6 +86,25 @@ func TestLayer2OutlivesBreakwater(t *testing.T) {
 	s.mustBeOpen("closed", closed, 3)
 }
 
+// What Envoy was told is never forgotten, though Breakwater ends in the instant in which it has said so.
+func TestLayer2KilledAsItOpens(t *testing.T) {
+	t.Parallel()
+	b := newScript(t)
+	s := newLayer2On(t, nil, nil, layer2("svc", b, time.Minute))
+	b.set(alternating)
+	// No pause between two requests: it is killed within a millisecond or two of the effect.
+	for start := time.Now(); s.get("/svc").status != http.StatusServiceUnavailable; {
+		if time.Since(start) > 15*time.Second {
+			t.Fatal("no request is refused")
+		}
+	}
+	s.kill()
+	s.restart()
+	s.untilIs("svc", "open")
+	s.mustBeOpen("svc", b, 3)
+	s.mustHaveGone("svc", "closed→open")
+}
+
 // An open breaker must not stay open for ever because nobody is there to close it.
 func TestLayer2LeaseRunsOut(t *testing.T) {
 	t.Parallel()

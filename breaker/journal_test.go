@@ -1,0 +1,115 @@
+package breaker
+
+import (
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/store"
+	"github.com/breakwater/breakwater/xds"
+)
+
+// killed is the state directory of a process that can be killed: from then on nothing is written.
+type killed struct {
+	*store.Dir
+	dead atomic.Bool
+	// slow is true while documents are not saved, as if the process were killed before.
+	slow atomic.Bool
+}
+
+var errKilled = errors.New("killed")
+
+func (k *killed) Save(name string, v any) error {
+	if k.dead.Load() || k.slow.Load() {
+		return errKilled
+	}
+	return k.Dir.Save(name, v)
+}
+
+func (k *killed) Append(name string, v any) error {
+	if k.dead.Load() {
+		return errKilled
+	}
+	return k.Dir.Append(name, v)
+}
+
+func (k *killed) Turn(name string) error {
+	if k.dead.Load() {
+		return errKilled
+	}
+	return k.Dir.Turn(name)
+}
+
+func (k *killed) Drop(name string) error {
+	if k.dead.Load() {
+		return errKilled
+	}
+	return k.Dir.Drop(name)
+}
+
+// What a proxy was told outlives the process though it ends before anything is saved, and so do the events.
+func TestKilledBeforeTheSave(t *testing.T) {
+	kept := &killed{Dir: memory(t)}
+	kept.slow.Store(true)
+	f := startWith(t, Options{Memory: kept, Lease: time.Minute}, []*policy.Service{layer2Service()}, "p1")
+	f.Report(attempts(0, 3))
+	f.untilTold(t, shut)
+	kept.dead.Store(true)
+	f.stop()
+	g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept.Dir, Lease: time.Minute})
+	if layers := g.Join(xds.Proxy{Delta: true, ID: "p1"}); layers.Breaker.Keys.AsMap()["upstream.maintenance_mode.svc"] != 100.0 {
+		t.Errorf("the proxy is told %v", layers.Breaker)
+	}
+	events := g.Events(EventFilter{})
+	if n := len(events); n == 0 || events[n-1].From != Closed || events[n-1].To != Open {
+		t.Errorf("events %+v, want the last to be that it opened", events)
+	}
+}
+
+// Whenever the process ends, the proxy is told by the next one what it was told by the last, whatever was saved by then.
+func TestKilledAtAnyTime(t *testing.T) {
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		kept := &killed{Dir: memory(t)}
+		f := startWith(t, Options{Memory: kept, Lease: time.Minute}, []*policy.Service{layer2Service()}, "p1")
+		for range 1 + r.IntN(6) {
+			kept.slow.Store(r.IntN(2) == 0)
+			switch r.IntN(4) {
+			case 0, 1:
+				f.Report(attempts(0, 3))
+			case 2:
+				if _, err := f.Reset(t.Context(), ResetRequest{Service: "svc"}); err != nil {
+					t.Fatal(err)
+				}
+			case 3:
+				f.Report(attempts(uint64(r.IntN(3)), 0))
+			}
+			for range r.IntN(200) {
+				runtime.Gosched() // let the board do some of it
+			}
+		}
+		f.mu.Lock() // nothing is being told now
+		told, _ := f.control.layers("p1")
+		kept.dead.Store(true)
+		f.mu.Unlock()
+		f.stop()
+		g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept.Dir, Lease: time.Minute})
+		next := g.Join(xds.Proxy{Delta: true, ID: "p1"}).Breaker.Keys.AsMap()
+		delete(next, breakerLease)
+		want := map[string]any{}
+		for key, v := range told.keys {
+			if key != breakerLease {
+				want[key] = v
+			}
+		}
+		if diff := cmp.Diff(want, next); diff != "" {
+			t.Fatalf("seed %d: told (-before +after):\n%s", seed, diff)
+		}
+	}
+}
