@@ -103,7 +103,7 @@ func TestEffects(t *testing.T) {
 			want: []string{
 				"! p1, p3: replaces cluster a: clears 2 ejections, drains its connection pools",
 				"! p2: replaces cluster a: drains its connection pools",
-				"! p4: replaces cluster a: clears what is ejected, which can not be seen now, and drains its connection pools",
+				"! p4: replaces cluster a: clears any ejections, of which none can be seen now, drains its connection pools",
 				begins,
 			},
 		},
