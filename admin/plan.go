@@ -19,8 +19,9 @@ import (
 const (
 	// maxPlan bounds a request for a plan, in bytes: 1,000 services have well under 1 MiB.
 	maxPlan = 8 << 20
-	// maxPlanFiles bounds the files of a candidate, and maxFileName the bytes of a name.
-	maxPlanFiles = 10_000
+	// maxDocuments bounds the documents of a candidate, and with them its files: each may be a service, which takes
+	// far more memory than its text. maxFileName bounds the bytes of a name.
+	maxDocuments = 10_000
 	maxFileName  = 255
 	// planPath is where HTTP has PlanPolicies.
 	planPath = "/api/v1/plan"
@@ -45,13 +46,11 @@ func (s *service) PlanPolicies(ctx context.Context, req *adminpb.PlanPoliciesReq
 	return planProto(plan), nil
 }
 
-// candidateFiles checks the names of a candidate's files. Its errors are gRPC statuses.
+// candidateFiles checks the names of a candidate's files, and how much is in them. Its errors are gRPC statuses.
 func candidateFiles(files []*adminpb.PolicyFile) ([]policy.File, error) {
-	if len(files) > maxPlanFiles {
-		return nil, status.Errorf(codes.InvalidArgument, "there are %d files, at most %d are allowed", len(files), maxPlanFiles)
-	}
 	out := make([]policy.File, 0, len(files))
 	seen := make(map[string]bool, len(files))
+	documents := 0
 	for _, f := range files {
 		name := f.GetName()
 		switch {
@@ -61,6 +60,9 @@ func candidateFiles(files []*adminpb.PolicyFile) ([]policy.File, error) {
 			return nil, status.Errorf(codes.InvalidArgument, "the file %s is given twice", name)
 		}
 		seen[name] = true
+		if documents += 1 + strings.Count(f.GetContent(), "\n---"); documents > maxDocuments {
+			return nil, status.Errorf(codes.InvalidArgument, "there are over %d documents, and no more are allowed", maxDocuments)
+		}
 		out = append(out, policy.File{Name: name, Data: []byte(f.GetContent())})
 	}
 	return out, nil

@@ -87,6 +87,11 @@ func TestPlanNames(t *testing.T) {
 	if _, err := c.PlanPolicies(t.Context(), planRequest(many...)); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("%d files: %v", len(many), err)
 	}
+	packed := planRequest("a.yaml")
+	packed.Files[0].Content = strings.Repeat("service: a\n---\n", 10_000)
+	if _, err := c.PlanPolicies(t.Context(), packed); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "documents") {
+		t.Errorf("10,001 documents: %v", err)
+	}
 	if len(model.plans) != 0 {
 		t.Errorf("the model was asked: %d times", len(model.plans))
 	}

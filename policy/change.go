@@ -28,7 +28,14 @@ func Changes(from, to *Service) []Change {
 
 // GatewayChanges are the effective values in which two versions of the gateway differ, as
 // Changes are.
-func GatewayChanges(from, to *Gateway) []Change { return changes(from.Settings(), to.Settings()) }
+func GatewayChanges(from, to *Gateway) []Change { return changes(from.settings(), to.settings()) }
+
+func (g *Gateway) settings() []Setting {
+	if g == nil {
+		return nil
+	}
+	return g.Settings()
+}
 
 func (s *Service) settings() []Setting {
 	if s == nil {

@@ -76,7 +76,7 @@ type ResourceChange struct {
 	Diff string
 }
 
-// Plan says what Apply of the set would change. It changes nothing.
+// Plan says what Apply of the set would change. It changes nothing. What Envoy would refuse it does not foresee.
 func (p *Publisher) Plan(set *policy.Set) (*Plan, error) {
 	s := p.snapshot()
 	var plan Plan
@@ -100,6 +100,9 @@ func (p *Publisher) Plan(set *policy.Set) (*Plan, error) {
 		}
 	}
 	if err := pairs.gateway(&plan, s, set.Gateway); err != nil {
+		if s.gateway.policy == nil {
+			return nil, err // there is none to stay
+		}
 		plan.Untranslated = append(plan.Untranslated, Rejection{
 			Type: untranslatedType, Text: err.Error(), Position: set.Gateway.Position,
 		})

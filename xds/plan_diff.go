@@ -148,5 +148,5 @@ func cut(text string, n int) string {
 		return text
 	}
 	kept := text[:strings.LastIndexByte(text[:n], '\n')+1]
-	return kept + fmt.Sprintf("# left out: %d more lines\n", strings.Count(text[len(kept):], "\n"))
+	return kept + fmt.Sprintf("# left out: %d more\n", strings.Count(text[len(kept):], "\n"))
 }

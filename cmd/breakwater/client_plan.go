@@ -34,7 +34,8 @@ own directory, or comes beside the others.
 
 Variables are expanded by the server, with its own environment (CB_… and the like
 included), but only those that its policies in force refer to: any other is an error,
-so that nobody reads the environment of a server by a plan.
+so that nobody reads the environment of a server by a plan. What only Envoy refuses
+is not foreseen.
 
 The exit code is 1 if there is an error in the policies, and 0 otherwise, whether
 anything would change or not.`,
@@ -58,6 +59,12 @@ anything would change or not.`,
 				return failIf(errorsIn(resp.GetProblems()), "error", "errors")
 			})
 		},
+	}
+	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt // directories are offered too
 	}
 	c.addFlags(cmd, planTimeout)
 	cmd.Flags().BoolVar(&diff, "diff", false, "also print the changes of Envoy's resources, as a unified diff")

@@ -118,6 +118,15 @@ Listener gateway: changed
 	}
 }
 
+func TestPlanCompletion(t *testing.T) {
+	for args, want := range map[string]string{"": "yaml\nyml\n:8\n", "dir": ":4\n"} {
+		line := append(append([]string{"__complete", "plan"}, strings.Fields(args)...), "")
+		if got := runMain(t, line...); got.code != exitOK || got.stdout != want {
+			t.Errorf("after %q it offers %q", args, got.stdout)
+		}
+	}
+}
+
 func TestPlanFailures(t *testing.T) {
 	dir := t.TempDir()
 	empty, binary := filepath.Join(dir, "empty"), filepath.Join(dir, "binary")

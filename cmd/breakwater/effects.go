@@ -95,7 +95,7 @@ func (q *prospect) cluster(e *effects) {
 	for i := range q.breaker.Proxies {
 		switch p := &q.breaker.Proxies[i]; {
 		case p.TotalHosts == 0:
-			e.warn(p.Proxy, replaces+"clears what is ejected, which can not be seen now, and "+drains)
+			e.warn(p.Proxy, replaces+"clears any ejections, of which none can be seen now, "+drains)
 		case p.EjectedHosts > 0:
 			e.warn(p.Proxy, replaces+"clears "+count(p.EjectedHosts, "ejection", "ejections")+", "+drains)
 		default:
@@ -132,10 +132,12 @@ func without(list, other []string) []string {
 func (q *prospect) routes(e *effects) {
 	switch c := &q.change; {
 	case c.Routes == "":
-	case c.Cluster == "" && c.Endpoints == "":
-		e.info("", "routes only: no connection is touched and no ejection cleared; requests under way end by the old routes")
-	default:
+	case c.Cluster != "" || c.Endpoints != "":
 		e.info("", "its routes change: requests under way end by the old ones")
+	case c.Limits:
+		e.info("", "its routes change: no connection is touched and no ejection cleared; requests under way end by the old ones")
+	default:
+		e.info("", "routes only: no connection is touched and no ejection cleared; requests under way end by the old routes")
 	}
 }
 
@@ -241,6 +243,8 @@ func gatewayEffects(c *xds.GatewayChange) []admin.Effect {
 	var e effects
 	switch {
 	case c.Listener == "":
+	case c.Listener == xds.Added:
+		e.info("", "opens the listener at "+c.After.Address())
 	case c.InPlace:
 		e.warn("", "updates the listener in place: new connections are taken all along; "+drained)
 	default:

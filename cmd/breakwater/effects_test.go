@@ -103,7 +103,7 @@ func TestEffects(t *testing.T) {
 			want: []string{
 				"! p1, p3: replaces cluster a: clears 2 ejections, drains its connection pools",
 				"! p2: replaces cluster a: drains its connection pools",
-				"! p4: replaces cluster a: clears what is ejected, which can not be seen now, and drains its connection pools",
+				"! p4: replaces cluster a: clears any ejections, of which none can be seen now, drains its connection pools",
 				begins,
 			},
 		},
@@ -126,6 +126,13 @@ func TestEffects(t *testing.T) {
 		{
 			name: "limits", before: plainPolicy, after: plainPolicy + "limits: {max_requests: 10}\n", proxies: calm,
 			want: []string{"- limits go by runtime, so that nothing is replaced; requests beyond them get 503 (overloaded) at once"},
+		},
+		{
+			name: "limits and routes", before: plainPolicy, after: plainPolicy + "limits: {max_requests: 10}\nretry: {max_retries: 1}\n", proxies: calm,
+			want: []string{
+				"- its routes change: no connection is touched and no ejection cleared; requests under way end by the old ones",
+				"- limits go by runtime, so that nothing is replaced; requests beyond them get 503 (overloaded) at once",
+			},
 		},
 		{
 			name: "a smaller window that trips", before: plainPolicy, after: plainPolicy + "breaker: {window_size: 20, failure_rate: 50%}\n", proxies: calm,

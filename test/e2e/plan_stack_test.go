@@ -82,20 +82,27 @@ func (s *planner) files() map[string]string {
 // plan asks what one file would change; without content, what its absence would.
 func (s *planner) plan(name, content string) planJSON {
 	s.t.Helper()
-	type file struct {
-		Name    string `json:"name"`
-		Content string `json:"content"`
+	if content != "" {
+		return s.ask(map[string]string{name: content}, false)
 	}
-	files := []file{{name, content}}
-	if content == "" {
-		files = nil
-		for other, text := range s.files() {
-			if other != name {
-				files = append(files, file{other, text})
-			}
-		}
+	files := s.files()
+	delete(files, name)
+	return s.planAll(files)
+}
+
+// planAll asks what a whole directory would change.
+func (s *planner) planAll(files map[string]string) planJSON {
+	s.t.Helper()
+	return s.ask(files, true)
+}
+
+func (s *planner) ask(files map[string]string, complete bool) planJSON {
+	s.t.Helper()
+	list := []map[string]string{}
+	for name, content := range files {
+		list = append(list, map[string]string{"name": name, "content": content})
 	}
-	body, err := json.Marshal(map[string]any{"files": files, "complete": content == ""})
+	body, err := json.Marshal(map[string]any{"files": list, "complete": complete})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -153,7 +160,8 @@ func (p planJSON) sent() []string {
 	return out
 }
 
-// versions are those of the clusters, listeners and route tables that Envoy has.
+// versions are those of the clusters and route tables that Envoy has, and the listeners themselves: one that is updated in
+// place keeps the version that it came with.
 func (s *planner) versions() map[string]string {
 	s.t.Helper()
 	body, err := s.fetch("http://" + s.envoy.AdminAddr + "/config_dump")
@@ -172,7 +180,7 @@ func (s *planner) versions() map[string]string {
 			Listeners []struct {
 				Name   string `json:"name"`
 				Active struct {
-					Version string `json:"version_info"`
+					Listener json.RawMessage `json:"listener"`
 				} `json:"active_state"`
 			} `json:"dynamic_listeners"`
 			Routes []struct {
@@ -190,7 +198,7 @@ func (s *planner) versions() map[string]string {
 			out["Cluster "+x.Cluster.Name] = x.Version
 		}
 		for _, x := range c.Listeners {
-			out["Listener "+x.Name] = x.Active.Version
+			out["Listener "+x.Name] = string(x.Active.Listener)
 		}
 		for _, x := range c.Routes {
 			out["RouteConfiguration "+x.Table.Name] = x.Version

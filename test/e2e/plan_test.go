@@ -33,13 +33,13 @@ const (
 func TestPlans(t *testing.T) {
 	t.Parallel()
 	hold := newGate()
-	bad, c := newCounted(t, always(http.StatusInternalServerError)), newCounted(t, always(http.StatusOK))
-	b := newCounted(t, func(w http.ResponseWriter, r *http.Request) {
+	answer := func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/svc/held" {
 			hold.handle(w, r)
 		}
-	})
-	s := newPlanner(t, map[string]string{"svc.yaml": planned("breaker: {timeout: 10m}\n", bad, b), "gateway.yaml": "access_log: off\n"})
+	}
+	bad, b, c := newCounted(t, always(http.StatusInternalServerError)), newCounted(t, answer), newCounted(t, answer)
+	s := newPlanner(t, map[string]string{"svc.yaml": planned("breaker: {timeout: 10m}\ntimeout: {connect: 250ms}\n", bad, b), "gateway.yaml": "access_log: off\n"})
 	call := s.newCaller()
 	get := func() { call.get("/svc") }
 	s.until("a host is ejected", func() error {
@@ -62,46 +62,69 @@ func TestPlans(t *testing.T) {
 		}
 	}
 
+	// underWay sends a request that a host holds, until the end that is returned: then it must be answered.
+	underWay := func(at *counted) (end func()) {
+		t.Helper()
+		before := len(at.got())
+		held := make(chan int, 1)
+		go func() {
+			r, err := s.try(http.MethodGet, "/svc/held", nil)
+			if err != nil {
+				t.Error(err)
+			}
+			held <- r.status
+		}()
+		s.until("a request is under way", func() error {
+			if len(at.got()) == before {
+				return errors.New("it has not arrived")
+			}
+			return nil
+		})
+		return func() {
+			t.Helper()
+			hold.release()
+			if got := <-held; got != http.StatusOK {
+				t.Errorf("the request under way ended with %d", got)
+			}
+		}
+	}
+
 	live := s.config().Digest
-	p := s.plan("svc.yaml", "# the same\n"+planned("breaker:\n  timeout: 600s\n", bad, b))
+	p := s.plan("svc.yaml", "# the same\n"+planned("breaker:\n  timeout: 600s\ntimeout:\n  connect: 0.25\n", bad, b))
 	if !p.OK || len(p.Services)+len(p.Resources) > 0 || p.Digest != live {
 		t.Errorf("what is only reformatted would change %+v", p)
 	}
 
 	modified := s.modified()
-	conns, _ := b.connections()
 	edit := func(extra string, hosts ...fmt.Stringer) (planJSON, func()) {
 		text := planned("breaker: {timeout: 10m"+extra, hosts...)
 		return s.plan("svc.yaml", text), func() { s.write("svc.yaml", text) }
 	}
-	p, do := edit("}\ntimeout: {request: 7s}\n", bad, b)
+	end := underWay(b)
+	conns, _ := b.connections()
+	p, do := edit("}\ntimeout: {connect: 250ms, request: 300ms}\n", bad, b)
 	p.expect(t, "svc", planRoutes)
 	s.carryOut(p, do)
-	untouched(modified, conns, b)
-
-	held := make(chan int, 1)
-	go func() {
-		r, err := s.try(http.MethodGet, "/svc/held", nil)
-		if err != nil {
-			t.Error(err)
+	if opened, open := b.connections(); opened != conns || open != conns || s.modified() != modified || len(s.ejected("svc")) != 1 {
+		t.Errorf("an edit of routes: of %d connections %d are open, before %d; ejected %v", opened, open, conns, s.ejected("svc"))
+	}
+	if r := s.get("/svc/held"); r.status != http.StatusGatewayTimeout {
+		t.Errorf("by the new routes a request ends with %d", r.status)
+	}
+	end()
+	s.write("svc.yaml", planned("breaker: {timeout: 10m}\ntimeout: {connect: 250ms, request: 7s}\n", bad, b))
+	s.until("the timeout is longer", func() error {
+		get()
+		if got := b.got()[len(b.got())-1].Header.Get("X-Envoy-Expected-Rq-Timeout-Ms"); got != "7000" {
+			return errors.New(got)
 		}
-		held <- r.status
-	}()
-	s.until("a request is under way", func() error {
-		for _, a := range b.got() {
-			if a.URL.Path == "/svc/held" {
-				return nil
-			}
-		}
-		return errors.New("it has not arrived")
+		return nil
 	})
-	p, do = edit("}\ntimeout: {request: 7s}\n", bad, c)
+	end = underWay(b)
+	p, do = edit("}\ntimeout: {connect: 250ms, request: 7s}\n", bad, c)
 	p.expect(t, "svc", "- endpoints only: adds "+c.String()+"; removes "+b.String()+", whose connections are drained"+planHosts)
 	s.carryOut(p, do)
-	hold.release()
-	if got := <-held; got != http.StatusOK {
-		t.Errorf("the request under way ended with %d", got)
-	}
+	end()
 	s.untilClosed("the connections to the host that went are closed", b)
 	get()
 	untouched(modified, 1, c)
@@ -116,7 +139,7 @@ func TestPlans(t *testing.T) {
 		return nil
 	})
 	window := s.window("svc")
-	p, do = edit(", window_size: 10}\ntimeout: {request: 7s}\n", bad, c)
+	p, do = edit(", window_size: 10}\ntimeout: {connect: 250ms, request: 7s}\n", bad, c)
 	if got := p.effects("svc"); len(got) != 2 || got[0] != planBreaker || !strings.HasPrefix(got[1], fmt.Sprintf("- its window keeps the newest 10 of %d attempts, with ", window)) {
 		t.Errorf("effects %q", got)
 	}
@@ -126,19 +149,21 @@ func TestPlans(t *testing.T) {
 	}
 	untouched(modified, 1, c)
 
-	p, do = edit(", window_size: 10}\ntimeout: {request: 7s}\nlimits: {max_requests: 77}\n", bad, c)
+	p, do = edit(", window_size: 10}\ntimeout: {connect: 250ms, request: 7s}\nlimits: {max_requests: 77}\n", bad, c)
 	p.expect(t, "svc", "- limits go by runtime, so that nothing is replaced; requests beyond them get 503 (overloaded) at once")
 	s.carryOut(p, do)
 	s.untilEnforced("circuit_breakers.svc.default.max_requests", true)
 	untouched(modified, 1, c)
 
+	end = underWay(c)
 	requests := s.stat(s.envoy, "cluster.svc.upstream_rq_total")
-	p, do = edit(", window_size: 10}\ntimeout: {request: 7s, connect: 3s}\nlimits: {max_requests: 77}\n", bad, c)
+	p, do = edit(", window_size: 10}\ntimeout: {connect: 260ms, request: 7s}\nlimits: {max_requests: 77}\n", bad, c)
 	p.expect(t, "svc", "! replaces cluster svc: clears 1 ejection, drains its connection pools (e2e)", planBegins)
 	s.carryOut(p, do)
 	if got := s.ejected("svc"); len(got) != 0 || s.modified() != modified+1 {
 		t.Errorf("ejected %v; %d clusters were replaced, want 1", got, s.modified()-modified)
 	}
+	end()
 	s.untilClosed("the old cluster's connections are closed", c)
 	if got := s.stat(s.envoy, "cluster.svc.upstream_rq_total"); got != requests {
 		t.Errorf("the cluster has counted %d requests, before %d", got, requests)
@@ -183,13 +208,12 @@ func TestPlanOfRemoval(t *testing.T) {
 	a := newCounted(t, always(http.StatusOK))
 	s := newPlanner(t, map[string]string{"svc.yaml": planned("", a), "rest.yaml": marker(0)})
 	s.run("force-open", "svc", "--reason", "a drill", "--ttl", "1h")
-	const order = "a drill), for 1h more,"
+	// The order is named with who gave it, and the time that it still has.
 	effect := func(p planJSON, i int, want string) {
 		t.Helper()
-		// The order is named with who gave it, and the time that it still has.
 		if got := p.effects("svc"); len(got) <= i || !strings.HasPrefix(got[i], "! the order of ") || !strings.Contains(got[i], " that it be forced_open (a drill), for ") ||
 			!strings.HasSuffix(got[i], want) {
-			t.Errorf("effects %q, want %s %s", got, order, want)
+			t.Errorf("effects %q, want the order, which %s", got, want)
 		}
 	}
 	p := s.plan("svc.yaml", "")
