@@ -2,6 +2,7 @@
 
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Entry } from "../live/store";
+import { route } from "../ui/route";
 import { Row } from "./row";
 
 /** margin is how many rows beyond the window's edges are drawn. */
@@ -43,10 +44,12 @@ export function List({ rows }: { rows: Entry[] }) {
       });
     };
     const scrolled = () => {
+      if (route.peek().view !== "board") return;
       lastScroll = window.scrollY;
       look();
     };
-    look();
+    // The list must be as tall as it was before one can be where one was.
+    if (list.current && probe.current) list.current.style.height = `${rows.length * probe.current.offsetHeight}px`;
     window.scrollTo({ top: lastScroll });
     look();
     const resized = new ResizeObserver(look);

@@ -26,8 +26,12 @@ function parse(hash: string): Route {
 
 export const route = signal<Route>(parse(location.hash));
 
+// The board goes back to where it was by itself; other views begin at their top.
+history.scrollRestoration = "manual";
+
 window.addEventListener("hashchange", () => {
   route.value = parse(location.hash);
+  if (route.value.view !== "board") window.scrollTo(0, 0);
 });
 
 /** serviceLink is the address of a service's view. */
