@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"io"
 	"net/http"
@@ -65,7 +66,7 @@ func TestPage(t *testing.T) {
 	total := 0
 	for _, path := range append(paths, "assets/licenses.txt") {
 		resp, body := rawGet(t, url+"/"+path, zipped)
-		plain, err := gzip.NewReader(strings.NewReader(string(body)))
+		plain, err := gzip.NewReader(bytes.NewReader(body))
 		if err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Encoding") != "gzip" || resp.Header.Get("Vary") != "Accept-Encoding" {
 			t.Errorf("/%s is answered %d %v: %v", path, resp.StatusCode, resp.Header, err)
 			continue
@@ -74,7 +75,7 @@ func TestPage(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if _, whole := rawGet(t, url+"/"+path, map[string]string{"Accept-Encoding": "gzip;q=0"}); string(whole) != string(unzipped) {
+		if _, whole := rawGet(t, url+"/"+path, map[string]string{"Accept-Encoding": "gzip;q=0"}); !bytes.Equal(whole, unzipped) {
 			t.Errorf("/%s differs without gzip", path)
 		}
 		policy := resp.Header.Get("Content-Security-Policy")

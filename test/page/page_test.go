@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func TestPage(t *testing.T) {
 	shop.PythonEnv(t)
 	s := shop.Start(t)
 	url := "http://" + s.HTTP
-	env := append(s.Env, "SHOP="+s.Dir)
+	env := slices.Concat(s.Env, []string{"SHOP=" + s.Dir})
 	t.Run("live", func(t *testing.T) { story(t, "live.py", url, env, nil) })
 	t.Run("config", func(t *testing.T) { story(t, "config.py", url, env, nil) })
 	t.Run("accessible", func(t *testing.T) { story(t, "accessible.py", url, env, nil) })
@@ -41,7 +42,7 @@ func serve(t *testing.T, s *shop.Shop) string {
 	t.Helper()
 	addrs := shop.FreeAddrs(t)
 	cmd := exec.Command(filepath.Join(s.Dir, "bin", "breakwater"), "serve", "--policies", "examples/shop", "--state", t.TempDir(), "--http-read-only")
-	cmd.Dir, cmd.Env = s.Dir, append(s.Env, addrs.Env()...)
+	cmd.Dir, cmd.Env = s.Dir, slices.Concat(s.Env, addrs.Env())
 	return launch(t, cmd, addrs)
 }
 

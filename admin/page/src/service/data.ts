@@ -1,15 +1,14 @@
 // All that the view of one service shows, asked for while it is open.
 
 import { signal } from "@preact/signals";
-import { get, APIError } from "../live/http";
+import { get } from "../live/http";
 import { poll } from "../live/poll";
+import { entries } from "../live/store";
 import type { BreakerEvent, Explanation, GetBreaker, Traffic } from "../wire";
 import { History } from "./traffic";
 
 export class ServiceData {
   readonly breaker = signal<GetBreaker | null>(null);
-  /** Set if no policy names the service. */
-  readonly missing = signal(false);
   readonly history = new History();
   /** Moves on with history. */
   readonly sampled = signal(0);
@@ -23,11 +22,18 @@ export class ServiceData {
   constructor(readonly name: string) {
     this.path = `/api/v1/breakers/${encodeURIComponent(name)}`;
     this.ends.push(
-      poll(1000, (s) => this.askBreaker(s)),
-      poll(1000, (s) => this.askTraffic(s)),
-      poll(2000, (s) => this.askEvents(s)),
-      poll(10_000, (s) => this.askExplanation(s)),
+      this.poll(1000, (s) => this.askBreaker(s)),
+      this.poll(1000, (s) => this.askTraffic(s)),
+      this.poll(2000, (s) => this.askEvents(s)),
+      this.poll(10_000, (s) => this.askExplanation(s)),
     );
+  }
+
+  /** poll is poll, while the service is served. */
+  private poll(every: number, ask: (s: AbortSignal) => Promise<void>): () => void {
+    return poll(every, async (s) => {
+      if (entries.has(this.name)) await ask(s);
+    });
   }
 
   close(): void {
@@ -39,14 +45,13 @@ export class ServiceData {
       const was = this.breaker.peek()?.breaker;
       const answer = await get<GetBreaker>(this.path, s);
       this.breaker.value = answer;
-      this.missing.value = false;
       const is = answer.breaker;
       if (was && (was.state !== is.state || was.overview.since !== is.overview.since)) {
         void this.askExplanation(s);
         void this.askEvents(s);
       }
-    } catch (err) {
-      if (err instanceof APIError && err.status === 404) this.missing.value = true;
+    } catch {
+      // The stream of summaries says what there is; the proxies stay as they were.
     }
   }
 

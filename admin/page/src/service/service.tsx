@@ -44,7 +44,7 @@ export function ServiceView({ name }: { name: string }) {
   // The stream of summaries is ahead of the answers: the state is the stream's.
   const breaker: Breaker | null = detail ? { ...detail.breaker, ...(summary && { state: summary.state, summary: summary.summary, overview: summary.overview }) } : (summary ?? null);
   if (!breaker) {
-    return data.missing.value || isLive() ? (
+    return isLive() ? (
       <p class="empty">
         No policy names a service <b>{name}</b>. <a href="#/">All breakers</a>
       </p>
