@@ -22,7 +22,7 @@ export function Countdown({ until, over }: { until: Timestamp; over: string }) {
   const left = Date.parse(until) - now.value;
   return (
     <time dateTime={until} class="countdown" title={dateTime(Date.parse(until), now.value)}>
-      {left > 0 ? span(Math.ceil(left / 1000) * 1000) : over}
+      {left > 0 ? span(Math.max(1000, left)) : over}
     </time>
   );
 }
