@@ -90,6 +90,7 @@ fuzz: need-go ## Run each fuzz test for FUZZTIME (30s)
 generate: need-go ## Generate code anew
 	go tool -modfile=tools/buf.mod buf generate
 	go generate ./...
+	tools/bundle-page
 	go -C tools/grafana run . $(CURDIR)/deploy/grafana/dashboards/circuit-breakers.json
 
 .PHONY: format

@@ -3,6 +3,7 @@ package admin
 import (
 	"github.com/breakwater/breakwater/admin/adminpb"
 	"github.com/breakwater/breakwater/breaker"
+	"github.com/breakwater/breakwater/policy"
 )
 
 func orderProto(state breaker.State, o breaker.Order) *adminpb.Order {
@@ -71,7 +72,7 @@ func failureCountProto(c FailureCount) *adminpb.FailureCount {
 	return &adminpb.FailureCount{Stat: c.Stat, Flag: c.Flag, Meaning: c.Meaning, Total: c.Total, Recent: c.Recent}
 }
 
-func settingProto(s Setting) *adminpb.Setting {
+func settingProto(s policy.Setting) *adminpb.Setting {
 	return &adminpb.Setting{
 		Path:     s.Path,
 		Value:    s.Value,

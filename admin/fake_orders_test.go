@@ -123,7 +123,7 @@ func (f *fakeModel) Explain(_ context.Context, service string) (admin.Explanatio
 			}},
 			{Proxy: "edge-2", Error: "connection refused"},
 		},
-		Settings: []admin.Setting{{Path: "breaker.timeout", Value: "30s", Origin: policy.Origin{
+		Settings: []policy.Setting{{Path: "breaker.timeout", Value: "30s", Origin: policy.Origin{
 			Layer: policy.LayerProfile, Variable: "reads", Position: policy.Position{File: "defaults.yaml", Line: 3, Column: 5}, Clamped: true,
 		}}},
 	}, nil

@@ -32,6 +32,8 @@ type fakeModel struct {
 	panics   bool
 	resets   []breaker.ResetRequest
 	orders   []breaker.OrderRequest
+	plans    []admin.PlanRequest
+	atPlan   func() // if not nil, called by each Plan
 	levels   map[string]hclog.Level
 	watchers int
 	every    time.Duration // of the last Watch

@@ -34,7 +34,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			writeStatus(w, http.StatusForbidden, codes.PermissionDenied, err.Error())
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r))
 		if remote, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 			ctx := peer.NewContext(r.Context(), &peer.Peer{Addr: net.TCPAddrFromAddrPort(remote)})
 			r = r.WithContext(ctx)

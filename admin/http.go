@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
+	"github.com/breakwater/breakwater/admin/page"
 )
 
 // gatewayRoutes are the paths of admin/adminpb/http.yaml. The gateway itself can not
@@ -36,6 +37,7 @@ var gatewayRoutes = []string{
 	"GET /api/v1/log-level",
 	"PUT /api/v1/log-level",
 	"GET /api/v1/version",
+	"POST " + planPath,
 }
 
 // newHTTP is everything that is served by HTTP, guards included.
@@ -63,6 +65,16 @@ func (s *Server) newHTTP() (http.Handler, error) {
 	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(http.HandlerFunc(service.serveLegacyList)))
 	mux.Handle("POST /api/v1/circuit-breakers/{service}/reset", withTimeout(http.HandlerFunc(service.serveLegacyReset)))
 	mux.Handle("GET /api/v1/prometheus/targets", withTimeout(http.HandlerFunc(service.serveTargets)))
+	pages, err := page.Handlers()
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	for path, handler := range pages {
+		if path == "/" {
+			path = "/{$}" // that path alone
+		}
+		mux.Handle("GET "+path, handler)
+	}
 	mux.HandleFunc("GET /healthz", serveHealthy)
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	if s.opts.Gatherer != nil {

@@ -146,7 +146,9 @@ func TestHTTP(t *testing.T) {
 		{"GET", "/metrics", "", 404, `{"code":5,"message":"no such path: /metrics"}`},
 		{"GET", "/api/v1/nope", "", 404, `{"code":5,"message":"no such path: /api/v1/nope"}`},
 		{"GET", "/api/v1/breakers/", "", 404, `{"code":5,"message":"no such path: /api/v1/breakers/"}`},
-		{"GET", "/", "", 404, `{"code":5,"message":"no such path: /"}`},
+		{"GET", "/index.html", "", 404, `{"code":5,"message":"no such path: /index.html"}`},
+		{"GET", "/assets/app.js", "", 404, `{"code":5,"message":"no such path: /assets/app.js"}`},
+		{"POST", "/", "", 405, `{"code":12,"message":"POST is not allowed here, only GET, HEAD"}`},
 	} {
 		t.Run(tt.method+tt.path, func(t *testing.T) {
 			got := do(t, tt.method, url+tt.path, tt.body, nil)
@@ -158,7 +160,7 @@ func TestHTTP(t *testing.T) {
 			}
 		})
 	}
-	for _, path := range []string{"/api/v1/breakers", "/api/v1/breakers:watch", "/api/v1/events", "/api/v1/events:watch", "/api/v1/circuit-breakers", "/healthz"} {
+	for _, path := range []string{"/api/v1/breakers", "/api/v1/breakers:watch", "/api/v1/events", "/api/v1/events:watch", "/api/v1/circuit-breakers", "/healthz", "/"} {
 		if got := do(t, http.MethodHead, url+path, "", nil); got.status != 200 || got.body != "" {
 			t.Errorf("HEAD %s gives %d %q", path, got.status, got.body)
 		}

@@ -64,6 +64,9 @@ type Model interface {
 	Targets(ctx context.Context) ([]Target, error)
 	// ConfigStatus says what became of the policies on disk.
 	ConfigStatus(ctx context.Context) (ConfigStatus, error)
+	// Plan says what a candidate would change, and changes nothing. It returns
+	// ErrNoPolicies.
+	Plan(ctx context.Context, req PlanRequest) (Plan, error)
 	// LogLevels returns the whole server's level first, then those of the subsystems in
 	// ascending order.
 	LogLevels(ctx context.Context) ([]LogLevel, error)

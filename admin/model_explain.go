@@ -13,7 +13,7 @@ type Explanation struct {
 	// Counts by proxy, in ascending order of id.
 	Counts []ProxyCounts
 	// Settings in ascending order of path.
-	Settings []Setting
+	Settings []policy.Setting
 }
 
 // Finding is one thing that keeps requests from succeeding.
@@ -46,13 +46,4 @@ type FailureCount struct {
 	Meaning string
 	// Total since that Envoy has been counting, and Recent in the last second.
 	Total, Recent uint64
-}
-
-// Setting is one effective value of a policy.
-type Setting struct {
-	// Path is dotted, such as "breaker.failure_threshold".
-	Path string
-	// Value as a policy would have it, such as "30s" or "off".
-	Value  string
-	Origin policy.Origin
 }

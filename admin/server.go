@@ -29,7 +29,7 @@ const (
 	// callTimeout bounds what one HTTP call may take. A reset is the slowest: it waits
 	// for every proxy. A gRPC client sets its own deadline.
 	callTimeout = 30 * time.Second
-	// maxRequest bounds a request's body, in bytes. The largest field is a reason.
+	// maxRequest bounds a request's body, in bytes, but for a plan (maxPlan). The largest field is a reason.
 	maxRequest = 64 << 10
 )
 
@@ -100,6 +100,7 @@ func New(opts Options) (*Server, error) {
 			version:  opts.Version,
 			started:  time.Now(),
 			stopping: stopping,
+			planning: make(chan struct{}, 1),
 		},
 	}
 	if err := s.newGRPC(); err != nil {
@@ -119,14 +120,14 @@ func (s *Server) newGRPC() error {
 		return status.Error(codes.Internal, "internal error")
 	})
 	s.grpc = grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.MaxRecvMsgSize(maxPlan),
 		grpc.MaxConcurrentStreams(256),
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		// Recovery is the inner one, so that a panic is counted as Internal.
-		grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), recovery.UnaryServerInterceptor(recovered)),
-		grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), recovery.StreamServerInterceptor(recovered)),
+		grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), limitUnary, recovery.UnaryServerInterceptor(recovered)),
+		grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), limitStream, recovery.StreamServerInterceptor(recovered)),
 	)
 	s.health = health.NewServer()
 	s.health.SetServingStatus(adminpb.AdminService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)

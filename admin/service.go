@@ -35,6 +35,8 @@ type service struct {
 	readOnly bool
 	// stopping is done once the server stops: it ends the streams.
 	stopping context.Context
+	// planning has room for the one plan that is being made.
+	planning chan struct{}
 }
 
 func (s *service) ListBreakers(ctx context.Context, _ *adminpb.ListBreakersRequest) (*adminpb.ListBreakersResponse, error) {
@@ -191,7 +193,7 @@ func toStatus(err error) error {
 		code = codes.NotFound
 	case errors.Is(err, breaker.ErrInvalidOrder):
 		code = codes.InvalidArgument
-	case errors.Is(err, breaker.ErrHostNotResettable), errors.Is(err, breaker.ErrNoProxy):
+	case errors.Is(err, breaker.ErrHostNotResettable), errors.Is(err, breaker.ErrNoProxy), errors.Is(err, ErrNoPolicies):
 		code = codes.FailedPrecondition
 	case errors.Is(err, ErrUnsettled):
 		code = codes.Unavailable

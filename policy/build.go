@@ -53,6 +53,10 @@ type record struct {
 // What did not change is taken over from prev, so that an edit of one service costs
 // little and every other *Service is the same pointer as before.
 func Build(files []File, env func(string) (string, bool), prev *Set) (*Set, []Problem) {
+	return build(files, environment{lookup: env}, prev)
+}
+
+func build(files []File, env environment, prev *Set) (*Set, []Problem) {
 	b := newBuilder(env, prev)
 	files = b.sort(files)
 	if len(files) == 0 && prev != nil && len(prev.Services) > 0 {
@@ -87,7 +91,7 @@ func Build(files []File, env func(string) (string, bool), prev *Set) (*Set, []Pr
 }
 
 type builder struct {
-	env      func(string) (string, bool)
+	env      environment
 	prev     *state
 	next     *state
 	problems []Problem
@@ -97,7 +101,7 @@ type builder struct {
 	claims map[string][]*entry
 }
 
-func newBuilder(env func(string) (string, bool), prev *Set) *builder {
+func newBuilder(env environment, prev *Set) *builder {
 	b := &builder{
 		env: env, prev: &state{}, claims: map[string][]*entry{},
 		next: &state{files: map[string]*fileState{}, live: map[string]*record{}},

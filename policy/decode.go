@@ -25,7 +25,7 @@ type decoder struct {
 	// layer and variable go into the origin of each value.
 	layer    Layer
 	variable string
-	env      func(string) (string, bool)
+	env      environment
 
 	// document is the plan of the whole document.
 	document *plan
@@ -39,10 +39,12 @@ type decoder struct {
 type lookup struct {
 	name, value string
 	ok          bool
+	// profile is the profile of defaults.yaml that asked; empty for none.
+	profile string
 }
 
 // newDecoder decodes the document text, which begins at the given line of the file.
-func newDecoder(file string, line int, text []byte, layer Layer, env func(string) (string, bool)) *decoder {
+func newDecoder(file string, line int, text []byte, layer Layer, env environment) *decoder {
 	return &decoder{file: file, shift: line - 1, lines: countLines(text), layer: layer, env: env, budget: nodeBudget}
 }
 
@@ -275,10 +277,21 @@ func (d *decoder) value(n *yaml.Node, path string) (string, kind, bool) {
 	return text, k, true
 }
 
-func (d *decoder) lookup(name string) (string, bool) {
-	value, ok := d.env(name)
-	d.lookups = append(d.lookups, lookup{name: name, value: value, ok: ok})
-	return value, ok
+func (d *decoder) lookup(name string) (string, bool, error) {
+	if err := d.env.refuses(name); err != nil {
+		return "", false, err
+	}
+	value, ok := d.env.lookup(name)
+	d.lookups = append(d.lookups, lookup{name: name, value: value, ok: ok, profile: d.profile()})
+	return value, ok, nil
+}
+
+// profile is the profile that is being decoded, or empty.
+func (d *decoder) profile() string {
+	if d.layer == LayerProfile {
+		return d.variable
+	}
+	return ""
 }
 
 // unknown reports a field that does not exist, with what may have been meant. It

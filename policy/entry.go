@@ -39,7 +39,7 @@ type entry struct {
 // serviceLine finds the service's name in a document that is not valid YAML.
 var serviceLine = regexp.MustCompile(`(?m)^service:[ \t]*["']?([a-z0-9-]+)["']?[ \t]*(?:#.*)?\r?$`)
 
-func newEntry(file string, c chunk, index int, env func(string) (string, bool)) *entry {
+func newEntry(file string, c chunk, index int, env environment) *entry {
 	e := &entry{file: file, chunk: c, index: index, start: Position{File: file, Line: 1, Column: 1}}
 	d := newDecoder(file, 1, c.text, LayerService, env)
 	var doc document
@@ -79,9 +79,9 @@ func keyOf(n *yaml.Node, name string) *yaml.Node {
 }
 
 // current reports whether the environment still gives the same answers.
-func (e *entry) current(env func(string) (string, bool)) bool {
+func (e *entry) current(env environment) bool {
 	return !slices.ContainsFunc(e.lookups, func(l lookup) bool {
-		value, ok := env(l.name)
+		value, ok := env.lookup(l.name)
 		return value != l.value || ok != l.ok
 	})
 }

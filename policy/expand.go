@@ -12,7 +12,7 @@ const maxValue = 64 << 10
 // expand replaces ${NAME} and ${NAME:-default} in a value, and $$ by $. Any other
 // $ stays. As in a shell, the default also applies to a variable that is set but
 // empty. It reports whether a variable was named.
-func expand(s string, lookup func(string) (string, bool)) (string, bool, error) {
+func expand(s string, lookup func(string) (string, bool, error)) (string, bool, error) {
 	if !strings.Contains(s, "$") {
 		if len(s) > maxValue {
 			return "", false, fmt.Errorf("is longer than %d bytes", maxValue)
@@ -57,7 +57,7 @@ func expand(s string, lookup func(string) (string, bool)) (string, bool, error) 
 }
 
 // variable gives the value of NAME or NAME:-default.
-func variable(reference string, lookup func(string) (string, bool)) (string, error) {
+func variable(reference string, lookup func(string) (string, bool, error)) (string, error) {
 	name, standard, hasDefault := strings.Cut(reference, ":-")
 	if !isVariable(name) {
 		return "", fmt.Errorf("${%s} is not a variable: write ${NAME} or ${NAME:-default}, or $${ for the characters themselves", reference)
@@ -65,8 +65,10 @@ func variable(reference string, lookup func(string) (string, bool)) (string, err
 	if strings.Contains(standard, "${") {
 		return "", fmt.Errorf("the default of ${%s} can not name another variable", name)
 	}
-	value, ok := lookup(name)
+	value, ok, err := lookup(name)
 	switch {
+	case err != nil:
+		return "", err
 	case hasDefault && value == "":
 		return standard, nil
 	case !ok:

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"reflect"
@@ -12,14 +13,16 @@ type gatewayFile struct {
 	gateway *Gateway
 	// doc is gateway.yaml as it is in force; nil if there is none.
 	doc *specialFile
+	// lookups are the answers of the environment that doc depends on.
+	lookups []lookup
 }
 
 // environmentAddress reads GATEWAY_HOST and GATEWAY_PORT over the built-in address.
-func environmentAddress(env func(string) (string, bool), a *address, origins map[string]Origin) []Problem {
+func environmentAddress(env environment, a *address, origins map[string]Origin) []Problem {
 	var problems []Problem
 	origins["address.host"] = Origin{Layer: LayerBuiltIn}
 	origins["address.port"] = Origin{Layer: LayerBuiltIn}
-	if host, _ := env("GATEWAY_HOST"); host != "" {
+	if host, _ := env.lookup("GATEWAY_HOST"); host != "" {
 		if normal, err := listenHost(host); err != nil {
 			problems = append(problems, environmentProblem("GATEWAY_HOST", err.Error()))
 		} else {
@@ -27,7 +30,7 @@ func environmentAddress(env func(string) (string, bool), a *address, origins map
 			origins["address.host"] = Origin{Layer: LayerEnvironment, Variable: "GATEWAY_HOST"}
 		}
 	}
-	if port, _ := env("GATEWAY_PORT"); port != "" {
+	if port, _ := env.lookup("GATEWAY_PORT"); port != "" {
 		if number, err := parsePort(port); err != nil {
 			problems = append(problems, environmentProblem("GATEWAY_PORT", err.Error()))
 		} else {
@@ -51,19 +54,23 @@ func listenHost(host string) (string, error) {
 }
 
 // buildGateway reads gateway.yaml. file is nil if there is none.
-func buildGateway(file *specialFile, env func(string) (string, bool), prev *gatewayFile) (*gatewayFile, []Problem) {
+func buildGateway(file *specialFile, env environment, prev *gatewayFile) (*gatewayFile, []Problem) {
 	var doc gatewayDocument
 	v := reflect.ValueOf(&doc).Elem()
 	gatewayPlan.setDefaults(v)
 	g := &Gateway{Origins: map[string]Origin{}}
 	problems := environmentAddress(env, &doc.Address, g.Origins)
+	var lookups []lookup
 	if file != nil {
 		faults := file.faults
 		if file.root != nil {
+			if prev != nil && prev.doc != nil && bytes.Equal(file.data, prev.doc.data) {
+				env.refuse = nil // what is in force may be asked for again
+			}
 			d := newDecoder(file.name, file.line, file.text, LayerService, env)
 			d.section(gatewayPlan, v, file.root, "")
 			d.gateway(&doc)
-			faults = d.problems
+			faults, lookups = d.problems, d.lookups
 			g.Position = d.at(file.root)
 			g.source = source{file: file.name, line: file.line, text: file.text}
 		}
@@ -72,7 +79,7 @@ func buildGateway(file *specialFile, env func(string) (string, bool), prev *gate
 			if prev != nil && prev.doc != nil {
 				stale := *prev.gateway
 				stale.Stale = true
-				return &gatewayFile{gateway: &stale, doc: prev.doc}, problems
+				return &gatewayFile{gateway: &stale, doc: prev.doc, lookups: prev.lookups}, problems
 			}
 			// No last good version: the built-in values and the environment's.
 			kept, _ := buildGateway(nil, env, nil)
@@ -104,7 +111,7 @@ func buildGateway(file *specialFile, env func(string) (string, bool), prev *gate
 			g.Origins["address.host"], g.Origins["address.port"] = origin, origin
 		}
 	})
-	return &gatewayFile{gateway: g, doc: file}, problems
+	return &gatewayFile{gateway: g, doc: file, lookups: lookups}, problems
 }
 
 // gateway checks what the fields of gateway.yaml alone do not show.

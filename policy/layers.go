@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"reflect"
 	"slices"
 	"strings"
@@ -36,12 +37,12 @@ var builtIn = func() settings {
 
 // fromEnvironment reads the environment layer. A variable that is empty counts as
 // not set, and one with a bad value is reported and ignored.
-func fromEnvironment(env func(string) (string, bool)) (settings, []Problem) {
+func fromEnvironment(env environment) (settings, []Problem) {
 	var s settings
 	v := reflect.ValueOf(&s).Elem()
 	var problems []Problem
 	for _, e := range environmentSettings {
-		value, _ := env(e.variable)
+		value, _ := env.lookup(e.variable)
 		if value == "" {
 			continue
 		}
@@ -104,6 +105,9 @@ type layers struct {
 	// raw is the text of defaults.yaml if all of it is in force, at file.
 	raw  []byte
 	file string
+	// lookups are the answers of the environment that defaults.yaml depends on, the last good
+	// version of it included.
+	lookups []lookup
 }
 
 // profileMap are the profiles of defaults.yaml.
@@ -155,7 +159,7 @@ func (m *profileMap) encode() *yaml.Node {
 
 // buildLayers reads the layers below the services. file is nil if there is no
 // defaults.yaml.
-func buildLayers(file *specialFile, env func(string) (string, bool), prev *layers) (*layers, []Problem) {
+func buildLayers(file *specialFile, env environment, prev *layers) (*layers, []Problem) {
 	if prev == nil {
 		prev = &layers{}
 	}
@@ -184,13 +188,19 @@ type layerBuilder struct {
 }
 
 // read decodes defaults.yaml. What is at fault in it keeps its version of prev.
-func (b *layerBuilder) read(file *specialFile, env func(string) (string, bool)) {
+func (b *layerBuilder) read(file *specialFile, env environment) {
 	var doc defaultsDocument
 	b.problems = file.faults
 	if file.root != nil {
+		if bytes.Equal(file.data, b.prev.raw) {
+			env.refuse = nil // what is in force may be asked for again
+		}
 		d := newDecoder(file.name, file.line, file.text, LayerDefaults, env)
 		d.section(defaultsPlan, reflect.ValueOf(&doc).Elem(), file.root, "")
-		b.problems = d.problems
+		b.problems, b.out.lookups = d.problems, d.lookups
+	}
+	if len(b.problems) > 0 {
+		b.out.lookups = append(b.out.lookups, b.prev.lookups...)
 	}
 	own, profilesKnown := doc.settings, true
 	for _, p := range b.problems {

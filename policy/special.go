@@ -51,7 +51,7 @@ func readSpecial(f File) *specialFile {
 		return s
 	}
 	s.text, s.line = chunks[0].text, chunks[0].line
-	d := newDecoder(f.Name, s.line, s.text, LayerDefaults, nil)
+	d := newDecoder(f.Name, s.line, s.text, LayerDefaults, environment{})
 	root, ok := d.parseYAML(s.text)
 	if !ok {
 		s.faults = d.problems

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/breakwater/breakwater/envoy"
+	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds/translate"
 )
 
@@ -61,11 +62,16 @@ func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
 }
 
 func (p *Publisher) composeTable(routed map[string]*unit) (*resource, error) {
-	units := make([]*translate.Unit, 0, len(routed))
-	for _, name := range slices.Sorted(maps.Keys(routed)) {
-		units = append(units, routed[name].translated)
+	return routeTable(routed, p.gateway.policy)
+}
+
+// routeTable is the one route table of these units, by service.
+func routeTable(of map[string]*unit, gw *policy.Gateway) (*resource, error) {
+	units := make([]*translate.Unit, 0, len(of))
+	for _, name := range slices.Sorted(maps.Keys(of)) {
+		units = append(units, of[name].translated)
 	}
-	return newResource(typeRoute, envoy.GatewayName, translate.RouteTable(units, p.gateway.policy))
+	return newResource(typeRoute, envoy.GatewayName, translate.RouteTable(units, gw))
 }
 
 // warm reports whether routes may refer to the service: it is in the table already, or every proxy

@@ -4317,6 +4317,487 @@ func (x *GetVersionResponse) GetReadOnly() bool {
 	return false
 }
 
+// PlanPoliciesRequest is a candidate for the policy directory.
+type PlanPoliciesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The files of the candidate.
+	Files []*PolicyFile `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	// True if files are the whole directory. Otherwise each takes the place of the file of
+	// that name on disk, or is added, and all others stay.
+	Complete      bool `protobuf:"varint,2,opt,name=complete,proto3" json:"complete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanPoliciesRequest) Reset() {
+	*x = PlanPoliciesRequest{}
+	mi := &file_admin_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanPoliciesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanPoliciesRequest) ProtoMessage() {}
+
+func (x *PlanPoliciesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanPoliciesRequest.ProtoReflect.Descriptor instead.
+func (*PlanPoliciesRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *PlanPoliciesRequest) GetFiles() []*PolicyFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *PlanPoliciesRequest) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+// PolicyFile is one file of a policy directory.
+type PolicyFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Relative to the policy directory, which has no sub-directories: "fraud.yaml".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its text.
+	Content       string `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyFile) Reset() {
+	*x = PolicyFile{}
+	mi := &file_admin_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyFile) ProtoMessage() {}
+
+func (x *PolicyFile) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyFile.ProtoReflect.Descriptor instead.
+func (*PolicyFile) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *PolicyFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyFile) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+// PlanPoliciesResponse is what a candidate would change.
+type PlanPoliciesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True if there is no error in the candidate.
+	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
+	// Violations and lint findings of the candidate.
+	Problems []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The services that change or whose document has an error, in ascending order. Without
+	// any, nothing changes.
+	Services []*ServicePlan `protobuf:"bytes,3,rep,name=services,proto3" json:"services,omitempty"`
+	// The Envoy resources that change, in ascending order of type and name. The runtime layers
+	// are not among them: the limits that change are in settings.
+	Resources []*ResourcePlan `protobuf:"bytes,4,rep,name=resources,proto3" json:"resources,omitempty"`
+	// A hash of what would be served, as in GetConfigStatusResponse: that of the live set if
+	// nothing changes.
+	Digest        string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanPoliciesResponse) Reset() {
+	*x = PlanPoliciesResponse{}
+	mi := &file_admin_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanPoliciesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanPoliciesResponse) ProtoMessage() {}
+
+func (x *PlanPoliciesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanPoliciesResponse.ProtoReflect.Descriptor instead.
+func (*PlanPoliciesResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *PlanPoliciesResponse) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *PlanPoliciesResponse) GetProblems() []*Problem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *PlanPoliciesResponse) GetServices() []*ServicePlan {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *PlanPoliciesResponse) GetResources() []*ResourcePlan {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *PlanPoliciesResponse) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+// ServicePlan is what a candidate changes of one service, or of what all share.
+type ServicePlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service. Empty for what concerns all: gateway.yaml, and errors in defaults.yaml.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// added, removed or changed; kept if its document has an error, so that it stays as it is
+	// or, if it is new, is left out.
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// The effective values that change, in ascending order of path.
+	Settings []*SettingChange `protobuf:"bytes,3,rep,name=settings,proto3" json:"settings,omitempty"`
+	// What the change does, warnings first.
+	Effects       []*Effect `protobuf:"bytes,4,rep,name=effects,proto3" json:"effects,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServicePlan) Reset() {
+	*x = ServicePlan{}
+	mi := &file_admin_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServicePlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServicePlan) ProtoMessage() {}
+
+func (x *ServicePlan) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServicePlan.ProtoReflect.Descriptor instead.
+func (*ServicePlan) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *ServicePlan) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ServicePlan) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ServicePlan) GetSettings() []*SettingChange {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *ServicePlan) GetEffects() []*Effect {
+	if x != nil {
+		return x.Effects
+	}
+	return nil
+}
+
+// SettingChange is one effective value that changes.
+type SettingChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its dotted path, such as "retry.max_retries".
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The value in force, as in Setting. Empty if there is none.
+	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// The value of the candidate. Empty if it has none.
+	To string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// Where the candidate sets it; where the policy in force does if the candidate sets
+	// it no longer. Unset for values from neither.
+	Position      *Position `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettingChange) Reset() {
+	*x = SettingChange{}
+	mi := &file_admin_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettingChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettingChange) ProtoMessage() {}
+
+func (x *SettingChange) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettingChange.ProtoReflect.Descriptor instead.
+func (*SettingChange) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *SettingChange) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SettingChange) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *SettingChange) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *SettingChange) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+// Effect is something that a change does.
+type Effect struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// info, or warning for what requests or the state of breakers feel.
+	Severity string `protobuf:"bytes,1,opt,name=severity,proto3" json:"severity,omitempty"`
+	// In words, such as "replaces cluster payments: clears 2 ejections".
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// The proxies that it concerns, in ascending order. Empty for all.
+	Proxies       []string `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Effect) Reset() {
+	*x = Effect{}
+	mi := &file_admin_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Effect) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Effect) ProtoMessage() {}
+
+func (x *Effect) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Effect.ProtoReflect.Descriptor instead.
+func (*Effect) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *Effect) GetSeverity() string {
+	if x != nil {
+		return x.Severity
+	}
+	return ""
+}
+
+func (x *Effect) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Effect) GetProxies() []string {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+// ResourcePlan is an Envoy resource that changes.
+type ResourcePlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as "type.googleapis.com/envoy.config.cluster.v3.Cluster".
+	TypeUrl string `protobuf:"bytes,1,opt,name=type_url,json=typeUrl,proto3" json:"type_url,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// added, removed or changed.
+	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	// Unified diff of the resource as YAML. What is too long is cut off, and says so.
+	Diff          string `protobuf:"bytes,4,opt,name=diff,proto3" json:"diff,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourcePlan) Reset() {
+	*x = ResourcePlan{}
+	mi := &file_admin_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourcePlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourcePlan) ProtoMessage() {}
+
+func (x *ResourcePlan) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourcePlan.ProtoReflect.Descriptor instead.
+func (*ResourcePlan) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *ResourcePlan) GetTypeUrl() string {
+	if x != nil {
+		return x.TypeUrl
+	}
+	return ""
+}
+
+func (x *ResourcePlan) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResourcePlan) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ResourcePlan) GetDiff() string {
+	if x != nil {
+		return x.Diff
+	}
+	return ""
+}
+
 var File_admin_proto protoreflect.FileDescriptor
 
 const file_admin_proto_rawDesc = "" +
@@ -4626,7 +5107,39 @@ const file_admin_proto_rawDesc = "" +
 	"\x12GetVersionResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x1b\n" +
-	"\tread_only\x18\x03 \x01(\bR\breadOnly2\xc7\r\n" +
+	"\tread_only\x18\x03 \x01(\bR\breadOnly\"h\n" +
+	"\x13PlanPoliciesRequest\x125\n" +
+	"\x05files\x18\x01 \x03(\v2\x1f.breakwater.admin.v1.PolicyFileR\x05files\x12\x1a\n" +
+	"\bcomplete\x18\x02 \x01(\bR\bcomplete\":\n" +
+	"\n" +
+	"PolicyFile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\"\xf7\x01\n" +
+	"\x14PlanPoliciesResponse\x12\x0e\n" +
+	"\x02ok\x18\x01 \x01(\bR\x02ok\x128\n" +
+	"\bproblems\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.ProblemR\bproblems\x12<\n" +
+	"\bservices\x18\x03 \x03(\v2 .breakwater.admin.v1.ServicePlanR\bservices\x12?\n" +
+	"\tresources\x18\x04 \x03(\v2!.breakwater.admin.v1.ResourcePlanR\tresources\x12\x16\n" +
+	"\x06digest\x18\x05 \x01(\tR\x06digest\"\xb6\x01\n" +
+	"\vServicePlan\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12>\n" +
+	"\bsettings\x18\x03 \x03(\v2\".breakwater.admin.v1.SettingChangeR\bsettings\x125\n" +
+	"\aeffects\x18\x04 \x03(\v2\x1b.breakwater.admin.v1.EffectR\aeffects\"\x82\x01\n" +
+	"\rSettingChange\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\x129\n" +
+	"\bposition\x18\x04 \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\"R\n" +
+	"\x06Effect\x12\x1a\n" +
+	"\bseverity\x18\x01 \x01(\tR\bseverity\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x18\n" +
+	"\aproxies\x18\x03 \x03(\tR\aproxies\"i\n" +
+	"\fResourcePlan\x12\x19\n" +
+	"\btype_url\x18\x01 \x01(\tR\atypeUrl\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n" +
+	"\x04diff\x18\x04 \x01(\tR\x04diff2\xac\x0e\n" +
 	"\fAdminService\x12c\n" +
 	"\fListBreakers\x12(.breakwater.admin.v1.ListBreakersRequest\x1a).breakwater.admin.v1.ListBreakersResponse\x12]\n" +
 	"\n" +
@@ -4649,7 +5162,8 @@ const file_admin_proto_rawDesc = "" +
 	"\vGetLogLevel\x12'.breakwater.admin.v1.GetLogLevelRequest\x1a(.breakwater.admin.v1.GetLogLevelResponse\x12`\n" +
 	"\vSetLogLevel\x12'.breakwater.admin.v1.SetLogLevelRequest\x1a(.breakwater.admin.v1.SetLogLevelResponse\x12]\n" +
 	"\n" +
-	"GetVersion\x12&.breakwater.admin.v1.GetVersionRequest\x1a'.breakwater.admin.v1.GetVersionResponseB0Z.github.com/breakwater/breakwater/admin/adminpbb\x06proto3"
+	"GetVersion\x12&.breakwater.admin.v1.GetVersionRequest\x1a'.breakwater.admin.v1.GetVersionResponse\x12c\n" +
+	"\fPlanPolicies\x12(.breakwater.admin.v1.PlanPoliciesRequest\x1a).breakwater.admin.v1.PlanPoliciesResponseB0Z.github.com/breakwater/breakwater/admin/adminpbb\x06proto3"
 
 var (
 	file_admin_proto_rawDescOnce sync.Once
@@ -4663,7 +5177,7 @@ func file_admin_proto_rawDescGZIP() []byte {
 	return file_admin_proto_rawDescData
 }
 
-var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 60)
+var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_admin_proto_goTypes = []any{
 	(*ListBreakersRequest)(nil),      // 0: breakwater.admin.v1.ListBreakersRequest
 	(*ListBreakersResponse)(nil),     // 1: breakwater.admin.v1.ListBreakersResponse
@@ -4725,8 +5239,15 @@ var file_admin_proto_goTypes = []any{
 	(*SetLogLevelResponse)(nil),      // 57: breakwater.admin.v1.SetLogLevelResponse
 	(*GetVersionRequest)(nil),        // 58: breakwater.admin.v1.GetVersionRequest
 	(*GetVersionResponse)(nil),       // 59: breakwater.admin.v1.GetVersionResponse
-	(*timestamppb.Timestamp)(nil),    // 60: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 61: google.protobuf.Duration
+	(*PlanPoliciesRequest)(nil),      // 60: breakwater.admin.v1.PlanPoliciesRequest
+	(*PolicyFile)(nil),               // 61: breakwater.admin.v1.PolicyFile
+	(*PlanPoliciesResponse)(nil),     // 62: breakwater.admin.v1.PlanPoliciesResponse
+	(*ServicePlan)(nil),              // 63: breakwater.admin.v1.ServicePlan
+	(*SettingChange)(nil),            // 64: breakwater.admin.v1.SettingChange
+	(*Effect)(nil),                   // 65: breakwater.admin.v1.Effect
+	(*ResourcePlan)(nil),             // 66: breakwater.admin.v1.ResourcePlan
+	(*timestamppb.Timestamp)(nil),    // 67: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 68: google.protobuf.Duration
 }
 var file_admin_proto_depIdxs = []int32{
 	8,  // 0: breakwater.admin.v1.ListBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
@@ -4736,48 +5257,48 @@ var file_admin_proto_depIdxs = []int32{
 	8,  // 4: breakwater.admin.v1.WatchBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
 	10, // 5: breakwater.admin.v1.Breaker.proxies:type_name -> breakwater.admin.v1.ProxyBreaker
 	9,  // 6: breakwater.admin.v1.Breaker.overview:type_name -> breakwater.admin.v1.Overview
-	60, // 7: breakwater.admin.v1.Overview.since:type_name -> google.protobuf.Timestamp
-	60, // 8: breakwater.admin.v1.Overview.until:type_name -> google.protobuf.Timestamp
+	67, // 7: breakwater.admin.v1.Overview.since:type_name -> google.protobuf.Timestamp
+	67, // 8: breakwater.admin.v1.Overview.until:type_name -> google.protobuf.Timestamp
 	11, // 9: breakwater.admin.v1.Overview.order:type_name -> breakwater.admin.v1.Order
-	60, // 10: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
-	60, // 11: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
+	67, // 10: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
+	67, // 11: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
 	12, // 12: breakwater.admin.v1.ProxyBreaker.hosts:type_name -> breakwater.admin.v1.Host
 	11, // 13: breakwater.admin.v1.ProxyBreaker.order:type_name -> breakwater.admin.v1.Order
-	60, // 14: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
+	67, // 14: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
 	15, // 15: breakwater.admin.v1.ResetBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyReset
-	61, // 16: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
-	60, // 17: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	68, // 16: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	67, // 17: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
 	22, // 18: breakwater.admin.v1.ForceOpenBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
-	61, // 19: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
-	60, // 20: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	68, // 19: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	67, // 20: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
 	22, // 21: breakwater.admin.v1.DisableBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
 	22, // 22: breakwater.admin.v1.ReleaseBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
 	25, // 23: breakwater.admin.v1.ListOrdersResponse.orders:type_name -> breakwater.admin.v1.StandingOrder
-	60, // 24: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
+	67, // 24: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
 	11, // 25: breakwater.admin.v1.StandingOrder.order:type_name -> breakwater.admin.v1.Order
 	30, // 26: breakwater.admin.v1.ListEventsResponse.events:type_name -> breakwater.admin.v1.Event
 	30, // 27: breakwater.admin.v1.WatchEventsResponse.event:type_name -> breakwater.admin.v1.Event
-	60, // 28: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
-	60, // 29: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
+	67, // 28: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
+	67, // 29: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
 	8,  // 30: breakwater.admin.v1.ExplainBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
 	33, // 31: breakwater.admin.v1.ExplainBreakerResponse.findings:type_name -> breakwater.admin.v1.Finding
 	34, // 32: breakwater.admin.v1.ExplainBreakerResponse.counts:type_name -> breakwater.admin.v1.ProxyCounts
 	36, // 33: breakwater.admin.v1.ExplainBreakerResponse.settings:type_name -> breakwater.admin.v1.Setting
 	35, // 34: breakwater.admin.v1.ProxyCounts.counts:type_name -> breakwater.admin.v1.FailureCount
 	49, // 35: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
-	60, // 36: breakwater.admin.v1.GetTrafficResponse.time:type_name -> google.protobuf.Timestamp
+	67, // 36: breakwater.admin.v1.GetTrafficResponse.time:type_name -> google.protobuf.Timestamp
 	39, // 37: breakwater.admin.v1.GetTrafficResponse.proxies:type_name -> breakwater.admin.v1.ProxyTraffic
 	40, // 38: breakwater.admin.v1.ProxyTraffic.outcomes:type_name -> breakwater.admin.v1.OutcomeCount
 	41, // 39: breakwater.admin.v1.ProxyTraffic.latency:type_name -> breakwater.admin.v1.LatencyBucket
-	61, // 40: breakwater.admin.v1.LatencyBucket.upper:type_name -> google.protobuf.Duration
+	68, // 40: breakwater.admin.v1.LatencyBucket.upper:type_name -> google.protobuf.Duration
 	44, // 41: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
-	60, // 42: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
+	67, // 42: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
 	45, // 43: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
-	60, // 44: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
+	67, // 44: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
 	46, // 45: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
-	60, // 46: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
-	60, // 47: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
-	60, // 48: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
+	67, // 46: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
+	67, // 47: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
+	67, // 48: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
 	50, // 49: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
 	52, // 50: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
 	49, // 51: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
@@ -4786,46 +5307,55 @@ var file_admin_proto_depIdxs = []int32{
 	51, // 54: breakwater.admin.v1.Rejection.excerpt:type_name -> breakwater.admin.v1.SourceLine
 	55, // 55: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
 	55, // 56: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	60, // 57: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
-	0,  // 58: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
-	2,  // 59: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
-	6,  // 60: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
-	13, // 61: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
-	16, // 62: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
-	18, // 63: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
-	20, // 64: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
-	23, // 65: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
-	26, // 66: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
-	28, // 67: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
-	31, // 68: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
-	37, // 69: breakwater.admin.v1.AdminService.GetTraffic:input_type -> breakwater.admin.v1.GetTrafficRequest
-	42, // 70: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
-	47, // 71: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
-	53, // 72: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
-	56, // 73: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
-	58, // 74: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
-	1,  // 75: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
-	3,  // 76: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
-	7,  // 77: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
-	14, // 78: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
-	17, // 79: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
-	19, // 80: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
-	21, // 81: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
-	24, // 82: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
-	27, // 83: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
-	29, // 84: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
-	32, // 85: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
-	38, // 86: breakwater.admin.v1.AdminService.GetTraffic:output_type -> breakwater.admin.v1.GetTrafficResponse
-	43, // 87: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
-	48, // 88: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
-	54, // 89: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
-	57, // 90: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
-	59, // 91: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
-	75, // [75:92] is the sub-list for method output_type
-	58, // [58:75] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	67, // 57: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
+	61, // 58: breakwater.admin.v1.PlanPoliciesRequest.files:type_name -> breakwater.admin.v1.PolicyFile
+	50, // 59: breakwater.admin.v1.PlanPoliciesResponse.problems:type_name -> breakwater.admin.v1.Problem
+	63, // 60: breakwater.admin.v1.PlanPoliciesResponse.services:type_name -> breakwater.admin.v1.ServicePlan
+	66, // 61: breakwater.admin.v1.PlanPoliciesResponse.resources:type_name -> breakwater.admin.v1.ResourcePlan
+	64, // 62: breakwater.admin.v1.ServicePlan.settings:type_name -> breakwater.admin.v1.SettingChange
+	65, // 63: breakwater.admin.v1.ServicePlan.effects:type_name -> breakwater.admin.v1.Effect
+	49, // 64: breakwater.admin.v1.SettingChange.position:type_name -> breakwater.admin.v1.Position
+	0,  // 65: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
+	2,  // 66: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
+	6,  // 67: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
+	13, // 68: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
+	16, // 69: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
+	18, // 70: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
+	20, // 71: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
+	23, // 72: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
+	26, // 73: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
+	28, // 74: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
+	31, // 75: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
+	37, // 76: breakwater.admin.v1.AdminService.GetTraffic:input_type -> breakwater.admin.v1.GetTrafficRequest
+	42, // 77: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
+	47, // 78: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
+	53, // 79: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
+	56, // 80: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
+	58, // 81: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
+	60, // 82: breakwater.admin.v1.AdminService.PlanPolicies:input_type -> breakwater.admin.v1.PlanPoliciesRequest
+	1,  // 83: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
+	3,  // 84: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
+	7,  // 85: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
+	14, // 86: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
+	17, // 87: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
+	19, // 88: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
+	21, // 89: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
+	24, // 90: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
+	27, // 91: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
+	29, // 92: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
+	32, // 93: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
+	38, // 94: breakwater.admin.v1.AdminService.GetTraffic:output_type -> breakwater.admin.v1.GetTrafficResponse
+	43, // 95: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
+	48, // 96: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
+	54, // 97: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
+	57, // 98: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
+	59, // 99: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
+	62, // 100: breakwater.admin.v1.AdminService.PlanPolicies:output_type -> breakwater.admin.v1.PlanPoliciesResponse
+	83, // [83:101] is the sub-list for method output_type
+	65, // [65:83] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_admin_proto_init() }
@@ -4839,7 +5369,7 @@ func file_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_proto_rawDesc), len(file_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   60,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -43,6 +43,7 @@ const (
 	AdminService_GetLogLevel_FullMethodName      = "/breakwater.admin.v1.AdminService/GetLogLevel"
 	AdminService_SetLogLevel_FullMethodName      = "/breakwater.admin.v1.AdminService/SetLogLevel"
 	AdminService_GetVersion_FullMethodName       = "/breakwater.admin.v1.AdminService/GetVersion"
+	AdminService_PlanPolicies_FullMethodName     = "/breakwater.admin.v1.AdminService/PlanPolicies"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -107,6 +108,14 @@ type AdminServiceClient interface {
 	SetLogLevel(ctx context.Context, in *SetLogLevelRequest, opts ...grpc.CallOption) (*SetLogLevelResponse, error)
 	// GetVersion returns the version of the server.
 	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*GetVersionResponse, error)
+	// PlanPolicies says what would change if policy files were put in place of those on disk,
+	// and applies nothing. A candidate with errors is no error of the call: the answer's ok is
+	// false, and the rest says what would be served then. Variables are expanded with the
+	// environment of the server, but only those that the policies in force show already.
+	// INVALID_ARGUMENT for a name of a file that is none, FAILED_PRECONDITION while there are
+	// no policies to compare with. A request of more than 8 MiB is refused. One plan is made
+	// at a time.
+	PlanPolicies(ctx context.Context, in *PlanPoliciesRequest, opts ...grpc.CallOption) (*PlanPoliciesResponse, error)
 }
 
 type adminServiceClient struct {
@@ -305,6 +314,16 @@ func (c *adminServiceClient) GetVersion(ctx context.Context, in *GetVersionReque
 	return out, nil
 }
 
+func (c *adminServiceClient) PlanPolicies(ctx context.Context, in *PlanPoliciesRequest, opts ...grpc.CallOption) (*PlanPoliciesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanPoliciesResponse)
+	err := c.cc.Invoke(ctx, AdminService_PlanPolicies_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -367,6 +386,14 @@ type AdminServiceServer interface {
 	SetLogLevel(context.Context, *SetLogLevelRequest) (*SetLogLevelResponse, error)
 	// GetVersion returns the version of the server.
 	GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error)
+	// PlanPolicies says what would change if policy files were put in place of those on disk,
+	// and applies nothing. A candidate with errors is no error of the call: the answer's ok is
+	// false, and the rest says what would be served then. Variables are expanded with the
+	// environment of the server, but only those that the policies in force show already.
+	// INVALID_ARGUMENT for a name of a file that is none, FAILED_PRECONDITION while there are
+	// no policies to compare with. A request of more than 8 MiB is refused. One plan is made
+	// at a time.
+	PlanPolicies(context.Context, *PlanPoliciesRequest) (*PlanPoliciesResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -427,6 +454,9 @@ func (UnimplementedAdminServiceServer) SetLogLevel(context.Context, *SetLogLevel
 }
 func (UnimplementedAdminServiceServer) GetVersion(context.Context, *GetVersionRequest) (*GetVersionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetVersion not implemented")
+}
+func (UnimplementedAdminServiceServer) PlanPolicies(context.Context, *PlanPoliciesRequest) (*PlanPoliciesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlanPolicies not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -741,6 +771,24 @@ func _AdminService_GetVersion_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_PlanPolicies_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanPoliciesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).PlanPolicies(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_PlanPolicies_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).PlanPolicies(ctx, req.(*PlanPoliciesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -807,6 +855,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetVersion",
 			Handler:    _AdminService_GetVersion_Handler,
+		},
+		{
+			MethodName: "PlanPolicies",
+			Handler:    _AdminService_PlanPolicies_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

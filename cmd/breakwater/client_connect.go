@@ -23,6 +23,8 @@ const (
 	defaultServer = "127.0.0.1:8082"
 	// readTimeout bounds a call that only reads.
 	readTimeout = 10 * time.Second
+	// planTimeout bounds a plan, which may be of thousands of services and waits for the plan before it.
+	planTimeout = 30 * time.Second
 	// resetTimeout bounds a reset, which waits for every proxy.
 	resetTimeout = 40 * time.Second
 	// completionTimeout bounds what a shell's completion waits for.

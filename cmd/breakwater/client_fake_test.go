@@ -32,6 +32,7 @@ type fakeAPI struct {
 	events   []*adminpb.Event
 	ordered  []*adminpb.ProxyOrder
 	explains *adminpb.ExplainBreakerResponse
+	plan     *adminpb.PlanPoliciesResponse
 	asked    []proto.Message
 }
 

@@ -165,15 +165,7 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 		lines[0] += ", last taken over without an error " + t
 	}
 	for _, p := range config.GetProblems() {
-		where := position(p.GetPosition())
-		if p.GetPath() != "" {
-			where += ": " + p.GetPath()
-		}
-		line := fmt.Sprintf("%s: %s: %s", p.GetSeverity(), where, p.GetMessage())
-		if p.GetRule() != "" {
-			line += " (" + p.GetRule() + ")"
-		}
-		lines = append(lines, line)
+		lines = append(lines, problemLine(p))
 	}
 	for _, r := range config.GetRejections() {
 		others := ""
@@ -192,6 +184,19 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 		}
 	}
 	return nil
+}
+
+// problemLine is such as "error: fraud.yaml:3:5: retry.max_delay: is under base_delay".
+func problemLine(p *adminpb.Problem) string {
+	where := position(p.GetPosition())
+	if p.GetPath() != "" {
+		where += ": " + p.GetPath()
+	}
+	line := fmt.Sprintf("%s: %s: %s", p.GetSeverity(), where, p.GetMessage())
+	if p.GetRule() != "" {
+		line += " (" + p.GetRule() + ")"
+	}
+	return line
 }
 
 func position(p *adminpb.Position) string {

@@ -126,7 +126,7 @@ func (q *inquiry) opensAt() string {
 		at = append(at, fmt.Sprintf("%d failures of %d attempts", b.FailureThreshold.N, b.WindowSize))
 	}
 	if b.FailureRate.Set {
-		at = append(at, fmt.Sprintf("%s of %d attempts or more", percent(b.FailureRate.Share), b.MinRequests))
+		at = append(at, fmt.Sprintf("%s of %d attempts or more", b.FailureRate, b.MinRequests))
 	}
 	if len(at) == 0 {
 		return ""
@@ -230,15 +230,15 @@ func (q *inquiry) advice(stat string) string {
 	case "upstream_cx_connect_timeout":
 		return fmt.Sprintf("see whether the network lets Envoy reach %s; timeout.connect is %s", strings.Join(s.Upstream.Addresses(), ", "), s.Timeout.Connect)
 	case "upstream_rq_timeout":
-		return fmt.Sprintf("the service takes longer than timeout.request (%s)", durationText(s.Timeout.Request))
+		return fmt.Sprintf("the service takes longer than timeout.request (%s)", s.Timeout.Request)
 	case "upstream_rq_per_try_timeout":
-		return fmt.Sprintf("the service takes longer than timeout.per_try (%s)", durationText(s.Timeout.PerTry))
+		return fmt.Sprintf("the service takes longer than timeout.per_try (%s)", s.Timeout.PerTry)
 	case "upstream_rq_rx_reset", "upstream_cx_destroy_remote_with_active_rq":
 		return "see the service's own log: it crashes, restarts, or closes idle connections too early"
 	case "upstream_rq_retry_limit_exceeded":
 		return fmt.Sprintf("it fails longer than retry.max_retries (%d) can bridge: see the other causes", s.Retry.MaxRetries)
 	case "upstream_rq_retry_overflow":
-		return fmt.Sprintf("so many fail that retry.budget (%s) is used up: see the other causes", percent(s.Retry.Budget))
+		return fmt.Sprintf("so many fail that retry.budget (%s) is used up: see the other causes", policy.Percent(s.Retry.Budget))
 	case failedAttempts.Name:
 		return "see the service's own log"
 	}

@@ -67,7 +67,7 @@ a circuit breaker, retries, timeouts, limits and a fallback.`,
 	}
 	add(groupServe, newRunCmd(), newServeCmd(), newBootstrapCmd())
 	add(groupPolicy, newValidateCmd(), newLintCmd(), newRenderCmd())
-	add(groupClient, newStatusCmd(), newWatchCmd(), newExplainCmd(), newEventsCmd(), newHealthcheckCmd(),
+	add(groupClient, newStatusCmd(), newWatchCmd(), newExplainCmd(), newPlanCmd(), newEventsCmd(), newHealthcheckCmd(),
 		newResetCmd(), newForceOpenCmd(), newDisableCmd(), newReleaseCmd(), newProxiesCmd(), newLogLevelCmd())
 	add(groupDemo, newDemoCmd(), newDemoUpstreamCmd())
 	root.AddCommand(newVersionCmd())

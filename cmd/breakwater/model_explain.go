@@ -60,7 +60,7 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 			q.rejections = append(q.rejections, r)
 		}
 	}
-	return admin.Explanation{Breaker: b, Findings: q.findings(), Counts: q.counts, Settings: effectiveSettings(svc)}, nil
+	return admin.Explanation{Breaker: b, Findings: q.findings(), Counts: q.counts, Settings: svc.Settings()}, nil
 }
 
 // failed is what one proxy counted up to one moment, or why that can not be read.

@@ -149,13 +149,7 @@ func (p *plane) close() error {
 // apply publishes a set. After the first it can not fail: a policy that can not be translated
 // keeps its version of before and is shown as a rejection.
 func (p *plane) apply(_ context.Context, set *policy.Set) error {
-	if override := p.settings.gateway; override != nil {
-		gateway := *set.Gateway
-		gateway.Host, gateway.Port = override.Addr().String(), override.Port()
-		served := *set
-		served.Gateway = &gateway
-		set = &served
-	}
+	set = p.served(set)
 	if p.admit != nil {
 		if err := p.admit(set.Gateway); err != nil {
 			return err
@@ -166,6 +160,19 @@ func (p *plane) apply(_ context.Context, set *policy.Set) error {
 	p.board.Served()
 	p.once.Do(func() { close(p.ready) })
 	return nil
+}
+
+// served is a set with the gateway's address that the command line gives, if it gives one.
+func (p *plane) served(set *policy.Set) *policy.Set {
+	override := p.settings.gateway
+	if override == nil {
+		return set
+	}
+	gateway := *set.Gateway
+	gateway.Host, gateway.Port = override.Addr().String(), override.Port()
+	served := *set
+	served.Gateway = &gateway
+	return &served
 }
 
 // accepted keeps what proxies have accepted, as what to go back to after a restart.

@@ -215,11 +215,12 @@ func bannerText(program string, f runFlags, facts bannerFacts) string {
 	fmt.Fprintf(&b, `
 Breakwater is up: %s behind Envoy %s on http://%s.
 
+  page     http://%s/
   API      http://%s/api/v1/circuit-breakers
   metrics  http://%s/metrics
   logs     %s/access.log, envoy.log
   policies %s: edit a file, and it is live
-`, count(facts.services, "service", "services"), facts.envoy, facts.gateway, facts.http, facts.http, facts.logs, f.policies)
+`, count(facts.services, "service", "services"), facts.envoy, facts.gateway, facts.http, facts.http, facts.http, facts.logs, f.policies)
 	if f.demo {
 		server := ""
 		if facts.grpc != defaultServer {

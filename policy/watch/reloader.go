@@ -187,6 +187,11 @@ func (r *Reloader) build(s Snapshot) (*policy.Set, []policy.Problem) {
 	return set, append(problems, warnings(set, s, problems)...)
 }
 
+// Warnings are the lint warnings about a set that was built with these errors, without those about last good versions in it.
+func Warnings(set *policy.Set, errs []policy.Problem) []policy.Problem {
+	return warnings(set, Snapshot{}, errs)
+}
+
 // warnings are the lint warnings about what the directory says. Those about a last good
 // version are left out: they would point into a file that has other lines now. What
 // several services share has no service: it is old if there is an error in its file.

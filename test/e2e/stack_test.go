@@ -130,6 +130,14 @@ func (s *stack) kill() {
 // serves.
 func (s *stack) startEnvoy(id string, change ...func(*bootstrapv3.Bootstrap)) *envoytest.Process {
 	s.t.Helper()
+	e := envoytest.Start(s.t, s.bootstrap(id, change...))
+	e.WaitReady(s.t, startTimeout)
+	return e
+}
+
+// bootstrap is what `breakwater bootstrap` prints, with these changes to it.
+func (s *stack) bootstrap(id string, change ...func(*bootstrapv3.Bootstrap)) *bootstrapv3.Bootstrap {
+	s.t.Helper()
 	out := s.run("bootstrap", "--node-id", id, "--node-cluster", "e2e", "--xds", s.xds,
 		"--admin", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(envoytest.FreePort(s.t)))), "-o", "json")
 	b := &bootstrapv3.Bootstrap{}
@@ -139,9 +147,7 @@ func (s *stack) startEnvoy(id string, change ...func(*bootstrapv3.Bootstrap)) *e
 	for _, c := range change {
 		c(b)
 	}
-	e := envoytest.Start(s.t, b)
-	e.WaitReady(s.t, startTimeout)
-	return e
+	return b
 }
 
 // write writes a policy file as an editor does that renames.

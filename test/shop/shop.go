@@ -81,6 +81,8 @@ type Shop struct {
 	Dir string
 	// Env is the environment for commands that are to act on this shop.
 	Env []string
+
+	upstream, run *process
 }
 
 // Start runs the example and waits until its services are served.
@@ -114,12 +116,22 @@ func Start(t testing.TB) *Shop {
 	for name, port := range upstreams {
 		s.Env = append(s.Env, fmt.Sprintf("%s=http://%s:%d", name, host, port))
 	}
-	upstream := s.launch(t, "demo-upstream", "--host", host)
-	run := s.launch(t, "run", "--policies", "examples/shop")
+	s.upstream = s.launch(t, "demo-upstream", "--host", host)
+	s.Resume(t)
+	return s
+}
+
+// Stop ends Breakwater and its Envoy; the services go on.
+func (s *Shop) Stop() { s.run.Stop(stopGrace) }
+
+// Resume runs Breakwater, which does not run, and waits until its services are served.
+func (s *Shop) Resume(t testing.TB) {
+	t.Helper()
+	s.run = s.launch(t, "run", "--policies", "examples/shop")
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, url := range []string{"http://" + s.Gateway + "/api/v1/fraud/score", "http://" + s.Gateway + "/api/v1/pricing/1"} {
 		envoytest.Eventually(t, startTimeout, url+" is served", func() error {
-			for _, p := range []*process{upstream, run} {
+			for _, p := range []*process{s.upstream, s.run} {
 				if p.ended() {
 					t.Fatalf("%s ended: %v\n%s", p.name, p.Err(), envoytest.LastLines(p.out.String(), 20))
 				}
@@ -127,7 +139,6 @@ func Start(t testing.TB) *Shop {
 			return get(t.Context(), client, url)
 		})
 	}
-	return s
 }
 
 // goEnv returns these variables as Go has them now.

@@ -124,13 +124,14 @@ func shallowCopy[M proto.Message](m M) M {
 
 // commonRetry is the retry policy that most of the routes have, and its hash; nil if
 // no two have the same. A policy is most of a route's bytes, and of the time that Envoy
-// takes to load it.
+// takes to load it. One that retries nothing is next to none, however many have it: if it
+// counted, the edit of one service could turn all the others' routes about.
 func commonRetry(routes []Route) (string, *routev3.RetryPolicy) {
 	count := map[string]int{}
 	var common *Route
 	for i := range routes {
 		r := &routes[i]
-		if r.bare == nil {
+		if r.bare == nil || r.Route.GetRoute().GetRetryPolicy().GetNumRetries() == nil {
 			continue
 		}
 		count[r.retry]++

@@ -1,15 +1,14 @@
-package main
+package policy
 
 import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/breakwater/breakwater/policy"
 )
+
+const plainPolicy = "service: a\nupstream: http://10.0.0.1:80\n"
 
 const fullPolicy = `service: a
 upstream: [https://a.example:443, https://b.example:443]
@@ -29,6 +28,12 @@ routes:
   - {path: /b}
 `
 
+// serviceOf builds service a of one document.
+func serviceOf(t *testing.T, document string) *Service {
+	t.Helper()
+	return directory{"a.yaml": document}.good(t, nil).Lookup("a")
+}
+
 // TestEffectiveSettings: every value with an origin is shown, a section that is off as that.
 func TestEffectiveSettings(t *testing.T) {
 	for _, tt := range []struct {
@@ -41,16 +46,16 @@ func TestEffectiveSettings(t *testing.T) {
 			"timeout.idle = off", "timeout.per_try = 2s", "retry.budget = 12.5%", "breaker.failure_threshold = off", "breaker.failure_rate = 50%",
 			"breaker.slow_call.rate = 5%", "breaker.half_open.max_requests = 2", "breaker.errors = 429, 500-503",
 			"health_check.path = /h", "fallback.headers = a: b", "fallback.last_good.max_age = 1m0s",
-			"routes = prefix /a of a.example GET/PUT with x, path /b",
+			"routes = prefix /a of a.example GET/PUT with x: y, path /b",
 		}, nil},
 		{"little", plainPolicy, []string{
 			"breaker.errors = 5xx", "breaker.slow_call = off", "health_check = off", "fallback = off", "breaker.failure_rate = off", "routes = prefix / of a",
 		}, []string{"health_check.interval", "fallback.status", "breaker.slow_call.rate", "tls.ca_file"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			svc := policyOf(t, tt.policy)
+			svc := serviceOf(t, tt.policy)
 			got := map[string]string{}
-			for _, s := range effectiveSettings(svc) {
+			for _, s := range svc.Settings() {
 				got[s.Path] = s.Value
 				if s.Origin != svc.Origins[s.Path] {
 					t.Errorf("%s comes from %+v, want %+v", s.Path, s.Origin, svc.Origins[s.Path])
@@ -70,8 +75,8 @@ func TestEffectiveSettings(t *testing.T) {
 		})
 	}
 	shown := map[string]bool{}
-	svc := policyOf(t, fullPolicy)
-	for _, s := range effectiveSettings(svc) {
+	svc := serviceOf(t, fullPolicy)
+	for _, s := range svc.Settings() {
 		shown[s.Path] = true
 	}
 	// A section that is on is shown by its values, and the fallback is either of two.
@@ -84,31 +89,18 @@ func TestEffectiveSettings(t *testing.T) {
 }
 
 func TestFallbackService(t *testing.T) {
-	set, problems := policy.Build([]policy.File{{Name: "a.yaml", Data: []byte(plainPolicy + "fallback: {service: b}\n---\nservice: b\nupstream: http://10.0.0.2:80\n")}},
+	set, problems := Build([]File{{Name: "a.yaml", Data: []byte(plainPolicy + "fallback: {service: b}\n---\nservice: b\nupstream: http://10.0.0.2:80\n")}},
 		func(string) (string, bool) { return "", false }, nil)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	var got []string
-	for _, s := range effectiveSettings(set.Lookup("a")) {
+	for _, s := range set.Lookup("a").Settings() {
 		if strings.HasPrefix(s.Path, "fallback") {
 			got = append(got, fmt.Sprintf("%s = %s (%s)", s.Path, s.Value, s.Origin.Layer))
 		}
 	}
 	if diff := cmp.Diff([]string{"fallback.last_good = off (built-in)", "fallback.service = b (service)"}, got); diff != "" {
 		t.Errorf("fallback (-want +got):\n%s", diff)
-	}
-}
-
-func TestRemaining(t *testing.T) {
-	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
-	for left, want := range map[time.Duration]string{
-		-time.Second: "now", 0: "now", time.Millisecond: "100ms", 1234 * time.Millisecond: "1.2s", 9_960 * time.Millisecond: "10s",
-		42_400 * time.Millisecond: "42s", 59_700 * time.Millisecond: "1m", time.Minute: "1m", 90 * time.Second: "1m30s",
-		time.Hour: "1h", time.Hour + time.Second: "1h0m1s", 26 * time.Hour: "26h",
-	} {
-		if got := remaining(now.Add(left), now); got != want {
-			t.Errorf("remaining of %v is %q, want %q", left, got, want)
-		}
 	}
 }

@@ -1,0 +1,132 @@
+// What an operator can order: each action's words, and its call.
+
+import { signal } from "@preact/signals";
+import { post } from "../live/http";
+import { count } from "../ui/format";
+import type { Breaker, OrderAnswer, ResetAnswer } from "../wire";
+
+export type Kind = "reset" | "force-open" | "disable" | "release";
+
+export interface Action {
+  kind: Kind;
+  service: string;
+  breaker: Breaker;
+  /** Of one proxy alone. */
+  proxy?: string;
+  /** Of one host alone. */
+  host?: string;
+}
+
+export interface Order {
+  actor: string;
+  reason: string;
+  /** In s; 0 for until it is released. */
+  ttl: number;
+  /** Empty for all. */
+  proxy: string;
+}
+
+/** Proof is what one proxy did, in the words of its own admin API. */
+export interface Proof {
+  proxy: string;
+  error: string;
+  before: string;
+  after: string;
+  note: string;
+}
+
+export interface Outcome {
+  ok: boolean;
+  words: string;
+  proofs: Proof[];
+}
+
+/** asked is the action whose confirmation is open. */
+export const asked = signal<Action | null>(null);
+
+export function act(action: Action): void {
+  asked.value = action;
+}
+
+export const takesTTL = (kind: Kind) => kind === "force-open" || kind === "disable";
+
+export function title({ kind, service, host }: Action): string {
+  switch (kind) {
+    case "reset":
+      return host ? `Reset host ${host} of ${service}?` : `Reset ${service}?`;
+    case "force-open":
+      return `Force ${service} open?`;
+    case "disable":
+      return `Disable the breaker of ${service}?`;
+    case "release":
+      return `Release ${service}?`;
+  }
+}
+
+export function verb(kind: Kind): string {
+  return { reset: "Reset", "force-open": "Force open", disable: "Disable", release: "Release" }[kind];
+}
+
+/** effect says what will happen. fallback: callers have one; proxy: of one proxy alone. */
+export function effect({ kind, host, breaker }: Action, proxy: string, fallback: boolean): string[] {
+  const n = breaker.overview.proxies;
+  const where = proxy ? `proxy ${proxy}` : n === 1 ? "the one connected proxy" : `all ${count(n, "connected proxy", "connected proxies")}`;
+  switch (kind) {
+    case "reset":
+      if (host) return [`Every proxy takes ${host} back into rotation. If it still fails, it will be ejected again.`];
+      return [
+        `The breaker is closed on ${where}: windows are emptied, ejected hosts are taken back, and operators' orders end.`,
+        "Requests flow again at once. If the service still fails, the breaker will open again.",
+      ];
+    case "force-open":
+      return [
+        `No request reaches the service through ${where}${proxy ? "" : ", nor through those that connect later"}.`,
+        fallback ? "Callers get the policy's fallback at once." : "Callers get a 503 with x-circuit-breaker: open at once.",
+      ];
+    case "disable":
+      return [`Every request reaches the service, whatever fails, through ${where} and those that connect later.`, "The breaker does not open, and no host is ejected: nothing protects the service."];
+    case "release":
+      return [`The order ends on ${where}: the breaker is closed, with an empty window, and decides by itself again.`];
+  }
+}
+
+/** perform gives the order and returns what the proxies reported. Its errors are APIErrors. */
+export async function perform(action: Action, order: Order): Promise<Outcome> {
+  const path = `/api/v1/breakers/${encodeURIComponent(action.service)}/${action.kind}`;
+  const { actor, reason } = order;
+  if (action.kind === "reset") {
+    const answer = await post<ResetAnswer>(path, { actor, reason, ...(action.host ? { host: action.host } : {}) });
+    return {
+      ok: answer.ok,
+      words: answer.pushed || !answer.ok ? "" : "There was nothing to clear.",
+      proofs: answer.proxies.map((p) => ({
+        proxy: p.proxy,
+        error: p.error,
+        before: [p.from.replaceAll("_", " "), ejected(p.ejected_before)].filter(Boolean).join(", "),
+        after: ejected(p.ejected_after) || "none ejected",
+        note: p.note,
+      })),
+    };
+  }
+  const answer = await post<OrderAnswer>(path, {
+    actor,
+    reason,
+    ...(order.proxy && action.kind !== "disable" ? { proxy: order.proxy } : {}),
+    ...(takesTTL(action.kind) && order.ttl > 0 ? { ttl: `${order.ttl}s` } : {}),
+  });
+  return {
+    ok: answer.ok,
+    words: answer.proxies.length === 0 ? "No proxy is connected now: those that connect later follow." : "",
+    proofs: answer.proxies.map((p) => ({
+      proxy: p.proxy,
+      error: p.error,
+      before: "",
+      after: p.state.replaceAll("_", " "),
+      note: p.note,
+    })),
+  };
+}
+
+function ejected(hosts: string[]): string {
+  return hosts.length > 0 ? `${hosts.join(", ")} ejected` : "";
+}

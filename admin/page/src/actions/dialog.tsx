@@ -1,0 +1,183 @@
+// The confirmation of an action, and its proof.
+
+import { useSignal } from "@preact/signals";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { isLive } from "../live/store";
+import { asked, effect, perform, takesTTL, title, verb, type Action, type Outcome } from "./action";
+
+const actorKey = "breakwater.actor";
+const lives: [number, string][] = [
+  [300, "5 minutes"],
+  [900, "15 minutes"],
+  [3600, "1 hour"],
+  [14_400, "4 hours"],
+  [0, "Until it is released"],
+];
+
+function knownActor(): string {
+  try {
+    return localStorage.getItem(actorKey) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** ActionDialog shows the confirmation that is asked for, if one is. fallback: callers have one. */
+export function ActionDialog({ fallback }: { fallback: boolean }) {
+  const action = asked.value;
+  return action && <Confirmation key={`${action.kind} ${action.proxy ?? ""} ${action.host ?? ""}`} action={action} fallback={fallback} />;
+}
+
+function Confirmation({ action, fallback }: { action: Action; fallback: boolean }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const close = useRef<HTMLButtonElement>(null);
+  const actor = useSignal(knownActor());
+  const reason = useSignal("");
+  const ttl = useSignal(900);
+  const proxy = useSignal(action.proxy ?? "");
+  const busy = useSignal(false);
+  const failed = useSignal("");
+  const outcome = useSignal<Outcome | null>(null);
+
+  useLayoutEffect(() => dialog.current?.showModal(), []);
+  useLayoutEffect(() => {
+    if (outcome.value) close.current?.focus();
+  }, [outcome.value]);
+
+  const submit = async (e: Event) => {
+    e.preventDefault();
+    busy.value = true;
+    failed.value = "";
+    try {
+      localStorage.setItem(actorKey, actor.value);
+    } catch {
+      // Storage is forbidden: the name is asked for again next time.
+    }
+    try {
+      outcome.value = await perform(action, { actor: actor.value.trim(), reason: reason.value.trim(), ttl: ttl.value, proxy: proxy.value });
+    } catch (err) {
+      failed.value = (err as Error).message;
+    }
+    busy.value = false;
+  };
+  const scoped = (action.kind === "force-open" || action.kind === "release") && action.breaker.proxies.length > 1;
+  return (
+    <dialog
+      ref={dialog}
+      aria-labelledby="action-title"
+      onClose={() => (asked.value = null)}
+      onCancel={(e) => {
+        if (busy.value) e.preventDefault();
+      }}
+    >
+      <form onSubmit={(e) => void submit(e)}>
+        <h2 id="action-title">{title(action)}</h2>
+        {outcome.value ? (
+          <Proved outcome={outcome.value} />
+        ) : (
+          <>
+            <div class="effect">
+              {effect(action, proxy.value, fallback).map((line) => (
+                <p key={line}>{line}</p>
+              ))}
+            </div>
+            {scoped && (
+              <label class="field">
+                <span>On</span>
+                <select value={proxy.value} disabled={busy.value} onChange={(e) => (proxy.value = e.currentTarget.value)}>
+                  <option value="">all proxies</option>
+                  {action.breaker.proxies.map((p) => (
+                    <option key={p.proxy} value={p.proxy}>
+                      {p.proxy}
+                    </option>
+                  ))}
+                </select>
+              </label>
+            )}
+            {takesTTL(action.kind) && (
+              <label class="field">
+                <span>For</span>
+                <select name="ttl" value={String(ttl.value)} disabled={busy.value} onChange={(e) => (ttl.value = Number(e.currentTarget.value))}>
+                  {lives.map(([seconds, name]) => (
+                    <option key={seconds} value={String(seconds)}>
+                      {name}
+                    </option>
+                  ))}
+                </select>
+              </label>
+            )}
+            <label class="field">
+              <span>Reason</span>
+              <input name="reason" maxLength={300} autocomplete="off" value={reason.value} disabled={busy.value} onInput={(e) => (reason.value = e.currentTarget.value)} />
+            </label>
+            <label class="field">
+              <span>Your name</span>
+              <input name="actor" maxLength={80} autocomplete="name" value={actor.value} disabled={busy.value} onInput={(e) => (actor.value = e.currentTarget.value)} />
+            </label>
+            <p class="faint">Reason and name go into the log and the events.</p>
+          </>
+        )}
+        {failed.value && (
+          <p class="failed" role="alert">
+            Not done: {failed.value}
+          </p>
+        )}
+        {!isLive() && !outcome.value && (
+          <p class="failed" role="alert">
+            Breakwater is not connected.
+          </p>
+        )}
+        <div class="dialog-end">
+          <button type="button" class="button" ref={close} disabled={busy.value} onClick={() => dialog.current?.close()}>
+            {outcome.value ? "Close" : "Cancel"}
+          </button>
+          {!outcome.value && (
+            <button type="submit" class="button button-main" disabled={busy.value || !isLive()}>
+              {busy.value ? "Waiting for the proof…" : verb(action.kind)}
+            </button>
+          )}
+        </div>
+      </form>
+    </dialog>
+  );
+}
+
+/** Proved says what each Envoy reported, and what could not be proved. */
+function Proved({ outcome }: { outcome: Outcome }) {
+  const before = outcome.proofs.some((p) => p.before !== "");
+  return (
+    <div role="status" class="proof" data-ok={outcome.ok}>
+      <p class={outcome.ok ? "good" : "bad"}>
+        <b>{outcome.ok ? "Done, and proved by each proxy." : "Not proved on every proxy."}</b> {outcome.words}
+      </p>
+      {outcome.proofs.length > 0 && (
+        <div class="scroll" tabIndex={0} role="group" aria-label="What each proxy reported">
+          <table class="table">
+            <thead>
+              <tr>
+                <th scope="col">Proxy</th>
+                <th scope="col">Result</th>
+                {before && <th scope="col">Before</th>}
+                <th scope="col">After</th>
+                <th scope="col">What Envoy reported</th>
+              </tr>
+            </thead>
+            <tbody>
+              {outcome.proofs.map((p) => (
+                <tr key={p.proxy}>
+                  <th scope="row" class="mono">
+                    {p.proxy}
+                  </th>
+                  <td class={p.error ? "bad" : "good"}>{p.error ? "not proved" : "proved"}</td>
+                  {before && <td>{p.before}</td>}
+                  <td>{p.after}</td>
+                  <td>{p.error || p.note}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </div>
+  );
+}

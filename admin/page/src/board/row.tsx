@@ -1,0 +1,136 @@
+// One service on the board.
+
+import { isLive, type Entry } from "../live/store";
+import { percent, perSecond } from "../ui/format";
+import { serviceLink } from "../ui/route";
+import { StateBadge, word } from "../ui/states";
+import { Ago, Countdown } from "../ui/time";
+import type { Breaker } from "../wire";
+import { Sparkline } from "./sparkline";
+
+export function Row({ entry, index, top }: { entry: Entry; index: number; top: number }) {
+  const breaker = entry.breaker.value;
+  const live = isLive();
+  const { service, state, overview, summary } = breaker;
+  return (
+    <div
+      class="row"
+      role="row"
+      aria-rowindex={index + 2}
+      data-service={service}
+      data-state={live ? state : "unknown"}
+      data-last-state={live ? undefined : state}
+      style={{ transform: `translateY(${top}px)` }}
+    >
+      <div role="cell" class="cell-state">
+        <StateBadge state={state} stale={!live} />
+      </div>
+      <div role="cell" class="cell-name">
+        <a href={serviceLink(service)} data-row={index}>
+          {service}
+        </a>
+        <Marks breaker={breaker} />
+        <span class="cause" title={overview.cause}>
+          {overview.cause}
+        </span>
+      </div>
+      <div role="cell" class="cell-time">
+        <Times breaker={breaker} />
+      </div>
+      <div role="cell" class="cell-hosts">
+        <Hosts breaker={breaker} />
+      </div>
+      <div role="cell" class="cell-proxies" title={live ? summary : undefined}>
+        {live && overview.proxies > 0 && `${word[state].toLowerCase()} on ${overview.proxies_in_state} of ${overview.proxies}`}
+        {live && overview.proxies === 0 && "no proxy"}
+      </div>
+      <div role="cell" class="cell-rate">
+        <Sparkline entry={entry} />
+        <Rate entry={entry} />
+      </div>
+      <div role="cell" class="cell-errors">
+        <ErrorRate entry={entry} />
+      </div>
+    </div>
+  );
+}
+
+/** Marks say what else is to be known of a service, beside its state. */
+export function Marks({ breaker: { overview } }: { breaker: Breaker }) {
+  const shadow = overview.shadow_state !== "" && overview.shadow_state !== "closed" ? `shadow: would be ${word[overview.shadow_state].toLowerCase()}` : "shadow";
+  return (
+    <span class="marks">
+      {overview.order && (
+        <span class="mark mark-order" title={orderWords(overview.order)}>
+          {overview.order.state === "disabled" ? "disabled" : "forced"}
+          {overview.order.actor && ` by ${overview.order.actor}`}
+        </span>
+      )}
+      {overview.shadow && (
+        <span class="mark mark-shadow" title="It only observes: nothing is enforced.">
+          {shadow}
+        </span>
+      )}
+      {overview.overloaded && (
+        <span class="mark mark-overloaded" title="A limit of the service is hit now.">
+          overloaded
+        </span>
+      )}
+    </span>
+  );
+}
+
+function orderWords(order: { actor: string; reason: string }): string {
+  return `Ordered by ${order.actor || "unknown"}${order.reason ? `: ${order.reason}` : ""}`;
+}
+
+export function Times({ breaker: { state, overview } }: { breaker: Breaker }) {
+  if (!isLive()) return null;
+  const over = state === "open" ? "probing next" : "ending";
+  return (
+    <>
+      {overview.until && (
+        <span class="left">
+          <Countdown until={overview.until} over={over} />
+          <small> left</small>
+        </span>
+      )}
+      {overview.since && (
+        <span class="since">
+          <small>for </small>
+          <Ago at={overview.since} />
+        </span>
+      )}
+    </>
+  );
+}
+
+export function Hosts({ breaker: { overview } }: { breaker: Breaker }) {
+  if (!isLive() || overview.total_hosts === 0) return <span class="faint">–</span>;
+  const { ejected_hosts: out, total_hosts: all } = overview;
+  return (
+    <span class={out > 0 ? "bad" : ""} title={`${out} of ${all} hosts ejected, in the proxy that has most ejected`}>
+      {all - out} of {all}
+      <small> in</small>
+    </span>
+  );
+}
+
+export function Rate({ entry }: { entry: Entry }) {
+  void entry.measured.value;
+  const rate = isLive() ? entry.meter.rate() : null;
+  if (rate === null) return <span class="rate faint">–</span>;
+  return (
+    <span class="rate">
+      {perSecond(rate)}
+      <small>/s</small>
+    </span>
+  );
+}
+
+export function ErrorRate({ entry }: { entry: Entry }) {
+  void entry.measured.value;
+  const share = isLive() ? entry.meter.errorRate() : null;
+  if (share === null) return <span class="faint">–</span>;
+  return <span class={share >= 0.01 ? "bad" : ""}>{percent(share)}</span>;
+}

@@ -1,0 +1,143 @@
+// The view of the configuration: what is served, what is wrong with what is on disk, what
+// proxies refuse, and what a change would do.
+
+import { useEffect, useMemo } from "preact/hooks";
+import { config } from "../live/config";
+import { isLive, version } from "../live/store";
+import { count } from "../ui/format";
+import { serviceLink } from "../ui/route";
+import { Ago, Moment } from "../ui/time";
+import type { ConfigStatus, Proxy, Timestamp } from "../wire";
+import { ConfigData } from "./data";
+import { Planner } from "./plan";
+import { Problems, Rejections } from "./problems";
+
+export function ConfigView() {
+  const data = useMemo(() => new ConfigData(), []);
+  useEffect(() => () => data.close(), [data]);
+  const status = config.value;
+  return (
+    <div class={isLive() ? "config" : "config service-stale"}>
+      <h1>Configuration</h1>
+      {data.error.value && isLive() && <p class="failed">{data.error.value}</p>}
+      {!status ? <p class="empty">Waiting for Breakwater…</p> : <Status status={status} />}
+      {data.proxies.value && <Proxies proxies={data.proxies.value} />}
+      <Planner />
+    </div>
+  );
+}
+
+function Status({ status }: { status: ConfigStatus }) {
+  const errors = status.problems.filter((p) => p.severity === "error").length;
+  const warnings = status.problems.length - errors;
+  const rejected = errors > 0 || status.rejections.length > 0;
+  return (
+    <section class="card" aria-label="Policies" data-config={status.ok ? "ok" : "rejected"}>
+      <h2>Policies</h2>
+      <p class={rejected ? "bad" : "good"}>
+        {rejected ? <b>Not all that is on disk is in force.</b> : <b>All that is on disk is in force.</b>}{" "}
+        {rejected && "The last good version of each policy goes on serving; other edits are live."}
+      </p>
+      <dl class="facts">
+        <Fact name="Services" value={String(status.services)} />
+        <Fact name="Digest of what is served" value={status.digest} mono />
+        <When name="Last taken over whole" at={status.last_success} />
+        <When name="Last change looked at" at={status.last_attempt} />
+        {version.value && <Fact name="Breakwater" value={version.value.version} mono />}
+        {version.value && <When name="Started" at={version.value.started} />}
+      </dl>
+      {status.stale_services.length > 0 && (
+        <p class="config-stale">
+          Served by their last good version:{" "}
+          {status.stale_services.map((s, i) => (
+            <>
+              {i > 0 && ", "}
+              <a href={serviceLink(s)}>{s}</a>
+            </>
+          ))}
+        </p>
+      )}
+      <Rejections rejections={status.rejections} services />
+      {status.problems.length > 0 && (
+        <h3>
+          {[errors > 0 && count(errors, "error", "errors"), warnings > 0 && count(warnings, "warning", "warnings")].filter(Boolean).join(", ")}
+        </h3>
+      )}
+      <Problems problems={status.problems} services />
+    </section>
+  );
+}
+
+function Fact({ name, value, mono }: { name: string; value: string; mono?: boolean }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd class={mono ? "mono" : ""}>{value || "–"}</dd>
+    </div>
+  );
+}
+
+function When({ name, at }: { name: string; at: Timestamp }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>
+        <Moment at={at} />
+        {at && (
+          <small>
+            {" "}
+            (<Ago at={at} /> ago)
+          </small>
+        )}
+      </dd>
+    </div>
+  );
+}
+
+function Proxies({ proxies }: { proxies: Proxy[] }) {
+  return (
+    <section class="card" aria-label="Connected proxies">
+      <h2>{proxies.length === 0 ? "No proxy is connected" : count(proxies.length, "connected proxy", "connected proxies")}</h2>
+      {proxies.length > 0 && (
+        <div class="scroll" tabIndex={0} role="group" aria-label="Connected proxies">
+          <table class="table">
+            <thead>
+              <tr>
+                <th scope="col">Proxy</th>
+                <th scope="col">Version</th>
+                <th scope="col">Address</th>
+                <th scope="col">Connected for</th>
+                <th scope="col">Last load report</th>
+                <th scope="col">Admin API</th>
+              </tr>
+            </thead>
+            <tbody>
+              {proxies.map((p) => (
+                <tr key={p.id}>
+                  <th scope="row" class="mono">
+                    {p.id}
+                  </th>
+                  <td>{p.version}</td>
+                  <td class="mono">{p.address}</td>
+                  <td>
+                    <Ago at={p.connected_since} />
+                  </td>
+                  <td>
+                    {p.last_load_report ? (
+                      <>
+                        <Ago at={p.last_load_report} /> ago
+                      </>
+                    ) : (
+                      <span class="faint">none yet</span>
+                    )}
+                  </td>
+                  <td>{p.admin_reachable ? <span class="mono">{p.admin_address}</span> : <span class="bad">{p.admin_error || "not reachable"}</span>}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,94 @@
+// What is wrong with the policies, with the lines where it is.
+
+import { serviceLink } from "../ui/route";
+import type { Position, Problem, Rejection, SourceLine } from "../wire";
+
+export function place(p: Position | null): string {
+  if (!p?.file) return "";
+  return [p.file, p.line, p.column].filter(Boolean).join(":");
+}
+
+export function Problems({ problems, services = false }: { problems: Problem[]; services?: boolean }) {
+  const errors = problems.filter((p) => p.severity === "error");
+  const rest = problems.filter((p) => p.severity !== "error");
+  return (
+    <ul class="problems">
+      {[...errors, ...rest].map((p) => (
+        <li key={`${place(p.position)} ${p.path} ${p.message}`} class={`problem problem-${p.severity}`}>
+          <p>
+            <b class="problem-severity">{p.severity === "error" ? "Error" : "Warning"}</b> <span class="mono">{place(p.position)}</span>
+            {services && p.service && (
+              <>
+                {" "}
+                <a href={serviceLink(p.service)}>{p.service}</a>
+              </>
+            )}
+            {p.rule && <small> {p.rule}</small>}
+          </p>
+          <p>
+            {p.path && <code>{p.path}</code>}
+            {p.path && ": "}
+            {p.message}
+          </p>
+          <Excerpt lines={p.excerpt} at={p.position} />
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+export function Rejections({ rejections, services = false }: { rejections: Rejection[]; services?: boolean }) {
+  return (
+    <ul class="problems">
+      {rejections.map((r) => (
+        <li key={`${r.type_url} ${r.resource} ${r.message}`} class="problem problem-error">
+          <p>
+            <b class="problem-severity">Refused by Envoy</b> <span class="mono">{place(r.position)}</span>
+            {services && r.service && (
+              <>
+                {" "}
+                <a href={serviceLink(r.service)}>{r.service}</a>
+              </>
+            )}
+          </p>
+          <p>
+            {r.resource && <code>{r.resource}</code>} <small>{shortType(r.type_url)}</small>
+          </p>
+          <p>{r.message}</p>
+          <p>
+            <small>
+              {r.proxies.length > 0 && `${r.proxies.join(", ")} ${r.proxies.length === 1 ? "keeps" : "keep"} what it had before. `}
+              {r.partial && "Other proxies accepted it."}
+            </small>
+          </p>
+          <Excerpt lines={r.excerpt} at={r.position} />
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** shortType is the last part of a type's URL. */
+export function shortType(url: string): string {
+  return url.split(".").at(-1) ?? url;
+}
+
+/** Excerpt is lines of a file, with a mark under the column that is meant. */
+function Excerpt({ lines, at }: { lines: SourceLine[]; at: Position | null }) {
+  if (lines.length === 0) return null;
+  const wide = String(lines.at(-1)?.line ?? 0).length;
+  return (
+    <pre class="excerpt" tabIndex={0}>
+      {lines.map((l) => (
+        <span key={l.line} class={l.line === at?.line ? "excerpt-at" : ""}>
+          <span class="excerpt-number">{String(l.line).padStart(wide)} </span>
+          {l.text}
+          {"\n"}
+          {l.line === at?.line && at.column > 0 && (
+            <span class="excerpt-mark">{`${" ".repeat(wide + 1)}${l.text.slice(0, at.column - 1).replace(/[^\t]/g, " ")}^\n`}</span>
+          )}
+        </span>
+      ))}
+    </pre>
+  );
+}

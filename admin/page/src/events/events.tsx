@@ -1,0 +1,95 @@
+// The view of all events, live.
+
+import { signal, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { isLive } from "../live/store";
+import { openStream } from "../live/stream";
+import { Timeline } from "../service/timeline";
+import type { BreakerEvent } from "../wire";
+
+/** kept is the number of events that are kept here. */
+const kept = 500;
+
+const groups: [string, string, (e: BreakerEvent) => boolean][] = [
+  ["all", "All events", () => true],
+  ["transition", "Transitions", (e) => e.kind === "transition" || e.kind === "lapse"],
+  ["host", "Hosts", (e) => e.kind.startsWith("host_")],
+  ["operator", "Operators' actions", (e) => e.actor !== ""],
+];
+
+const events = signal<BreakerEvent[]>([]);
+
+/** followEvents keeps events up to date until the function that it returns is called. */
+function followEvents(): () => void {
+  let waiting: BreakerEvent[] = [];
+  let timer = 0;
+  const flush = () => {
+    timer = 0;
+    const known = new Set(events.value.map((e) => e.id));
+    events.value = [...events.value, ...waiting.filter((e) => !known.has(e.id))].slice(-kept);
+    waiting = [];
+  };
+  events.value = [];
+  const close = openStream(
+    () => `/api/v1/events:watch?limit=${kept}`,
+    {
+      message: (_, data) => {
+        waiting.push((JSON.parse(data) as { event: BreakerEvent }).event);
+        timer ||= window.setTimeout(flush, 50);
+      },
+      down: () => {
+        // The stream of breakers says that the page is stale.
+      },
+    },
+  );
+  return () => {
+    clearTimeout(timer);
+    close();
+  };
+}
+
+export function EventsView() {
+  useEffect(followEvents, []);
+  const text = useSignal("");
+  const group = useSignal("all");
+  const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const wanted = groups.find(([name]) => name === group.value)?.[2] ?? (() => true);
+  const shown = events.value.filter((e) => {
+    const all = `${e.service} ${e.proxy} ${e.kind} ${e.from} ${e.to} ${e.cause} ${e.actor} ${e.host}`.toLowerCase();
+    return wanted(e) && words.every((w) => all.includes(w));
+  });
+  return (
+    <>
+      <div class="tools">
+        <h1>Events</h1>
+        <div class="search">
+          <input
+            id="search"
+            type="search"
+            placeholder="Search events"
+            aria-label="Search events"
+            autocomplete="off"
+            value={text.value}
+            onInput={(e) => (text.value = e.currentTarget.value)}
+            onKeyDown={(e) => {
+              if (e.key === "Escape") text.value = "";
+            }}
+          />
+        </div>
+        <label class="sort">
+          <span>Show</span>
+          <select value={group.value} onChange={(e) => (group.value = e.currentTarget.value)}>
+            {groups.map(([value, name]) => (
+              <option key={value} value={value}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
+      </div>
+      <section class={`card events ${isLive() ? "" : "service-stale"}`} aria-label="Events, the newest first">
+        {shown.length === 0 ? <p class="empty">{events.value.length === 0 ? "Nothing has happened yet." : "No event is as you ask."}</p> : <Timeline events={shown} services />}
+      </section>
+    </>
+  );
+}

@@ -1,0 +1,34 @@
+// The state of the policies, which the header, a service's view and that of the configuration show.
+
+import { computed, signal } from "@preact/signals";
+import type { ConfigStatus } from "../wire";
+import { request } from "./http";
+import { poll } from "./poll";
+
+export const config = signal<ConfigStatus | null>(null);
+/** faults is how much of what is on disk is not in force. */
+export const faults = computed(() => {
+  const c = config.value;
+  return c ? c.problems.filter((p) => p.severity === "error").length + c.rejections.length : 0;
+});
+
+let text = "";
+
+/** askConfig brings config up to date. Its errors are APIErrors. */
+export async function askConfig(s?: AbortSignal): Promise<void> {
+  const answer = await (await request("/api/v1/config", s ? { signal: s } : {})).text();
+  if (answer === text) return;
+  text = answer;
+  config.value = JSON.parse(answer) as ConfigStatus;
+}
+
+/** followConfig keeps config up to date for as long as the page lives. */
+export function followConfig(): void {
+  poll(5000, async (s) => {
+    try {
+      await askConfig(s);
+    } catch {
+      // The stream of breakers says if Breakwater is gone.
+    }
+  });
+}

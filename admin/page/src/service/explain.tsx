@@ -1,0 +1,82 @@
+// Why requests to a service fail now, in words.
+
+import { Sentence } from "../ui/text";
+import type { ServiceData } from "./data";
+
+export function Explain({ data }: { data: ServiceData }) {
+  const e = data.explanation.value;
+  if (data.explainError.value) return <p class="bad">It could not be asked: {data.explainError.value}</p>;
+  if (!e) return <p class="faint">Asking the proxies…</p>;
+  const counted = e.counts.filter((c) => c.counts.length > 0 || c.error);
+  return (
+    <>
+      {e.findings.length === 0 && <p class="good">Nothing keeps requests from succeeding.</p>}
+      <ul class="findings">
+        {e.findings.map((f) => (
+          <li key={f.what}>
+            <p>
+              <Sentence text={f.what} />
+            </p>
+            {f.advice && (
+              <p class="advice">
+                <b>What to do:</b> <Sentence text={f.advice} />
+              </p>
+            )}
+            {f.proxies.length > 0 && e.breaker.proxies.length > 1 && <small>on {f.proxies.join(", ")}</small>}
+          </li>
+        ))}
+      </ul>
+      {counted.length > 0 && (
+        <details>
+          <summary>What Envoy counted</summary>
+          <div class="scroll" tabIndex={0} role="group" aria-label="What Envoy counted">
+            <table class="table">
+              <thead>
+                <tr>
+                  <th scope="col">What</th>
+                  <th scope="col" class="number">
+                    Total
+                  </th>
+                  <th scope="col" class="number">
+                    Last second
+                  </th>
+                </tr>
+              </thead>
+              {counted.map((p) => (
+                <tbody key={p.proxy}>
+                  {counted.length > 1 && (
+                    <tr>
+                      <th scope="rowgroup" colSpan={3} class="mono">
+                        {p.proxy}
+                      </th>
+                    </tr>
+                  )}
+                  {p.error && (
+                    <tr>
+                      <td colSpan={3} class="bad">
+                        {p.error}
+                      </td>
+                    </tr>
+                  )}
+                  {p.counts.map((c) => (
+                    <tr key={c.stat}>
+                      <td>
+                        <Sentence text={c.meaning} />
+                        <div class="counter mono">
+                          {c.stat}
+                          {c.flag && `, flag ${c.flag}`}
+                        </div>
+                      </td>
+                      <td class="number">{Number(c.total).toLocaleString("en")}</td>
+                      <td class="number">{Number(c.recent).toLocaleString("en")}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              ))}
+            </table>
+          </div>
+        </details>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,154 @@
+// The breaker in each proxy, and the hosts as that proxy sees them.
+
+import { useSignal } from "@preact/signals";
+import { isLive, version } from "../live/store";
+import { act } from "../actions/action";
+import { percent } from "../ui/format";
+import { severity, StateBadge } from "../ui/states";
+import { Ago, Countdown } from "../ui/time";
+import type { Breaker, Host, ProxyBreaker } from "../wire";
+
+const first = 30;
+
+export function Proxies({ breaker }: { breaker: Breaker }) {
+  const all = useSignal(false);
+  if (breaker.proxies.length === 0) return <p class="faint">No proxy is connected.</p>;
+  const sorted = [...breaker.proxies].sort((a, b) => severity(a.state) - severity(b.state));
+  const shown = all.value ? sorted : sorted.slice(0, first);
+  return (
+    <div class="scroll" tabIndex={0} role="group" aria-label="Proxies and hosts">
+      <table class="table proxies">
+        <thead>
+          <tr>
+            <th scope="col">Proxy and hosts</th>
+            <th scope="col">State</th>
+            <th scope="col">Cause</th>
+            <th scope="col">Time</th>
+            <th scope="col" class="number">
+              Attempts
+            </th>
+            <th scope="col" class="number">
+              Failed
+            </th>
+            {acts() && (
+              <th scope="col">
+                <span class="hidden">Actions</span>
+              </th>
+            )}
+          </tr>
+        </thead>
+        {shown.map((p) => (
+          <ProxyRows key={p.proxy} breaker={breaker} proxy={p} />
+        ))}
+      </table>
+      {sorted.length > shown.length && (
+        <button type="button" class="link" onClick={() => (all.value = true)}>
+          Show all {sorted.length} proxies
+        </button>
+      )}
+    </div>
+  );
+}
+
+const acts = () => version.value !== null && !version.value.read_only;
+
+function ProxyRows({ breaker, proxy: p }: { breaker: Breaker; proxy: ProxyBreaker }) {
+  const live = isLive();
+  const service = breaker.service;
+  return (
+    <tbody data-proxy={p.proxy}>
+      <tr class="proxy-row">
+        <th scope="row" class="mono">
+          {p.proxy}
+        </th>
+        <td>
+          <StateBadge state={p.state} stale={!live} />
+        </td>
+        <td class="proxy-cause">
+          {p.cause}
+          {p.shadow && <span class="mark mark-shadow">shadow{p.shadow_state && `: would be ${p.shadow_state.replace("_", "-")}`}</span>}
+          {p.overloaded && <span class="mark mark-overloaded">overloaded</span>}
+        </td>
+        <td>
+          {live && p.until && (
+            <div>
+              <b>
+                <Countdown until={p.until} over="now" />
+              </b>
+              <small> left</small>
+            </div>
+          )}
+          {live && (
+            <small>
+              for <Ago at={p.since} />
+            </small>
+          )}
+        </td>
+        <td class="number">{Number(p.attempts).toLocaleString("en")}</td>
+        <td class="number">{Number(p.failures).toLocaleString("en")}</td>
+        {acts() && (
+          <td class="row-actions">
+            {p.order ? (
+              <button type="button" class="button button-small" disabled={!live} onClick={() => act({ kind: "release", service, proxy: p.proxy, breaker })}>
+                Release<span class="hidden"> on {p.proxy}</span>
+              </button>
+            ) : (
+              <button type="button" class="button button-small" disabled={!live} onClick={() => act({ kind: "force-open", service, proxy: p.proxy, breaker })}>
+                Force open<span class="hidden"> on {p.proxy}</span>
+              </button>
+            )}
+          </td>
+        )}
+      </tr>
+      {p.hosts.map((h) => (
+        <HostRow key={h.address} breaker={breaker} host={h} />
+      ))}
+    </tbody>
+  );
+}
+
+function HostRow({ breaker, host: h }: { breaker: Breaker; host: Host }) {
+  const n = Number(h.requests);
+  const failed = Number(h.errors);
+  return (
+    <tr class="host-row" data-host={h.address}>
+      <th scope="row" class="mono">
+        {h.address}
+      </th>
+      <td colSpan={3}>
+        <span class="flags">
+          {h.ejected && (
+            <span class="flag flag-bad" title="Outlier detection took it out of rotation.">
+              ejected
+            </span>
+          )}
+          {h.unhealthy && (
+            <span class="flag flag-bad" title="It fails its active health check.">
+              unhealthy
+            </span>
+          )}
+          {!h.ejected && !h.unhealthy && <span class="flag">in rotation</span>}
+        </span>
+      </td>
+      <td class="number">{n.toLocaleString("en")}</td>
+      <td class="number">
+        {failed.toLocaleString("en")}
+        {n > 0 && failed > 0 && <small> {percent(failed / n)}</small>}
+      </td>
+      {acts() && (
+        <td class="row-actions">
+          {h.ejected && (
+            <button
+              type="button"
+              class="button button-small"
+              disabled={!isLive()}
+              onClick={() => act({ kind: "reset", service: breaker.service, host: h.address, breaker })}
+            >
+              Reset<span class="hidden"> host {h.address}</span>
+            </button>
+          )}
+        </td>
+      )}
+    </tr>
+  );
+}

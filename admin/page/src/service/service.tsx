@@ -1,0 +1,169 @@
+// The view of one service.
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useMemo } from "preact/hooks";
+import { act, type Kind } from "../actions/action";
+import { ActionDialog } from "../actions/dialog";
+import { Hosts, Marks, Times } from "../board/row";
+import { Problems, Rejections } from "../config/problems";
+import { config } from "../live/config";
+import { changed, entries, isLive, version } from "../live/store";
+import { milliseconds, perSecond } from "../ui/format";
+import { Plot, type Line } from "../ui/plot";
+import { StateBadge } from "../ui/states";
+import type { Breaker } from "../wire";
+import { ServiceData } from "./data";
+import { Explain } from "./explain";
+import { Machine } from "./machine";
+import { Policy } from "./policy";
+import { Proxies } from "./proxies";
+import { Timeline } from "./timeline";
+import { Windows } from "./window";
+
+const outcomeLines: Line[] = [
+  { label: "success", colour: "--plot-1" },
+  { label: "error", colour: "--plot-2", dash: [6, 3] },
+  { label: "circuit open", colour: "--plot-4", dash: [2, 3] },
+  { label: "overloaded", colour: "--plot-3", dash: [10, 3, 2, 3] },
+  { label: "fallback", colour: "--plot-5", dash: [10, 4] },
+];
+const latencyLines: Line[] = [
+  { label: "p50", colour: "--plot-1" },
+  { label: "p95", colour: "--plot-5", dash: [8, 3] },
+  { label: "p99", colour: "--plot-4", dash: [3, 3] },
+];
+
+export function ServiceView({ name }: { name: string }) {
+  const data = useMemo(() => new ServiceData(name), [name]);
+  useEffect(() => () => data.close(), [data]);
+  void changed.value;
+
+  const entry = entries.get(name);
+  const summary = entry?.breaker.value;
+  const detail = data.breaker.value;
+  // The stream of summaries is ahead of the answers: the state is the stream's.
+  const breaker: Breaker | null = detail ? { ...detail.breaker, ...(summary && { state: summary.state, summary: summary.summary, overview: summary.overview }) } : (summary ?? null);
+  if (!breaker) {
+    return isLive() ? (
+      <p class="empty">
+        No policy names a service <b>{name}</b>. <a href="#/">All breakers</a>
+      </p>
+    ) : (
+      <p class="empty">Waiting for Breakwater…</p>
+    );
+  }
+  const removed = isLive() && !entry;
+  const fallback = data.explanation.value?.settings.some((s) => s.path.startsWith("fallback.") && s.value !== "off") ?? false;
+  return (
+    <article class={`service ${isLive() ? "" : "service-stale"}`} data-service={name} data-state={isLive() ? breaker.state : "unknown"}>
+      <Head breaker={breaker} />
+      {removed && <p class="failed">This service is no longer served.</p>}
+      <div class="cards">
+        <Card title="State machine" area="machine">
+          <Machine breaker={breaker} policy={(path) => data.setting(path)} />
+        </Card>
+        <Card title="Why requests fail now" area="explain">
+          <Explain data={data} />
+        </Card>
+        <Card title="Traffic" area="traffic" note={data.trafficError.value}>
+          <Traffic data={data} />
+        </Card>
+        <Card title="Window" area="window">
+          <Windows windows={detail?.windows ?? []} still={breaker.state !== "closed" && breaker.state !== "unknown"} />
+        </Card>
+        <Card title="Proxies and hosts" area="proxies">
+          <Proxies breaker={breaker} />
+        </Card>
+        <Card title="Events" area="events">
+          {data.events.value.length === 0 ? <p class="faint">Nothing has happened yet.</p> : <Timeline events={data.events.value} />}
+        </Card>
+        <Card title="Policy in force" area="policy">
+          <Findings name={name} />
+          {data.explanation.value && <Policy settings={data.explanation.value.settings} />}
+        </Card>
+      </div>
+      <ActionDialog fallback={fallback} />
+    </article>
+  );
+}
+
+function Head({ breaker }: { breaker: Breaker }) {
+  const { service, state, overview } = breaker;
+  return (
+    <div class="service-head">
+      <div class="service-title">
+        <h1>{service}</h1>
+        <StateBadge state={state} stale={!isLive()} large />
+        <Marks breaker={breaker} />
+      </div>
+      <p class="service-cause">{overview.cause}</p>
+      <div class="service-facts">
+        <Times breaker={breaker} />
+        <span>{isLive() && breaker.summary.replaceAll("_", " ")}</span>
+        <span>
+          hosts <Hosts breaker={breaker} />
+        </span>
+      </div>
+      {version.value && !version.value.read_only && <Actions breaker={breaker} />}
+    </div>
+  );
+}
+
+function Actions({ breaker }: { breaker: Breaker }) {
+  const button = (kind: Kind, words: string) => (
+    <button type="button" class="button" disabled={!isLive()} onClick={() => act({ kind, service: breaker.service, breaker })}>
+      {words}
+    </button>
+  );
+  return (
+    <div class="service-actions">
+      {button("reset", "Reset")}
+      {breaker.overview.order && button("release", "Release")}
+      {button("force-open", "Force open")}
+      {button("disable", "Disable")}
+    </div>
+  );
+}
+
+function Traffic({ data }: { data: ServiceData }) {
+  const at = data.sampled.value;
+  const rates = useMemo(() => data.history.rates(), [data, at]);
+  const times = useMemo(() => data.history.percentiles(), [data, at]);
+  return (
+    <>
+      <Plot title="Requests per second by outcome" lines={outcomeLines} data={rates} format={perSecond} top={1} />
+      <Plot title="Latency, interpolated in Envoy's buckets" lines={latencyLines} data={times} format={milliseconds} top={10} />
+      {data.history.errors.map((p) => (
+        <p key={p.proxy} class="bad">
+          {p.proxy}: {p.error}
+        </p>
+      ))}
+    </>
+  );
+}
+
+/** Findings are what is wrong with the policy on disk, and what proxies refuse of it. */
+function Findings({ name }: { name: string }) {
+  const status = config.value;
+  if (!status) return null;
+  const { stale_services, problems, rejections } = status;
+  return (
+    <>
+      {stale_services.includes(name) && (
+        <p class="failed">The policy on disk has an error: the last good version is in force.</p>
+      )}
+      <Problems problems={problems.filter((p) => p.service === name)} />
+      <Rejections rejections={rejections.filter((r) => r.service === name)} />
+    </>
+  );
+}
+
+function Card({ title, area, note, children }: { title: string; area: string; note?: string; children: ComponentChildren }) {
+  return (
+    <section class={`card card-${area}`} aria-label={title}>
+      <h2>{title}</h2>
+      {note && <p class="bad">{note}</p>}
+      {children}
+    </section>
+  );
+}

@@ -1,0 +1,9 @@
+// Sentences of the API, as the page shows them.
+
+import type { ComponentChildren } from "preact";
+
+/** Sentence begins with a capital letter and shows what stands in backticks as code. */
+export function Sentence({ text }: { text: string }): ComponentChildren {
+  const whole = text.charAt(0).toUpperCase() + text.slice(1);
+  return whole.split("`").map((part, i) => (i % 2 ? <code key={i}>{part}</code> : part));
+}

@@ -1,0 +1,35 @@
+// Times that move by themselves.
+
+import { now } from "../live/clock";
+import { isLive } from "../live/store";
+import type { Timestamp } from "../wire";
+import { dateTime, span } from "./format";
+
+/** Ago is how long ago something was. */
+export function Ago({ at }: { at: Timestamp }) {
+  if (at === null) return null;
+  const time = Date.parse(at);
+  return (
+    <time dateTime={at} title={dateTime(time, now.value)}>
+      {span(now.value - time)}
+    </time>
+  );
+}
+
+/** Countdown is the time that is left until something, by the server's clock; over says what it is then. */
+export function Countdown({ until, over }: { until: Timestamp; over: string }) {
+  if (until === null || !isLive()) return null;
+  const left = Date.parse(until) - now.value;
+  return (
+    <time dateTime={until} class="countdown" title={dateTime(Date.parse(until), now.value)}>
+      {left > 0 ? span(Math.max(1000, left)) : over}
+    </time>
+  );
+}
+
+/** Moment is a time of day, with the day if it is another. */
+export function Moment({ at }: { at: Timestamp }) {
+  if (at === null) return <>never</>;
+  const time = Date.parse(at);
+  return <time dateTime={at}>{dateTime(time, now.peek())}</time>;
+}

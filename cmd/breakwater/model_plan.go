@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/breakwater/breakwater/admin"
+	"github.com/breakwater/breakwater/breaker"
+	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/policy/watch"
+	"github.com/breakwater/breakwater/xds"
+)
+
+// Plan builds the candidate over what is in force, as a reload would, and compares.
+func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, error) {
+	live := m.plane.publisher.Set()
+	if live == nil {
+		return admin.Plan{}, fmt.Errorf("%w: the policies are not published yet", admin.ErrNoPolicies)
+	}
+	files := req.Files
+	if !req.Complete {
+		var err error
+		if files, err = m.overDisk(files); err != nil {
+			return admin.Plan{}, err
+		}
+	}
+	set, problems := policy.BuildCandidate(files, os.LookupEnv, live)
+	problems = append(problems, watch.Warnings(set, problems)...)
+	changes, err := m.plane.publisher.Plan(m.plane.served(set))
+	if err != nil {
+		return admin.Plan{}, err
+	}
+	for _, r := range changes.Untranslated {
+		problems = append(problems, policy.Problem{
+			Severity: policy.SeverityError, Position: r.Position, Service: r.Service, Message: "can not be made into Envoy's resources: " + r.Text,
+		})
+	}
+	plan := admin.Plan{Problems: withExcerpts(problems, files), Digest: set.Digest}
+	for _, r := range changes.Resources {
+		plan.Resources = append(plan.Resources, admin.ResourcePlan{TypeURL: r.TypeURL, Name: r.Name, Action: string(r.Action), Diff: r.Diff})
+	}
+	plan.Services = m.servicePlans(ctx, live, set, changes)
+	plan.Services = append(plan.Services, gatewayPlan(&changes.Gateway)...)
+	return keep(plan, live, set), nil
+}
+
+// withExcerpts adds the lines around each problem, from the candidate's files.
+func withExcerpts(problems []policy.Problem, files []policy.File) []admin.Problem {
+	data := make(map[string][]byte, len(files))
+	for _, f := range files {
+		data[f.Name] = f.Data
+	}
+	out := make([]admin.Problem, 0, len(problems))
+	for _, p := range problems {
+		out = append(out, admin.Problem{Problem: p, Excerpt: policy.Excerpt(data[p.Position.File], p.Position.Line)})
+	}
+	return out
+}
+
+// overDisk puts files over those on disk.
+func (m *model) overDisk(files []policy.File) ([]policy.File, error) {
+	all, err := watch.ReadDir(m.plane.settings.flags.policies)
+	if err != nil && !errors.Is(err, watch.ErrNoFiles) {
+		return nil, fmt.Errorf("%w: %w", admin.ErrNoPolicies, err)
+	}
+	given := func(f policy.File) bool {
+		return slices.ContainsFunc(files, func(g policy.File) bool { return g.Name == f.Name })
+	}
+	return append(slices.DeleteFunc(all, given), files...), nil
+}
+
+// servicePlans tells what changes for each service.
+func (m *model) servicePlans(ctx context.Context, live, set *policy.Set, plan *xds.Plan) []admin.ServicePlan {
+	if len(plan.Services) == 0 {
+		return nil
+	}
+	breakers := m.breakersOf(ctx, plan.Services)
+	orders := m.plane.board.Orders()
+	given := givenUp(live, set)
+	now := time.Now()
+	out := make([]admin.ServicePlan, 0, len(plan.Services))
+	for _, c := range plan.Services {
+		q := prospect{change: c, breaker: breakers[c.Service], given: given[c.Service], now: now}
+		if c.Action == xds.Changed {
+			q.foreseen = m.plane.board.Foresee(c.After, now)
+		}
+		for _, o := range orders {
+			if o.Service == c.Service {
+				q.orders = append(q.orders, o)
+			}
+		}
+		out = append(out, admin.ServicePlan{
+			Service: c.Service, Action: string(c.Action), Settings: settingsThatChange(c.Before, c.After), Effects: q.effects(),
+		})
+	}
+	return out
+}
+
+// breakersOf returns the breakers of the services whose cluster changes, as they are now.
+func (m *model) breakersOf(ctx context.Context, changes []xds.ServiceChange) map[string]breaker.Breaker {
+	var names []string
+	for _, c := range changes {
+		if c.Cluster == xds.Changed {
+			names = append(names, c.Service)
+		}
+	}
+	out := make(map[string]breaker.Breaker, len(names))
+	switch len(names) {
+	case 0:
+	case 1:
+		if b, err := m.plane.board.Breaker(ctx, names[0]); err == nil { // else it has just gone
+			out[names[0]] = b
+		}
+	default:
+		for _, b := range m.plane.board.Breakers(ctx) {
+			out[b.Service] = b
+		}
+	}
+	return out
+}
+
+// settingsThatChange leaves the built-in values of a service that comes or goes out.
+func settingsThatChange(before, after *policy.Service) []policy.Change {
+	changes := policy.Changes(before, after)
+	if before != nil && after != nil {
+		return changes
+	}
+	origins := before
+	if after != nil {
+		origins = after
+	}
+	return slices.DeleteFunc(changes, func(c policy.Change) bool { return origins.Origins[c.Path].Layer == policy.LayerBuiltIn })
+}
+
+// gatewayPlan is at most one plan, of what all services share.
+func gatewayPlan(c *xds.GatewayChange) []admin.ServicePlan {
+	plan := admin.ServicePlan{Action: string(xds.Changed), Settings: policy.GatewayChanges(c.Before, c.After), Effects: gatewayEffects(c)}
+	if len(plan.Settings)+len(plan.Effects) == 0 {
+		return nil
+	}
+	return []admin.ServicePlan{plan}
+}
+
+// actionKept is what becomes of a service whose document has an error.
+const actionKept = "kept"
+
+// keep adds what is served in place of what has an error, and puts the services in order.
+func keep(plan admin.Plan, live, set *policy.Set) admin.Plan {
+	for _, p := range plan.Problems {
+		if p.Severity != policy.SeverityError {
+			continue
+		}
+		var text string
+		switch file := p.Position.File; {
+		case p.Service != "" && set.Lookup(p.Service) != nil && live.Lookup(p.Service) != nil:
+			text = "its document has an error: the version in force stays, and other edits go live"
+		case p.Service != "" && set.Lookup(p.Service) != nil:
+			text = "a document of it has an error and is not used; other edits go live"
+		case p.Service != "":
+			text = "new, and its document has an error: it is left out, and other edits go live"
+		case file == "":
+			text = "everything in force stays"
+		default:
+			text = file + " has an error: what it concerns stays as it is in force, and other edits go live"
+		}
+		plan.Services = kept(plan.Services, p.Service, admin.Effect{Warning: true, Text: text})
+	}
+	slices.SortStableFunc(plan.Services, func(a, b admin.ServicePlan) int { return strings.Compare(a.Service, b.Service) })
+	return plan
+}
+
+// kept adds an effect to the plan of a service, which is kept if nothing else is planned for it.
+func kept(plans []admin.ServicePlan, service string, e admin.Effect) []admin.ServicePlan {
+	for i := range plans {
+		if p := &plans[i]; p.Service == service {
+			if !slices.ContainsFunc(p.Effects, func(x admin.Effect) bool { return x.Text == e.Text }) {
+				p.Effects = slices.Insert(p.Effects, 0, e)
+			}
+			return plans
+		}
+	}
+	return append(plans, admin.ServicePlan{Service: service, Action: actionKept, Effects: []admin.Effect{e}})
+}

@@ -1,0 +1,78 @@
+package policy
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestCandidateExpandsOnlyWhatIsShown: whoever may plan must not read the server's
+// environment by it.
+func TestCandidateExpandsOnlyWhatIsShown(t *testing.T) {
+	env := func(name string) (string, bool) {
+		value, ok := map[string]string{
+			"HOST": "10.0.0.7", "SHARED": "2s", "USED": "3s", "UNUSED": "4s", "COLLECTOR": "10.0.0.9:4317", "SECRET": "hunter2", "EMPTY": "",
+		}[name]
+		return value, ok
+	}
+	live := directory{
+		"a.yaml":        "service: a\nupstream: http://${HOST}:80\nprofile: used\n",
+		"defaults.yaml": "timeout: {connect: \"${SHARED}\"}\nprofiles:\n  used: {breaker: {timeout: \"${USED}\"}}\n  unused: {breaker: {timeout: \"${UNUSED}\"}}\n",
+		"gateway.yaml":  "tracing: {collector: \"${COLLECTOR}\"}\n",
+	}
+	set, problems := Build(live.files(), env, nil)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	with := func(name, text string) []File {
+		changed := directory{}
+		for n, data := range live {
+			changed[n] = data
+		}
+		changed[name] = text
+		return changed.files()
+	}
+	reply := func(reference string) string { return doc("b", "fallback: {body: \""+reference+"\"}") }
+	for _, tt := range []struct {
+		name  string
+		files []File
+		want  []string
+	}{
+		{"as it is", live.files(), nil},
+		{"a variable of a service", with("b.yaml", reply("${HOST}")), nil},
+		{"a variable of the defaults", with("b.yaml", reply("${SHARED}")), nil},
+		{"a variable of a profile in use", with("b.yaml", reply("${USED}")), nil},
+		{"a variable of the gateway", with("b.yaml", reply("${COLLECTOR}")), nil},
+		{"a secret", with("b.yaml", reply("${SECRET}")), []string{"b.yaml:3:18: fallback.body: a plan does not expand ${SECRET}"}},
+		{"a secret with a default", with("b.yaml", reply("${SECRET:-x}")), []string{"b.yaml:3:18: fallback.body: a plan does not expand ${SECRET}"}},
+		{"one that is not set", with("b.yaml", reply("${NONE:-x}")), []string{"b.yaml:3:18: fallback.body: a plan does not expand ${NONE}"}},
+		{"one that is empty", with("b.yaml", reply("${EMPTY:-x}")), []string{"b.yaml:3:18: fallback.body: a plan does not expand ${EMPTY}"}},
+		{"one of a profile that nobody uses", with("b.yaml", reply("${UNUSED}")), []string{"b.yaml:3:18: fallback.body: a plan does not expand ${UNUSED}"}},
+		{"in the defaults", with("defaults.yaml", "timeout: {connect: \"${SECRET:-1s}\"}\nprofiles: {used: {breaker: {timeout: 3s}}}\n"), []string{"defaults.yaml:1:20: timeout.connect: a plan does not expand ${SECRET}"}},
+		{"in the gateway", with("gateway.yaml", "access_log: ${SECRET}\n"), []string{"gateway.yaml:1:13: access_log: a plan does not expand ${SECRET}"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, problems := BuildCandidate(tt.files, env, set)
+			if len(problems) != len(tt.want) {
+				t.Fatalf("problems:\n%swant %q", joinProblems(problems), tt.want)
+			}
+			for i, p := range problems {
+				if !strings.HasPrefix(p.String(), tt.want[i]) {
+					t.Errorf("problem %q, want %q", p, tt.want[i])
+				}
+				if strings.Contains(p.Message, "hunter2") {
+					t.Errorf("the value is in %q", p.Message)
+				}
+			}
+			if len(tt.want) > 0 && got.Digest != set.Digest {
+				t.Error("something has changed beside the error")
+			}
+			checkSet(t, got)
+		})
+	}
+}
+
+// TestCandidateOfNothing: without a live set no variable is shown yet.
+func TestCandidateOfNothing(t *testing.T) {
+	_, problems := BuildCandidate(directory{"a.yaml": "service: a\nupstream: http://${HOST:-x}:80\n"}.files(), noEnv, nil)
+	wantProblems(t, problems, "a.yaml:2:11: upstream: a plan does not expand ${HOST}")
+}

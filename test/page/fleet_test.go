@@ -1,0 +1,133 @@
+package page
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/breakwater/breakwater/admin/adminpb"
+	"github.com/breakwater/breakwater/admin/page"
+)
+
+// fleetSize is the number of services that the page must show without a stutter.
+const fleetSize = 1000
+
+// fleet answers what the board asks for, with more services and more change than a test could have Envoys for: each
+// second all of them have had traffic, and ten have changed their state.
+type fleet struct {
+	mu sync.Mutex
+	// quiet is true while only the service of index 0 changes.
+	quiet bool
+	tick  uint64
+}
+
+// breakers are the summaries of this second.
+func (f *fleet) breakers(all bool) []*adminpb.Breaker {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tick++
+	if f.quiet && !all {
+		return []*adminpb.Breaker{f.breaker(0)}
+	}
+	out := make([]*adminpb.Breaker, 0, fleetSize)
+	for i := range uint64(fleetSize) {
+		out = append(out, f.breaker(i))
+	}
+	return out
+}
+
+// breaker is the summary of one service now. f.mu is held.
+func (f *fleet) breaker(i uint64) *adminpb.Breaker {
+	state, cause := "closed", ""
+	overview := &adminpb.Overview{Proxies: 12, ProxiesInState: 12, TotalHosts: 6, Since: timestamppb.Now(), Attempts: f.tick * (i%50 + 1)}
+	if (i+f.tick*10)%100 < 10 && i%10 == 3 {
+		state, cause = "open", fmt.Sprintf("5 of the last %d attempts failed", 20+i%80)
+		overview.ProxiesInState, overview.EjectedHosts, overview.Failures = 2, 1, f.tick
+		overview.Until = timestamppb.New(time.Now().Add(30 * time.Second))
+	}
+	overview.Cause = cause
+	return &adminpb.Breaker{
+		Service: fmt.Sprintf("service-%04d", i), State: state, Overview: overview,
+		Summary: fmt.Sprintf("%s on %d of 12 proxies", state, overview.GetProxiesInState()),
+	}
+}
+
+func (f *fleet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	flush := http.NewResponseController(w)
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for snapshot := true; ; snapshot = false {
+		data, err := marshal(&adminpb.WatchBreakersResponse{Snapshot: snapshot, Breakers: f.breakers(snapshot)})
+		if err == nil {
+			_, err = fmt.Fprintf(w, "data: %s\n\n", data)
+		}
+		if err == nil {
+			err = flush.Flush()
+		}
+		if err != nil {
+			return // the browser is gone
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func marshal(m proto.Message) ([]byte, error) {
+	return protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+}
+
+func answer(m proto.Message) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		data, err := marshal(m)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_, _ = w.Write(data)
+	}
+}
+
+// TestThousandServices: with 1,000 services, all of which change each second, the page scrolls, filters and follows,
+// and draws only what changed of what is seen.
+func TestThousandServices(t *testing.T) {
+	t.Parallel()
+	handlers, err := page.Handlers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fleet{}
+	mux := http.NewServeMux()
+	for path, handler := range handlers {
+		mux.Handle(path, handler)
+	}
+	mux.Handle("/api/v1/breakers:watch", f)
+	mux.Handle("/api/v1/version", answer(&adminpb.GetVersionResponse{Version: "devel"}))
+	mux.Handle("/api/v1/config", answer(&adminpb.GetConfigStatusResponse{Ok: true}))
+	server := httptest.NewUnstartedServer(mux)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	server.Config.BaseContext = func(net.Listener) context.Context { return ctx }
+	server.Start()
+	defer func() {
+		cancel()
+		server.Close()
+	}()
+	story(t, "fleet.py", server.URL, nil, map[string]func(){"quiet": func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.quiet = true
+	}})
+}

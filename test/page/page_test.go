@@ -1,0 +1,82 @@
+package page
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/breakwater/breakwater/envoy/child"
+	"github.com/breakwater/breakwater/test/envoytest"
+	"github.com/breakwater/breakwater/test/shop"
+)
+
+const (
+	serveTimeout = 60 * time.Second
+	stopGrace    = 10 * time.Second
+)
+
+// TestPage is what operators do with the page of a running shop.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	chromium(t)
+	shop.PythonEnv(t)
+	s := shop.Start(t)
+	url := "http://" + s.HTTP
+	env := slices.Concat(s.Env, []string{"SHOP=" + s.Dir})
+	t.Run("live", func(t *testing.T) { story(t, "live.py", url, env, nil) })
+	t.Run("config", func(t *testing.T) { story(t, "config.py", url, env, nil) })
+	t.Run("accessible", func(t *testing.T) { story(t, "accessible.py", url, env, nil) })
+	t.Run("viewer", func(t *testing.T) { story(t, "viewer.py", serve(t, s), env, nil) })
+	t.Run("restart", func(t *testing.T) {
+		story(t, "restart.py", url, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
+	})
+}
+
+// serve runs another Breakwater on the shop's policies, whose HTTP address only shows, without an Envoy, and returns that
+// address.
+func serve(t *testing.T, s *shop.Shop) string {
+	t.Helper()
+	addrs := shop.FreeAddrs(t)
+	cmd := exec.Command(filepath.Join(s.Dir, "bin", "breakwater"), "serve", "--policies", "examples/shop", "--state", t.TempDir(), "--http-read-only")
+	cmd.Dir, cmd.Env = s.Dir, slices.Concat(s.Env, addrs.Env())
+	return launch(t, cmd, addrs)
+}
+
+// launch starts a server, which ends with the test, waits until it is ready and returns the page's address.
+func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) string {
+	t.Helper()
+	var log envoytest.Output
+	cmd.Stdout, cmd.Stderr = &log, &log
+	p, err := child.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Stop(stopGrace)
+		if t.Failed() {
+			t.Logf("end of the log of breakwater:\n%s", envoytest.LastLines(log.String(), 20))
+		}
+	})
+	url := "http://" + addrs.HTTP
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	envoytest.Eventually(t, serveTimeout, url+" is ready", func() error {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/readyz", http.NoBody)
+		if err != nil {
+			return err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return fmt.Errorf("it answers %d", resp.StatusCode)
+		}
+		return nil
+	})
+	return url
+}
