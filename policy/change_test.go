@@ -136,7 +136,9 @@ func alterEach(v reflect.Value, path string, look func(path string)) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			alterEach(v.Field(i), path+"."+v.Type().Field(i).Name, look)
+			if f := v.Type().Field(i); f.IsExported() {
+				alterEach(v.Field(i), path+"."+f.Name, look)
+			}
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
