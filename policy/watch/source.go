@@ -68,6 +68,8 @@ func (s *Source) Run(ctx context.Context, deliver func(Snapshot)) error {
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 
+	// Before the first read, or a change between that and the first watch would have no event.
+	events.renew()
 	r := newReader(s.Dir)
 	var last Snapshot
 	again := make(chan struct{}, 1)

@@ -115,6 +115,32 @@ func TestWatchIsRenewedInARecreatedDirectory(t *testing.T) {
 	until(t, deliveries, map[string]string{"a.yaml": "3"})
 }
 
+// changing is a hinter of which the first watch is in place only just before a change.
+type changing struct {
+	hinter
+	change func()
+}
+
+func (c *changing) renew() bool {
+	if c.change != nil {
+		c.change()
+		c.change = nil
+	}
+	return c.hinter.renew()
+}
+
+// The watch is there before the first read, for a change between them would be seen by neither.
+func TestNoChangeIsMissedBeforeTheFirstWatch(t *testing.T) {
+	dir := tree(t, map[string]string{"a.yaml": "1"})
+	synctest.Test(t, func(t *testing.T) {
+		m := &changing{hinter: newManual(), change: func() { write(t, filepath.Join(dir, "a.yaml"), "2") }}
+		deliveries := run(t, &Source{Dir: dir, Poll: time.Hour, newHinter: hintedBy(m)})
+		if s := next(t, deliveries); len(s.Files) != 1 || string(s.Files[0].Data) != "2" {
+			t.Errorf("the first delivery is %v, want what there was once the watch was in place", contents(s.Files))
+		}
+	})
+}
+
 func TestFaultsAreDeliveredBesideTheOtherFiles(t *testing.T) {
 	dir := tree(t, map[string]string{"a.yaml": "1", "b.yaml": "2"})
 	synctest.Test(t, func(t *testing.T) {

@@ -165,7 +165,7 @@ func (m *manual) renew() bool            { m.renews++; return false }
 func (m *manual) close() error           { return nil }
 
 // hintedBy makes a source depend on the test's hints and on the poll.
-func hintedBy(m *manual) func(string, hclog.Logger) (hinter, error) {
+func hintedBy(m hinter) func(string, hclog.Logger) (hinter, error) {
 	return func(string, hclog.Logger) (hinter, error) { return m, nil }
 }
 
