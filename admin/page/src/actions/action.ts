@@ -92,7 +92,7 @@ export function effect({ kind, host, breaker }: Action, proxy: string, fallback:
 
 /** perform gives the order and returns what the proxies reported. Its errors are APIErrors. */
 export async function perform(action: Action, order: Order): Promise<Outcome> {
-  const path = `/api/v1/breakers/${encodeURIComponent(action.service)}/${action.kind}`;
+  const path = `api/v1/breakers/${encodeURIComponent(action.service)}/${action.kind}`;
   const { actor, reason } = order;
   if (action.kind === "reset") {
     const answer = await post<ResetAnswer>(path, { actor, reason, ...(action.host ? { host: action.host } : {}) });
