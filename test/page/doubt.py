@@ -39,6 +39,16 @@ def confirms(page):
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
 
+    page.get_by_role("button", name="Reset", exact=True).click()
+    lost = {"proxy": "edge", "acknowledged": False, "ejected_before": [], "ejected_after": [], "note": "", "error": "silence", "from": "open"}
+    answer = {"service": "vision-service", "host": "", "ok": False, "pushed": True, "generation": "1", "proxies": [lost]}
+    page.route("**/reset", lambda r: r.fulfill(json=answer))
+    dialog.get_by_role("button", name="Reset").click()
+    expect(dialog.locator("tbody")).to_contain_text("unknown")
+    expect(dialog.locator("tbody")).not_to_contain_text("none ejected")
+    page.unroute("**/reset")
+    page.keyboard.press("Escape")
+
 
 def fails(page):
     """The stream goes on and the calls fail: what is shown of the proxies is said to be old."""
@@ -92,7 +102,7 @@ def hides(context):
 
 
 def fits(page):
-    """Whatever an operator has written, nothing is cut off, and a part is not taken for all."""
+    """Whatever an operator has written, the page is no wider than the window."""
     order("vision-service", "disable", actor="x" * 80, reason="y" * 120)
     try:
         for size in PHONE, {"width": 800, "height": 1000}:

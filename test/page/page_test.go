@@ -33,11 +33,19 @@ func TestPage(t *testing.T) {
 	t.Run("live", func(t *testing.T) { story(t, "live.py", at, env, nil) })
 	t.Run("config", func(t *testing.T) { story(t, "config.py", at, env, nil) })
 	t.Run("doubt", func(t *testing.T) { story(t, "doubt.py", at, env, nil) })
-	t.Run("accessible", func(t *testing.T) { story(t, "accessible.py", at, env, nil) })
 	t.Run("viewer", func(t *testing.T) { story(t, "viewer.py", behindPath(t, serve(t, s)), env, nil) })
 	t.Run("restart", func(t *testing.T) {
 		story(t, "restart.py", at, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
 	})
+}
+
+// TestAccessible looks at every view in every size and theme. Its shop is its own, for it takes as long as all the rest.
+func TestAccessible(t *testing.T) {
+	t.Parallel()
+	chromium(t)
+	shop.PythonEnv(t)
+	s := shop.Start(t)
+	story(t, "accessible.py", "http://"+s.HTTP, slices.Concat(s.Env, []string{"SHOP=" + s.Dir}), nil)
 }
 
 // behindPath is the page at url as it is seen through a proxy that has it under a path of its own.

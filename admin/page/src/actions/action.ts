@@ -103,7 +103,7 @@ export async function perform(action: Action, order: Order): Promise<Outcome> {
         proxy: p.proxy,
         error: p.error,
         before: [p.from.replaceAll("_", " "), ejected(p.ejected_before)].filter(Boolean).join(", "),
-        after: ejected(p.ejected_after) || "none ejected",
+        after: ejected(p.ejected_after) || (p.error ? "unknown" : "none ejected"),
         note: p.note,
       })),
     };
