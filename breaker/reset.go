@@ -66,7 +66,7 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 	if err != nil {
 		return ResetResult{}, err
 	}
-	pushCtx, cancel := context.WithTimeout(ctx, ackTimeout)
+	pushCtx, cancel := context.WithTimeout(ctx, ackTimeout/2)
 	defer cancel()
 	for _, c := range changes {
 		result.Generation = c.Generation

@@ -103,13 +103,16 @@ def hides(context):
 
 def fits(page):
     """Whatever an operator has written, the page is no wider than the window."""
-    order("vision-service", "disable", actor="x" * 80, reason="y" * 120)
+    order("vision-service", "disable", actor="x" * 80, reason="long " * 60)
     try:
         for size in PHONE, {"width": 800, "height": 1000}:
             page.set_viewport_size(size)
             for path in "#/service/vision-service", "#/":
                 goto(page, path)
                 expect(page.locator(".mark-order")).to_be_visible()
+                if "service" in path:
+                    expect(page.locator(".proxy-cause")).to_contain_text("disabled by")
+                    expect(page.locator(".findings")).to_contain_text("disabled by")
                 wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
                 assert wide == 0, f"{path} is {wide} pixels too wide at {size}"
         expect(row(page, "vision-service")).to_be_visible()

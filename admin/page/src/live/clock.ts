@@ -16,10 +16,13 @@ export function learn(date: string | null, sent: number, received: number): void
     // A clock was set anew: what was learnt before is void.
     low = from;
     high = to;
+    now.value = serverNow();
     return;
   }
+  const first = low === -Infinity;
   low = Math.max(low, from);
   high = Math.min(high, to);
+  if (first) now.value = serverNow();
 }
 
 /** serverNow is the server's time in milliseconds since 1970; this browser's if nothing is known yet. */

@@ -12,13 +12,13 @@ interface Node {
 }
 
 const nodes: Node[] = [
-  { state: "closed", x: 76, y: 62 },
-  { state: "open", x: 364, y: 62 },
+  { state: "closed", x: 84, y: 62 },
+  { state: "open", x: 356, y: 62 },
   { state: "half_open", x: 220, y: 196 },
   { state: "forced_open", x: 100, y: 282 },
   { state: "disabled", x: 340, y: 282 },
 ];
-const half = { width: 66, height: 24 };
+const half = { width: 76, height: 24 };
 
 /** Policy is what the labels say of the policy: "" for a value that is not known. */
 type Policy = (path: string) => string;
@@ -59,10 +59,10 @@ export function Machine({ breaker, known, policy }: { breaker: Breaker; known: b
             <path d="M0 0L8 4L0 8z" class="machine-tip" />
           </marker>
         </defs>
-        <Edge d="M142 62H296" label={trips(policy)} x={220} y={56} grow="up" />
-        <Edge d="M372 86C366 130 330 168 288 186" label={openTime(policy)} x={352} y={152} anchor="start" />
+        <Edge d="M160 62H278" label={trips(policy)} x={220} y={56} grow="up" />
+        <Edge d="M372 86C366 130 338 168 298 186" label={openTime(policy)} x={352} y={152} anchor="start" />
         <Edge d="M262 172C290 150 312 122 330 88" label={["1 failure"]} x={288} y={128} anchor="end" />
-        <Edge d="M152 186C112 168 82 130 78 88" label={successes ? [`${successes} successes`, `≤ ${probes} at a time`] : []} x={92} y={152} anchor="end" />
+        <Edge d="M142 186C106 168 80 130 78 88" label={successes ? [`${successes} successes`, `≤ ${probes} at a time`] : []} x={92} y={152} anchor="end" />
         <path class="machine-rule" d="M16 248H424" />
         <text class="machine-label" x="220" y="244" text-anchor="middle">
           by an operator, until released
