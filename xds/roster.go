@@ -17,8 +17,7 @@ const (
 	goneFor = time.Hour
 	// maxGone bounds the proxies that are remembered so, for a fleet that comes and goes.
 	maxGone = 1000
-	// turnover is how long before a proxy goes its successor may have come: the time that a rolling deployment runs both. It
-	// is also how much older than its successor a proxy is at least, so that two of one age do not stand in for each other.
+	// turnover is how long before a proxy goes its successor may have come: the most that a rolling deployment runs both.
 	turnover = 10 * time.Minute
 	// settleTime is how long proxies are given to connect after a start without a roster. They try each second.
 	settleTime = 3 * time.Second
@@ -54,8 +53,9 @@ type Memory interface {
 
 // Roster remembers which proxies there are and which have gone. A proxy that goes is missed for goneFor, unless it comes
 // back or another of its node cluster comes in its place, as in a rolling deployment: a newcomer stands in for one proxy
-// that went before it came, or that is older by turnover and went within turnover after it. The roster is kept
-// over a restart, after which all proxies count as gone until they are back.
+// that went before it came, or within turnover after it and was older by twice the time that both were there: two of one
+// age do not stand in for each other, and one deployment may soon follow another. The roster is kept over a restart,
+// after which all proxies count as gone until they are back.
 type Roster struct {
 	now    func() time.Time
 	memory Memory
@@ -219,8 +219,8 @@ func (m *Member) replaces(old *Member) bool {
 	if m.Cluster != old.Cluster || m.ID == old.ID {
 		return false
 	}
-	return !m.Came.Before(old.Left) ||
-		m.Came.Sub(old.Came) >= turnover && old.Left.Sub(m.Came) <= turnover
+	both := old.Left.Sub(m.Came)
+	return both <= 0 || both <= turnover && m.Came.Sub(old.Came) >= 2*both
 }
 
 // open begins the time that proxies have to connect, unless an earlier life has told which there are.

@@ -80,8 +80,8 @@ func TestRosterInARollingDeployment(t *testing.T) {
 			r := newRosterTest(nil)
 			r.join("edge", "a0", "b0", "c0")
 			r.join("other", "z")
-			for n := range 3 { // within an hour
-				r.wait(turnover)
+			for n := range 3 { // within an hour, the second and the third in haste
+				r.wait([]time.Duration{turnover, 2 * time.Minute, time.Minute}[n])
 				for _, name := range []string{"a", "b", "c"} {
 					before, now := fmt.Sprint(name, n), fmt.Sprint(name, n+1)
 					if surge {

@@ -67,6 +67,8 @@ type podSpec struct {
 		FSGroup      int                   `yaml:"fsGroup"`
 		Seccomp      struct{ Type string } `yaml:"seccompProfile"`
 	} `yaml:"securityContext"`
+	// GraceSeconds until the kubelet kills what has not ended, PreStop included.
+	GraceSeconds   int            `yaml:"terminationGracePeriodSeconds"`
 	InitContainers []podContainer `yaml:"initContainers"`
 	Containers     []podContainer
 	Volumes        []struct {
@@ -94,9 +96,12 @@ type podContainer struct {
 		Name          string
 		ContainerPort int `yaml:"containerPort"`
 	}
-	StartupProbe    *probe `yaml:"startupProbe"`
-	ReadinessProbe  *probe `yaml:"readinessProbe"`
-	LivenessProbe   *probe `yaml:"livenessProbe"`
+	StartupProbe   *probe `yaml:"startupProbe"`
+	ReadinessProbe *probe `yaml:"readinessProbe"`
+	LivenessProbe  *probe `yaml:"livenessProbe"`
+	Lifecycle      struct {
+		PreStop struct{ Sleep struct{ Seconds int } } `yaml:"preStop"`
+	}
 	SecurityContext struct {
 		AllowPrivilegeEscalation *bool `yaml:"allowPrivilegeEscalation"`
 		ReadOnlyRootFilesystem   bool  `yaml:"readOnlyRootFilesystem"`

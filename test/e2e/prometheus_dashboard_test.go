@@ -201,6 +201,43 @@ func TestDashboardTellsHalfOpenFromLimits(t *testing.T) {
 	}
 }
 
+// The first request of a service that fails, and no other: what is counted once appears in Prometheus with its value, in
+// which a rate sees no step.
+func TestDashboardShowsFirstFailure(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	b := newScript(t)
+	b.set(bad)
+	o := observe(newLayer2(t, at("svc", b, "retry: {max_retries: 1, base_delay: 1ms}")))
+	if r := o.get("/svc"); r.status != http.StatusInternalServerError {
+		t.Fatalf("status %d, want the service's own 500: %s", r.status, r.body)
+	}
+	asked := 0
+	for _, q := range dashboardQueries(t) {
+		switch q.of {
+		case "panel Request Volume by Service, query A", "panel Error Rate by Service, query A", "panel Retry Attempts by Service, query A":
+		default:
+			continue
+		}
+		asked++
+		o.until(q.of+" shows it", func() error {
+			series, err := o.ask(q, time.Since(start))
+			if err != nil {
+				return err
+			}
+			for _, s := range series {
+				if v, err := strconv.ParseFloat(s.Value, 64); err == nil && v > 0 {
+					return nil
+				}
+			}
+			return fmt.Errorf("%v", series)
+		})
+	}
+	if asked != 3 {
+		t.Errorf("%d queries, want 3", asked)
+	}
+}
+
 // refusedByEnvoy is a policy that Breakwater takes for valid.
 const refusedByEnvoy = "service: picky\nupstream: 127.0.0.1:9\nroutes:\n  - prefix: /picky\n  - regex: '/picky/\\pL{200}'\n"
 

@@ -24,7 +24,7 @@ func requests(statuses string) string {
 	if statuses != "" {
 		statuses = `,status=~"` + statuses + `"`
 	}
-	return `sum by (service) (rate(gateway_proxy_requests_total{` + selected + statuses + `}[$__rate_interval]))`
+	return `sum by (service) (` + fromZero(`gateway_proxy_requests_total{`+selected+statuses+`}`) + `)`
 }
 
 // share is what part of each service's requests has these statuses: 0, not nothing, where none has.
@@ -32,17 +32,17 @@ func share(statuses string) string {
 	return "(" + requests(statuses) + " or 0 * " + requests("") + ") / (" + requests("") + " > 0)"
 }
 
-// seldom is the rate of a counter that is 0 for long, of which a rate alone does not see the first step: such a
-// counter appears with its first value, and a rate takes two. One that is new in a process that
-// was scraped before has counted from 0.
-func seldom(counter string) string {
+// fromZero is the rate of a counter of Envoy's with its first step, which a rate alone does not see: Envoy shows a counter
+// once it has counted, and a rate takes two values. One that is new in a process that was scraped before has counted
+// from 0. Without it the failures that open a breaker, which are few and the first, would not be shown.
+func fromZero(counter string) string {
 	return `(` + counter + ` unless ` + counter + ` offset $__rate_interval and on (job, instance) up offset $__rate_interval == 1)` +
 		` * 1000 / $__rate_interval_ms or rate(` + counter + `[$__rate_interval])`
 }
 
 // abandoned is what part of each service's requests their clients left; these are not among those with a status.
 func abandoned() string {
-	left := `sum by (service) (` + seldom(`gateway_proxy_abandoned_total{`+selected+`}`) + `)`
+	left := `sum by (service) (` + fromZero(`gateway_proxy_abandoned_total{`+selected+`}`) + `)`
 	return left + " / ((" + requests("") + " or 0 * " + left + ") + " + left + " > 0)"
 }
 
@@ -115,8 +115,8 @@ func latency() cog.Builder[dashboard.Panel] {
 
 func retries() cog.Builder[dashboard.Panel] {
 	return graph("Retry Attempts by Service", "Retries a second, and those that the retry budget did not allow.", "ops",
-		query{`sum by (service) (rate(gateway_proxy_retries_total{` + selected + `}[$__rate_interval]))`, "{{service}}"},
-		query{`sum by (service) (` + seldom(`envoy_cluster_upstream_rq_retry_overflow{`+selected+`}`) + `)`, "{{service}} over budget"}).
+		query{`sum by (service) (` + fromZero(`gateway_proxy_retries_total{`+selected+`}`) + `)`, "{{service}}"},
+		query{`sum by (service) (` + fromZero(`envoy_cluster_upstream_rq_retry_overflow{`+selected+`}`) + `)`, "{{service}} over budget"}).
 		OverrideByRegexp(".* over budget", dashed()).
 		Min(0)
 }
@@ -124,7 +124,7 @@ func retries() cog.Builder[dashboard.Panel] {
 func unavailable() cog.Builder[dashboard.Panel] {
 	count := func(metric string, more ...string) string {
 		labels := strings.Join(append([]string{selected}, more...), ",")
-		return `sum(` + seldom(metric+`{`+labels+`}`) + `)`
+		return `sum(` + fromZero(metric+`{`+labels+`}`) + `)`
 	}
 	limited := count("gateway_proxy_requests_total", `status="overloaded"`)
 	// Envoy counts what half-open refuses as what a limit does: as overflows. The status of the request tells the two apart.
