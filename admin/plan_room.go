@@ -15,7 +15,7 @@ import (
 
 // maxWaiting bounds the requests for plans that are there at one time, in bytes: they wait for one another, and each takes
 // several times its size.
-const maxWaiting = 4 * maxPlan
+const maxWaiting = 2 * maxPlan
 
 // planRoom is the room for requests for plans.
 type planRoom struct {
