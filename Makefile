@@ -70,7 +70,7 @@ load: need-go need-cc ## Run the load test against a shop of its own, and print 
 		ENVOY="$$envoy" PYTHON_PACKAGES="$$python" go test -race -count=1 -v ./test/load
 
 .PHONY: check
-check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts check-deploy ## Check all that is not a test
+check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts check-page check-deploy ## Check all that is not a test
 
 .PHONY: bench
 bench: need-go ## Run the benchmarks and print their figures
@@ -139,6 +139,11 @@ check-rules:
 check-scripts:
 	@echo tools/check-scripts
 	@tools/check-scripts
+
+.PHONY: check-page
+check-page: need-go
+	@echo tools/check-page
+	@tools/check-page
 
 .PHONY: check-deploy
 check-deploy: need-go

@@ -21,8 +21,8 @@ const (
 	// watchWriteTimeout is how long a client may take to receive one message.
 	watchWriteTimeout = 10 * time.Second
 	// watchKeepAlive is the time between comments on an idle stream of server-sent
-	// events: less than the minute after which middleboxes give up on a connection.
-	watchKeepAlive = 15 * time.Second
+	// events. A client that misses them knows soon that what it shows is old.
+	watchKeepAlive = 3 * time.Second
 	// summaryInterval is the least time between two messages of summaries.
 	summaryInterval = time.Second
 )

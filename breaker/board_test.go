@@ -84,6 +84,27 @@ func TestReset(t *testing.T) {
 	}
 }
 
+func TestResetIsProvedBesideASilentProxy(t *testing.T) {
+	t.Parallel()
+	f := start(t, []*policy.Service{service("svc")}, "p1", "p2")
+	e := f.envoys["p1"]
+	e.set("svc", "e.")
+	f.control.onPush = func() error { e.set("svc", ".."); return nil }
+	f.control.acks["p1"], f.control.silent = true, "p2"
+	r, err := f.Reset(t.Context(), ResetRequest{Service: "svc"})
+	if err != nil || len(r.Proxies) != 2 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for _, p := range r.Proxies {
+		if p.Proxy == "p1" && (p.Error != "" || !p.Acknowledged) {
+			t.Errorf("it has accepted and been seen, but %+v", p)
+		}
+		if p.Proxy == "p2" && !strings.Contains(p.Error, "did not accept") {
+			t.Errorf("it has said nothing, but %+v", p)
+		}
+	}
+}
+
 func TestResetRefuses(t *testing.T) {
 	f := start(t, []*policy.Service{service("dns", "example.test"), service("svc")}, "p1")
 	for _, tt := range []struct {

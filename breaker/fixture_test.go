@@ -147,6 +147,8 @@ type fakeControl struct {
 	acks   map[string]bool // guarded by mu
 	onPush func() error    // guarded by mu
 	mute   bool            // guarded by mu
+	// silent is a proxy that answers nothing, whatever is awaited of it.
+	silent string
 	// onEnforce, unless nil, fails SetEnforcing; guarded by mu.
 	onEnforce func() error
 
@@ -179,15 +181,19 @@ func (c *fakeControl) Regenerate(_, _ string) (xds.Change, error) {
 	return xds.Change{Generation: uint64(c.pushes)}, nil
 }
 
-func (c *fakeControl) Await(context.Context, xds.Change) map[string]bool {
+func (c *fakeControl) Await(ctx context.Context, _ xds.Change) map[string]bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.acks
+	acks, silent := c.acks, c.silent
+	c.mu.Unlock()
+	if silent != "" {
+		<-ctx.Done()
+	}
+	return acks
 }
 
 func (c *fakeControl) AwaitOn(ctx context.Context, proxy string, _ xds.Change) bool {
 	c.mu.Lock()
-	accepted, mute := c.acks[proxy], c.mute
+	accepted, mute := c.acks[proxy] && ctx.Err() == nil, c.mute || c.silent == proxy
 	c.mu.Unlock()
 	if mute {
 		<-ctx.Done()

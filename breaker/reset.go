@@ -66,13 +66,16 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 	if err != nil {
 		return ResetResult{}, err
 	}
-	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
+	pushCtx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	for _, c := range changes {
 		result.Generation = c.Generation
-		b.opts.Control.Await(ackCtx, c)
+		b.opts.Control.Await(pushCtx, c)
 	}
 	b.clear(svc, result.Generation, by)
+	// A time of its own: a proxy that says nothing has used up the other, and the rest have yet to be told.
+	ackCtx, cancelAck := context.WithTimeout(ctx, ackTimeout)
+	defer cancelAck()
 	each(watchers, func(i int, w *watcher) {
 		p := &result.Proxies[i]
 		p.Acknowledged = w.acknowledged(ackCtx, changes)

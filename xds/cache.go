@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/xds/translate"
 )
 
@@ -51,7 +52,8 @@ type cache struct {
 	// held and must not call back.
 	held func(proxy, typeURL, name, version string) bool
 	// built is told what a state-of-the-world response consists of, because such a
-	// response carries neither names nor versions of its resources.
+	// response carries neither names nor versions of its resources; and which route table is
+	// on its way to a proxy.
 	built func(proxy, typeURL string, versions map[string]string)
 	// inherits reports whether a proxy still has a resource in the version that it had when
 	// it connected, and accepts whether it has accepted a version. Like held.
@@ -295,6 +297,9 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 	slices.Sort(resp.RemovedResources)
 	delete(t.deltas, w)
 	c.waitNoMore(w)
+	if typeURL == typeRoute && len(resp.GetResources()) > 0 {
+		c.built(proxy, typeURL, map[string]string{envoy.GatewayName: next[envoy.GatewayName]})
+	}
 	w.out <- &cachev3.DeltaPassthroughResponse{
 		DeltaRequest:           w.req,
 		NextVersionMap:         next,

@@ -80,7 +80,7 @@ func (g *gatewayState) publish(p *Publisher, now time.Time, next *deadline) {
 	switch {
 	case v.accepted > 0:
 		g.accepted = g.listener
-	case g.rejected == nil && p.condemned(v, now, next):
+	case g.rejected == nil && p.condemned(v, v.first, now, next):
 		at, excerpt := g.where()
 		g.rejected = &Rejection{
 			Type: typeName(typeListener), TypeURL: typeListener, Resource: g.listener.name, Version: g.listener.version,

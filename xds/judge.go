@@ -48,7 +48,7 @@ func (p *Publisher) judge(now time.Time, next *deadline) {
 		if !contested[name] || p.desired[name] != u {
 			continue
 		}
-		if v := p.verdict(u); !p.proven(u) && p.condemned(v, now, next) {
+		if v := p.verdict(u); !p.proven(u) && p.condemned(v, p.since[name], now, next) {
 			p.reject(u, typeCluster, u.cluster.name, v)
 		}
 	}
@@ -67,12 +67,19 @@ func (p *Publisher) judge(now time.Time, next *deadline) {
 }
 
 // condemned reports whether every proxy that answered has rejected, and no more answers
-// are to be awaited.
-func (p *Publisher) condemned(v verdict, now time.Time, next *deadline) bool {
+// are to be awaited. published is when the proxies were first to have what the verdict is on: a refusal may be of long before,
+// of the same policy in another version of the resource.
+func (p *Publisher) condemned(v verdict, published, now time.Time, next *deadline) bool {
 	if v.rejected == 0 || v.accepted > 0 {
 		return false
 	}
-	if end := v.first.Add(verdictTimeout); v.pending > 0 && now.Before(end) {
+	last := v.first
+	for _, t := range []time.Time{published, v.asked} {
+		if t.After(last) {
+			last = t
+		}
+	}
+	if end := last.Add(verdictTimeout); v.pending > 0 && now.Before(end) {
 		next.at(end)
 		return false
 	}
@@ -121,7 +128,7 @@ func (p *Publisher) judgeTable(now time.Time, next *deadline) {
 			if p.agreed[name] != u && v.unanimous() && p.ledger.acceptedByAll(typeCluster, u.cluster.name, u.cluster.version) {
 				p.agreed[name] = u
 			}
-		case p.desired[name] == u && p.rejected[name] == nil && objectors[name] != nil && !p.proven(u) && p.condemned(v, now, next):
+		case p.desired[name] == u && p.rejected[name] == nil && objectors[name] != nil && !p.proven(u) && p.condemned(v, p.table.since, now, next):
 			p.reject(u, typeRoute, p.table.name, v)
 		}
 	}
@@ -148,7 +155,7 @@ func (p *Publisher) tableVerdict(answers []answer, objectors map[string]rejectio
 		case a.rejected.version == t.version:
 			v.reject(a.proxy, a.rejected)
 		default:
-			v.pending++
+			v.await(a.since)
 		}
 	}
 	return v

@@ -12,6 +12,8 @@ type Ledger struct {
 	mu sync.Mutex
 	// proxies by node id; guarded by mu, and so is all that it holds.
 	proxies map[string]*proxyState
+	// taken are the versions of the route tables that proxies have left with since drainTaken; guarded by mu.
+	taken []string
 	// changed is closed and replaced whenever the ledger changes; guarded by mu.
 	changed chan struct{}
 }
@@ -38,7 +40,8 @@ type typeState struct {
 	// rejected are the versions that the proxy refused, with its reason. An entry
 	// lives until another version of that name is accepted.
 	rejected map[string]rejection
-	// built is the last state-of-the-world response that was made for the proxy.
+	// built is the response that was made for the proxy and is not sent yet: in the state-of-the-world protocol of all types, in
+	// the incremental one of route tables; nil if there is none.
 	built map[string]string
 }
 
@@ -80,6 +83,7 @@ func (l *Ledger) connect(key streamKey, p Proxy) (replaced string) {
 	defer l.mu.Unlock()
 	if old, ok := l.proxies[p.ID]; ok && old.stream != key {
 		replaced = old.proxy.Address
+		l.take(old)
 	}
 	l.proxies[p.ID] = &proxyState{proxy: p, stream: key, types: map[string]*typeState{}}
 	l.notify()
@@ -93,12 +97,40 @@ func (l *Ledger) disconnect(key streamKey) string {
 	defer l.mu.Unlock()
 	for id, p := range l.proxies {
 		if p.stream == key {
+			l.take(p)
 			delete(l.proxies, id)
 			l.notify()
 			return id
 		}
 	}
 	return ""
+}
+
+// take notes which route tables a proxy that leaves may have: one that it was sent last it may have accepted, though its
+// answer never came. The caller must hold l.mu.
+func (l *Ledger) take(p *proxyState) {
+	t := p.types[typeRoute]
+	if t == nil {
+		return
+	}
+	for _, version := range t.accepted {
+		l.taken = remember(l.taken, version)
+	}
+	for _, b := range t.pending {
+		for _, version := range b.versions {
+			l.taken = remember(l.taken, version)
+		}
+	}
+}
+
+// drainTaken returns the versions of the route tables that proxies have left with since the last call, those that left
+// last at the end.
+func (l *Ledger) drainTaken() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	taken := l.taken
+	l.taken = nil
+	return taken
 }
 
 // ofType returns the state of one type. The caller must hold l.mu.
@@ -147,11 +179,12 @@ func (l *Ledger) sent(key streamKey, id, typeURL, nonce string, b batch) {
 	if p == nil {
 		return
 	}
-	p.ofType(typeURL).pending[nonce] = b
+	t := p.ofType(typeURL)
+	t.pending[nonce], t.built = b, nil
 	l.notify()
 }
 
-// built notes the resources of a state-of-the-world response that is about to be sent.
+// built notes the resources of a response that is about to be sent.
 func (l *Ledger) built(id, typeURL string, versions map[string]string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -169,7 +202,7 @@ func (l *Ledger) sentWhole(key streamKey, id, typeURL, nonce string) {
 		return
 	}
 	t := p.ofType(typeURL)
-	t.pending[nonce] = batch{versions: t.built, whole: true}
+	t.pending[nonce], t.built = batch{versions: t.built, whole: true}, nil
 	l.notify()
 }
 

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -9,7 +10,7 @@ import (
 // and the one that objects gets what it had, or what all had agreed on, in its place: with the route table, in
 // which all services' routes stand together, it would otherwise be cut off from every other service's edits.
 
-// objectionKey names an objection: one proxy's, to one service's cluster or routes.
+// objectionKey names an objection: one proxy's, to one service's cluster or routes. Without a proxy it is anyone's.
 type objectionKey struct{ proxy, typeURL, service string }
 
 // objection is one proxy's refusal of a unit. It lives until that unit is in effect no longer, or the
@@ -59,7 +60,7 @@ func (p *Publisher) object(a answer, typeURL string, u, base *unit, known bool) 
 	name := u.policy.Name
 	o := &objection{rejection: a.rejected, since: a.since, unit: u}
 	candidates := []*unit{base, p.accepted[name], p.agreed[name]}
-	if former := p.former[name]; former.objects(typeURL, u) {
+	if former := p.former[objectionKey{typeURL: typeURL, service: name}]; former.objects(typeURL, u) {
 		candidates = append(candidates, former.instead)
 	}
 	for _, c := range candidates {
@@ -96,20 +97,30 @@ func (p *Publisher) lapse(answers []answer) {
 		since[a.proxy] = a.since
 	}
 	for key, o := range p.objections {
-		u := p.effective[key.service]
-		if key.typeURL == typeRoute {
-			u = p.routed[key.service]
-		}
-		stands := o.objects(key.typeURL, u)
+		stands := o.objects(key.typeURL, p.inEffect(key))
 		if stands && o.since.Equal(since[key.proxy]) {
 			continue
 		}
 		if stands && o.instead != nil {
-			p.former[key.service] = o
+			p.former[objectionKey{typeURL: key.typeURL, service: key.service}] = o
 		}
 		delete(p.objections, key)
 		p.objected = true
 	}
+}
+
+// inEffect returns the unit to which an objection of that key can be; nil if there is none. A service's routes may be held
+// back, and then those of before are in effect. The caller must hold p.mu.
+func (p *Publisher) inEffect(key objectionKey) *unit {
+	if key.typeURL == typeRoute {
+		return p.routed[key.service]
+	}
+	return p.effective[key.service]
+}
+
+// forgetFormer forgets the former objections to what is in effect no longer. The caller must hold p.mu.
+func (p *Publisher) forgetFormer() {
+	maps.DeleteFunc(p.former, func(key objectionKey, o *objection) bool { return !o.objects(key.typeURL, p.inEffect(key)) })
 }
 
 // regenerateInstead gives what proxies have in place of a service's unit its present generation too, and returns what

@@ -73,6 +73,8 @@ type Publisher struct {
 	desired map[string]*unit
 	// effective is what is published: desired, or what was accepted before it.
 	effective map[string]*unit
+	// since is when the unit of a service in effect came into effect.
+	since map[string]time.Time
 	// accepted is the last unit that a proxy has accepted, and agreed the last that every connected one had.
 	accepted, agreed map[string]*unit
 	// untranslated are the policies of the set that could not be translated.
@@ -88,9 +90,7 @@ type Publisher struct {
 	// variants are the tables of the proxies that object to something in it, and tables all that some proxy
 	// has or is to have, by version.
 	variants, tables map[string]*table
-	// had are the versions of the tables that the connected proxies had at the last look, by proxy, and taken those that
-	// proxies had when they left.
-	had   map[string]string
+	// taken are the versions of the tables that proxies had, or may have had, when they left.
 	taken []string
 	// objections of the connected proxies. objected is true if they have changed and what is published for
 	// those that object is to be made anew.
@@ -98,9 +98,9 @@ type Publisher struct {
 	objected   bool
 	// composed are the variants of table that need not be composed again.
 	composed compositions
-	// former are objections of proxies that have left, by service: what they had is for those that come with the same
-	// objection while the unit is in effect.
-	former map[string]*objection
+	// former are objections of proxies that have left, by all but the proxy: what they had is for those that come with the
+	// same objection while the unit is in effect.
+	former map[objectionKey]*objection
 	// warming and leaving say since when a new cluster's routes wait, and a cluster or an
 	// endpoint resource waits for its removal.
 	warming          map[string]time.Time
@@ -123,6 +123,7 @@ func NewPublisher(opts PublisherOptions) *Publisher {
 		kick:             make(chan struct{}, 1),
 		desired:          map[string]*unit{},
 		effective:        map[string]*unit{},
+		since:            map[string]time.Time{},
 		accepted:         map[string]*unit{},
 		agreed:           map[string]*unit{},
 		rejected:         map[string]*Rejection{},
@@ -130,7 +131,7 @@ func NewPublisher(opts PublisherOptions) *Publisher {
 		routed:           map[string]*unit{},
 		tables:           map[string]*table{},
 		objections:       map[objectionKey]*objection{},
-		former:           map[string]*objection{},
+		former:           map[objectionKey]*objection{},
 		warming:          map[string]time.Time{},
 		leaving:          map[string]time.Time{},
 		leavingEndpoints: map[string]time.Time{},
@@ -288,12 +289,13 @@ func (p *Publisher) reconcile(now time.Time) time.Time {
 	}
 	var next deadline
 	p.judge(now, &next)
-	if p.choose() || p.gateway.clustersChanged || p.objected {
+	if p.choose(now) || p.gateway.clustersChanged || p.objected {
 		p.publishClusters(now)
 		p.gateway.clustersChanged = false
 	}
 	p.publishRoutes(now, &next)
 	p.objected = false
+	p.forgetFormer()
 	p.gateway.publish(p, now, &next)
 	p.retire(now, &next)
 	return next.t
@@ -310,7 +312,7 @@ func (d *deadline) at(t time.Time) {
 
 // choose decides which version of each service is in effect, and reports whether that has
 // changed. The caller must hold p.mu.
-func (p *Publisher) choose() (changed bool) {
+func (p *Publisher) choose(now time.Time) (changed bool) {
 	for name, u := range p.desired {
 		if r, ok := p.rejected[name]; ok && r.digest != u.policy.Digest {
 			delete(p.rejected, name)
@@ -321,14 +323,12 @@ func (p *Publisher) choose() (changed bool) {
 		if old == u {
 			continue
 		}
-		if !u.samePolicy(old) {
-			delete(p.former, name)
-		}
 		changed = true
 		if u == nil {
 			delete(p.effective, name)
+			delete(p.since, name)
 		} else {
-			p.effective[name] = u
+			p.effective[name], p.since[name] = u, now
 		}
 	}
 	for name := range p.effective {
@@ -337,7 +337,7 @@ func (p *Publisher) choose() (changed bool) {
 			delete(p.effective, name)
 			delete(p.accepted, name)
 			delete(p.agreed, name)
-			delete(p.former, name)
+			delete(p.since, name)
 		}
 	}
 	for name := range p.rejected { // one that was new when it was rejected was never in effect

@@ -55,7 +55,7 @@ func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
 		return
 	}
 	p.gateway.routesChanged = false
-	p.table = &table{resource: r, units: routed}
+	p.table = &table{resource: r, units: routed, since: now}
 	p.tables[r.version] = p.table
 	p.lapse(p.ledger.answers(typeRoute, r.name))
 	p.publishTables()

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // table is one composition of the route table.
@@ -11,6 +12,8 @@ type table struct {
 	*resource
 	// units are the services' versions that it consists of.
 	units map[string]*unit
+	// since is when the table for all was published; zero for a variant, which is not older than that of which it is one.
+	since time.Time
 }
 
 // tableOf returns the route table that a proxy is to have. The caller must hold p.mu.
@@ -120,23 +123,25 @@ func (p *Publisher) forgetTables(answers []answer) {
 	for _, t := range p.variants {
 		needed[t.version] = true
 	}
-	had := make(map[string]string, len(answers))
 	for _, a := range answers {
-		had[a.proxy] = a.accepted
 		needed[a.accepted] = true
 		for _, version := range a.pending {
 			needed[version] = true
 		}
 	}
-	for proxy, version := range p.had {
-		if had[proxy] == "" && p.tables[version] != nil && !slices.Contains(p.taken, version) {
-			p.taken = append(p.taken, version)
+	for _, version := range p.ledger.drainTaken() {
+		if p.tables[version] != nil {
+			p.taken = remember(p.taken, version)
 		}
 	}
-	p.had = had
-	p.taken = p.taken[max(0, len(p.taken)-maxTaken):]
 	for _, version := range p.taken {
 		needed[version] = true
 	}
 	maps.DeleteFunc(p.tables, func(version string, _ *table) bool { return !needed[version] })
+}
+
+// remember appends a version, and of more than maxTaken leaves out the first.
+func remember(taken []string, version string) []string {
+	taken = append(slices.DeleteFunc(taken, func(v string) bool { return v == version }), version)
+	return taken[max(0, len(taken)-maxTaken):]
 }

@@ -18,6 +18,8 @@ type verdict struct {
 	by      []string
 	// first is when the first of them rejected it.
 	first time.Time
+	// asked is when the last of those that are still to answer was asked, as far as is known.
+	asked time.Time
 }
 
 // unanimous reports whether no proxy is still to answer and none has rejected.
@@ -32,6 +34,14 @@ func (v *verdict) reject(proxy string, r rejection) {
 	}
 }
 
+// await adds a proxy that is still to answer.
+func (v *verdict) await(asked time.Time) {
+	v.pending++
+	if asked.After(v.asked) {
+		v.asked = asked
+	}
+}
+
 // verdict returns what the proxies made of a version. before returns a refusal that stands though the proxy may have been
 // given another version since; nil: there are none. It must not call back.
 func (l *Ledger) verdict(typeURL, name, version string, before func(proxy string) (rejection, bool)) verdict {
@@ -41,7 +51,7 @@ func (l *Ledger) verdict(typeURL, name, version string, before func(proxy string
 	for id, p := range l.proxies {
 		t := p.types[typeURL]
 		if t == nil {
-			v.pending++
+			v.await(p.proxy.Since)
 			continue
 		}
 		r := t.rejected[name]
@@ -55,7 +65,7 @@ func (l *Ledger) verdict(typeURL, name, version string, before func(proxy string
 		case refused:
 			v.reject(id, r)
 		default:
-			v.pending++
+			v.await(p.proxy.Since)
 		}
 	}
 	slices.Sort(v.by)
@@ -71,7 +81,7 @@ type answer struct {
 	accepted string
 	// rejected is what it refused last, until it accepts a version.
 	rejected rejection
-	// pending are the versions that it was sent and has not answered to.
+	// pending are the versions that it was sent, or is about to be sent, and has not answered to.
 	pending []string
 }
 
@@ -88,6 +98,9 @@ func (l *Ledger) answers(typeURL, name string) []answer {
 				if version, ok := b.versions[name]; ok {
 					a.pending = append(a.pending, version)
 				}
+			}
+			if version, ok := t.built[name]; ok {
+				a.pending = append(a.pending, version)
 			}
 		}
 		out = append(out, a)

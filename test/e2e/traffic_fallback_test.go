@@ -13,10 +13,10 @@ func TestStaticFallback(t *testing.T) {
 	a, b := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
 	upstream := hosts(a.Addr(), b.Addr())
 	s := newStack(t, policies(
-		at("json", upstream, "retry: off", `fallback: {status: 203, headers: {x-from: policy, cache-control: "no-store, max-age=0"}, body: '{"score": null, "quote": "100 % \"sure\""}'}`),
-		at("text", upstream, "retry: off", "fallback: {body: come back later}"),
-		at("html", upstream, "retry: off", "fallback: {status: 503, headers: {Content-Type: text/html}, body: <b>sorry</b>}"),
-		at("empty", upstream, "retry: off", "fallback: {status: 204}"),
+		at("json", upstream, "retry: off", hostsDecide+`fallback: {status: 203, headers: {x-from: policy, cache-control: "no-store, max-age=0"}, body: '{"score": null, "quote": "100 % \"sure\""}'}`),
+		at("text", upstream, "retry: off", hostsDecide+"fallback: {body: come back later}"),
+		at("html", upstream, "retry: off", hostsDecide+"fallback: {status: 503, headers: {Content-Type: text/html}, body: <b>sorry</b>}"),
+		at("empty", upstream, "retry: off", hostsDecide+"fallback: {status: 204}"),
 		at("none", upstream, "retry: off"),
 	))
 	tests := []struct {

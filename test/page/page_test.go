@@ -3,6 +3,9 @@ package page
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -25,15 +28,38 @@ func TestPage(t *testing.T) {
 	chromium(t)
 	shop.PythonEnv(t)
 	s := shop.Start(t)
-	url := "http://" + s.HTTP
+	at := "http://" + s.HTTP
 	env := slices.Concat(s.Env, []string{"SHOP=" + s.Dir})
-	t.Run("live", func(t *testing.T) { story(t, "live.py", url, env, nil) })
-	t.Run("config", func(t *testing.T) { story(t, "config.py", url, env, nil) })
-	t.Run("accessible", func(t *testing.T) { story(t, "accessible.py", url, env, nil) })
-	t.Run("viewer", func(t *testing.T) { story(t, "viewer.py", serve(t, s), env, nil) })
+	t.Run("live", func(t *testing.T) { story(t, "live.py", at, env, nil) })
+	t.Run("config", func(t *testing.T) { story(t, "config.py", at, env, nil) })
+	t.Run("doubt", func(t *testing.T) { story(t, "doubt.py", at, env, nil) })
+	t.Run("viewer", func(t *testing.T) { story(t, "viewer.py", behindPath(t, serve(t, s)), env, nil) })
 	t.Run("restart", func(t *testing.T) {
-		story(t, "restart.py", url, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
+		story(t, "restart.py", at, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
 	})
+}
+
+// TestAccessible looks at every view in every size and theme. Its shop is its own, for it takes as long as all the rest.
+func TestAccessible(t *testing.T) {
+	t.Parallel()
+	chromium(t)
+	shop.PythonEnv(t)
+	s := shop.Start(t)
+	story(t, "accessible.py", "http://"+s.HTTP, slices.Concat(s.Env, []string{"SHOP=" + s.Dir}), nil)
+}
+
+// behindPath is the page at url as it is seen through a proxy that has it under a path of its own.
+func behindPath(t *testing.T, to string) string {
+	t.Helper()
+	target, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const path = "/tools/breakwater"
+	proxy := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	server := httptest.NewServer(http.StripPrefix(path, proxy))
+	t.Cleanup(server.Close)
+	return server.URL + path
 }
 
 // serve runs another Breakwater on the shop's policies, whose HTTP address only shows, without an Envoy, and returns that
@@ -61,10 +87,10 @@ func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) string {
 			t.Logf("end of the log of breakwater:\n%s", envoytest.LastLines(log.String(), 20))
 		}
 	})
-	url := "http://" + addrs.HTTP
+	at := "http://" + addrs.HTTP
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	envoytest.Eventually(t, serveTimeout, url+" is ready", func() error {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/readyz", http.NoBody)
+	envoytest.Eventually(t, serveTimeout, at+" is ready", func() error {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at+"/readyz", http.NoBody)
 		if err != nil {
 			return err
 		}
@@ -78,5 +104,5 @@ func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) string {
 		}
 		return nil
 	})
-	return url
+	return at
 }

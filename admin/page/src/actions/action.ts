@@ -92,7 +92,7 @@ export function effect({ kind, host, breaker }: Action, proxy: string, fallback:
 
 /** perform gives the order and returns what the proxies reported. Its errors are APIErrors. */
 export async function perform(action: Action, order: Order): Promise<Outcome> {
-  const path = `/api/v1/breakers/${encodeURIComponent(action.service)}/${action.kind}`;
+  const path = `api/v1/breakers/${encodeURIComponent(action.service)}/${action.kind}`;
   const { actor, reason } = order;
   if (action.kind === "reset") {
     const answer = await post<ResetAnswer>(path, { actor, reason, ...(action.host ? { host: action.host } : {}) });
@@ -103,7 +103,7 @@ export async function perform(action: Action, order: Order): Promise<Outcome> {
         proxy: p.proxy,
         error: p.error,
         before: [p.from.replaceAll("_", " "), ejected(p.ejected_before)].filter(Boolean).join(", "),
-        after: ejected(p.ejected_after) || "none ejected",
+        after: ejected(p.ejected_after) || (p.error ? "unknown" : "none ejected"),
         note: p.note,
       })),
     };

@@ -1,7 +1,8 @@
 // The confirmation of an action, and its proof.
 
 import { useSignal } from "@preact/signals";
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import type { APIError } from "../live/http";
 import { isLive } from "../live/store";
 import { asked, effect, perform, takesTTL, title, verb, type Action, type Outcome } from "./action";
 
@@ -14,6 +15,12 @@ const lives: [number, string][] = [
   [0, "Until it is released"],
 ];
 
+/** refusal says why there is no proof. Without an answer the order may have been taken all the same. */
+function refusal({ status, message }: APIError): string {
+  const lost = status === 0 || status === 408 || status >= 500;
+  return lost ? `It is not known whether it was done: ${message}. Look at the state before you try again.` : `Not done: ${message}`;
+}
+
 function knownActor(): string {
   try {
     return localStorage.getItem(actorKey) ?? "";
@@ -22,9 +29,10 @@ function knownActor(): string {
   }
 }
 
-/** ActionDialog shows the confirmation that is asked for, if one is. fallback: callers have one. */
+/** ActionDialog shows the confirmation that is asked for, if one is, and forgets it with the view that it is of. fallback: callers have one. */
 export function ActionDialog({ fallback }: { fallback: boolean }) {
   const action = asked.value;
+  useEffect(() => () => (asked.value = null), []);
   return action && <Confirmation key={`${action.kind} ${action.proxy ?? ""} ${action.host ?? ""}`} action={action} fallback={fallback} />;
 }
 
@@ -56,7 +64,7 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
     try {
       outcome.value = await perform(action, { actor: actor.value.trim(), reason: reason.value.trim(), ttl: ttl.value, proxy: proxy.value });
     } catch (err) {
-      failed.value = (err as Error).message;
+      failed.value = refusal(err as APIError);
     }
     busy.value = false;
   };
@@ -119,7 +127,7 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
         )}
         {failed.value && (
           <p class="failed" role="alert">
-            Not done: {failed.value}
+            {failed.value}
           </p>
         )}
         {!isLive() && !outcome.value && (

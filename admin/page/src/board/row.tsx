@@ -1,5 +1,6 @@
 // One service on the board.
 
+import type { ComponentChildren } from "preact";
 import { isLive, type Entry } from "../live/store";
 import { percent, perSecond } from "../ui/format";
 import { serviceLink } from "../ui/route";
@@ -29,7 +30,13 @@ export function Row({ entry, index, top }: { entry: Entry; index: number; top: n
         <a href={serviceLink(service)} data-row={index}>
           {service}
         </a>
-        <Marks breaker={breaker} />
+        <Marks breaker={breaker}>
+          {live && overview.proxies_in_state < overview.proxies && (
+            <span class="mark mark-part">
+              on {overview.proxies_in_state} of {overview.proxies}
+            </span>
+          )}
+        </Marks>
         <span class="cause" title={overview.cause}>
           {overview.cause}
         </span>
@@ -56,10 +63,11 @@ export function Row({ entry, index, top }: { entry: Entry; index: number; top: n
 }
 
 /** Marks say what else is to be known of a service, beside its state. */
-export function Marks({ breaker: { overview } }: { breaker: Breaker }) {
+export function Marks({ breaker: { overview }, children }: { breaker: Breaker; children?: ComponentChildren }) {
   const shadow = overview.shadow_state !== "" && overview.shadow_state !== "closed" ? `shadow: would be ${word[overview.shadow_state].toLowerCase()}` : "shadow";
   return (
     <span class="marks">
+      {children}
       {overview.order && (
         <span class="mark mark-order" title={orderWords(overview.order)}>
           {overview.order.state === "disabled" ? "disabled" : "forced"}

@@ -22,7 +22,7 @@ export class ConfigData {
   private async ask(s: AbortSignal): Promise<void> {
     try {
       await askConfig(s);
-      this.proxies.value = (await get<{ proxies: Proxy[] }>("/api/v1/proxies", s)).proxies;
+      this.proxies.value = (await get<{ proxies: Proxy[] }>("api/v1/proxies", s)).proxies;
       this.error.value = "";
     } catch (err) {
       if (!s.aborted) this.error.value = (err as Error).message;

@@ -35,7 +35,7 @@ export function Planner() {
     failed.value = "";
     plan.value = null;
     try {
-      plan.value = await post<Plan>("/api/v1/plan", { files: files.value, complete: complete.value });
+      plan.value = await post<Plan>("api/v1/plan", { files: files.value, complete: complete.value });
     } catch (err) {
       failed.value = (err as Error).message;
     }

@@ -23,23 +23,27 @@ const events = signal<BreakerEvent[]>([]);
 function followEvents(): () => void {
   let waiting: BreakerEvent[] = [];
   let timer = 0;
+  // Each stream brings the last events again, after a restart perhaps those of another history.
+  let anew = true;
   const flush = () => {
     timer = 0;
-    const known = new Set(events.value.map((e) => e.id));
-    events.value = [...events.value, ...waiting.filter((e) => !known.has(e.id))].slice(-kept);
+    const before = anew ? [] : events.value;
+    const known = new Set(before.map((e) => e.id));
+    anew = false;
+    events.value = [...before, ...waiting.filter((e) => !known.has(e.id))].slice(-kept);
     waiting = [];
   };
   events.value = [];
   const close = openStream(
-    () => `/api/v1/events:watch?limit=${kept}`,
+    () => `api/v1/events:watch?limit=${kept}`,
     {
       message: (_, data) => {
         waiting.push((JSON.parse(data) as { event: BreakerEvent }).event);
         timer ||= window.setTimeout(flush, 50);
       },
-      down: () => {
-        // The stream of breakers says that the page is stale.
-      },
+      // The stream of breakers says that the page is stale.
+      down: () => (anew = true),
+      paused: () => (anew = true),
     },
   );
   return () => {

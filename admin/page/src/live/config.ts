@@ -16,7 +16,7 @@ let text = "";
 
 /** askConfig brings config up to date. Its errors are APIErrors. */
 export async function askConfig(s?: AbortSignal): Promise<void> {
-  const answer = await (await request("/api/v1/config", s ? { signal: s } : {})).text();
+  const answer = await request("api/v1/config", s ? { signal: s } : {});
   if (answer === text) return;
   text = answer;
   config.value = JSON.parse(answer) as ConfigStatus;

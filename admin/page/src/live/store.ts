@@ -30,17 +30,20 @@ export const changed = signal(0);
 export const measured = signal(0);
 export const version = signal<Version | null>(null);
 
+let askingVersion = false;
+
 export const isLive = () => connection.value.phase === "live";
 
 /** follow keeps all of it up to date for as long as the page lives. */
 export function follow(): void {
-  openStream(() => "/api/v1/breakers:watch?summary=true", {
+  openStream(() => "api/v1/breakers:watch?summary=true", {
     message: (_, data) => take(JSON.parse(data) as WatchBreakers),
     down: (why, retryIn) => {
       const had = connection.value;
       const since = had.phase === "stale" ? had.since : had.phase === "live" ? serverNow() : 0;
       connection.value = { phase: "stale", since, why, retryAt: performance.now() + retryIn };
     },
+    paused: () => (connection.value = { phase: "connecting" }),
   });
   everySecond(sample);
 }
@@ -70,6 +73,7 @@ function newEntry(breaker: Breaker): Entry {
 
 function sample(): void {
   if (!isLive()) return;
+  if (version.value === null && !askingVersion) void askVersion();
   batch(() => {
     for (const entry of entries.values()) {
       const { attempts, failures } = entry.breaker.peek().overview;
@@ -81,10 +85,12 @@ function sample(): void {
 
 /** askVersion is asked after each connect: another Breakwater may answer now. */
 async function askVersion(): Promise<void> {
+  askingVersion = true;
   try {
-    version.value = await get<Version>("/api/v1/version");
+    version.value = await get<Version>("api/v1/version");
   } catch {
-    // The stream will say that it is stale; without an answer the page shows no actions.
+    // Without an answer the page shows no actions; sample asks again.
     version.value = null;
   }
+  askingVersion = false;
 }

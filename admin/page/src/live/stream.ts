@@ -3,8 +3,10 @@
 
 import { learn } from "./clock";
 
-/** silence is how long, in ms, a stream may bring nothing: keep-alives come every 15 s. */
-const silence = 35_000;
+/** silence is how long, in ms, a stream may bring nothing: keep-alives come every 3 s. */
+const silence = 8_000;
+/** linger is how long, in ms, a page that is hidden keeps its stream. */
+const linger = 10_000;
 const firstRetry = 250;
 const lastRetry = 5_000;
 
@@ -13,11 +15,19 @@ export interface Handlers {
   message(event: string, data: string): void;
   /** The stream broke or could not be opened; the next try is in retryIn ms. */
   down(why: string, retryIn: number): void;
+  /** The page is hidden: the stream is closed until it is shown again. */
+  paused?(): void;
 }
 
-/** openStream follows path until the function that it returns is called. */
+/**
+ * openStream follows path, relative to the page's, until the function that it returns is called. A
+ * page that is hidden lets go of its stream: a browser has six connections to a server for all its
+ * tabs together, and without one of them free no tab gets an answer.
+ */
 export function openStream(path: () => string, handlers: Handlers): () => void {
   let closed = false;
+  let hidden = document.hidden;
+  let leaving = 0;
   let retry = firstRetry;
   let abort = new AbortController();
   let wake: () => void = () => {};
@@ -41,8 +51,8 @@ export function openStream(path: () => string, handlers: Handlers): () => void {
       if (!answer.ok || answer.body === null) return `Breakwater answers ${answer.status}`;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       const parser = new Parser((event, data) => {
-        retry = firstRetry;
         handlers.message(event, data);
+        retry = firstRetry;
       });
       for (;;) {
         const { done, value } = await reader.read();
@@ -60,8 +70,14 @@ export function openStream(path: () => string, handlers: Handlers): () => void {
 
   const run = async () => {
     while (!closed) {
+      if (hidden) {
+        handlers.paused?.();
+        await new Promise<void>((resolve) => (wake = resolve));
+        continue;
+      }
       const why = await once();
       if (closed) return;
+      if (hidden) continue;
       const wait = retry * (0.8 + 0.4 * Math.random());
       retry = Math.min(retry * 2, lastRetry);
       handlers.down(why, wait);
@@ -73,10 +89,28 @@ export function openStream(path: () => string, handlers: Handlers): () => void {
   };
   const online = () => wake();
   window.addEventListener("online", online);
+  const offline = () => abort.abort();
+  window.addEventListener("offline", offline);
+  const look = () => {
+    clearTimeout(leaving);
+    if (document.hidden) {
+      leaving = window.setTimeout(() => {
+        hidden = true;
+        abort.abort();
+      }, linger);
+    } else if (hidden) {
+      hidden = false;
+      wake();
+    }
+  };
+  document.addEventListener("visibilitychange", look);
   void run();
   return () => {
     closed = true;
+    clearTimeout(leaving);
+    document.removeEventListener("visibilitychange", look);
     window.removeEventListener("online", online);
+    window.removeEventListener("offline", offline);
     abort.abort();
     wake();
   };

@@ -9,6 +9,8 @@ import { History } from "./traffic";
 
 export class ServiceData {
   readonly breaker = signal<GetBreaker | null>(null);
+  /** Why the proxies are not known now, "" if they are. */
+  readonly breakerError = signal("");
   readonly history = new History();
   /** Moves on with history. */
   readonly sampled = signal(0);
@@ -20,7 +22,7 @@ export class ServiceData {
   private readonly path: string;
 
   constructor(readonly name: string) {
-    this.path = `/api/v1/breakers/${encodeURIComponent(name)}`;
+    this.path = `api/v1/breakers/${encodeURIComponent(name)}`;
     this.ends.push(
       this.poll(1000, (s) => this.askBreaker(s)),
       this.poll(1000, (s) => this.askTraffic(s)),
@@ -45,13 +47,14 @@ export class ServiceData {
       const was = this.breaker.peek()?.breaker;
       const answer = await get<GetBreaker>(this.path, s);
       this.breaker.value = answer;
+      this.breakerError.value = "";
       const is = answer.breaker;
       if (was && (was.state !== is.state || was.overview.since !== is.overview.since)) {
         void this.askExplanation(s);
         void this.askEvents(s);
       }
-    } catch {
-      // The stream of summaries says what there is; the proxies stay as they were.
+    } catch (err) {
+      if (!s.aborted) this.breakerError.value = (err as Error).message;
     }
   }
 
@@ -66,7 +69,7 @@ export class ServiceData {
 
   private async askEvents(s: AbortSignal): Promise<void> {
     try {
-      const { events } = await get<{ events: BreakerEvent[] }>(`/api/v1/events?limit=50&service=${encodeURIComponent(this.name)}`, s);
+      const { events } = await get<{ events: BreakerEvent[] }>(`api/v1/events?limit=50&service=${encodeURIComponent(this.name)}`, s);
       if (events.at(-1)?.id !== this.events.peek().at(-1)?.id || events.length !== this.events.peek().length) this.events.value = events;
     } catch {
       // They stay as they were; the connection's own state says if Breakwater is gone.

@@ -43,10 +43,11 @@ function openTime(policy: Policy): string[] {
   return [`after ${timeout}`, `× ${backoff} each time`, `≤ ${policy("breaker.max_timeout")}`];
 }
 
-export function Machine({ breaker, policy }: { breaker: Breaker; policy: Policy }) {
+/** known: breaker's proxies are those of now. */
+export function Machine({ breaker, known, policy }: { breaker: Breaker; known: boolean; policy: Policy }) {
   const by = new Map<State, number>();
   for (const p of breaker.proxies) by.set(p.state, (by.get(p.state) ?? 0) + 1);
-  const live = isLive();
+  const live = isLive() && known;
   const successes = policy("breaker.success_threshold");
   const probes = policy("breaker.half_open.max_requests");
   const unknown = by.get("unknown") ?? 0;

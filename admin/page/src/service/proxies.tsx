@@ -10,7 +10,8 @@ import type { Breaker, Host, ProxyBreaker } from "../wire";
 
 const first = 30;
 
-export function Proxies({ breaker }: { breaker: Breaker }) {
+/** known: breaker's proxies are those of now. */
+export function Proxies({ breaker, known }: { breaker: Breaker; known: boolean }) {
   const all = useSignal(false);
   if (breaker.proxies.length === 0) return <p class="faint">No proxy is connected.</p>;
   const sorted = [...breaker.proxies].sort((a, b) => severity(a.state) - severity(b.state));
@@ -38,7 +39,7 @@ export function Proxies({ breaker }: { breaker: Breaker }) {
           </tr>
         </thead>
         {shown.map((p) => (
-          <ProxyRows key={p.proxy} breaker={breaker} proxy={p} />
+          <ProxyRows key={p.proxy} breaker={breaker} proxy={p} live={known && isLive()} />
         ))}
       </table>
       {sorted.length > shown.length && (
@@ -52,8 +53,7 @@ export function Proxies({ breaker }: { breaker: Breaker }) {
 
 const acts = () => version.value !== null && !version.value.read_only;
 
-function ProxyRows({ breaker, proxy: p }: { breaker: Breaker; proxy: ProxyBreaker }) {
-  const live = isLive();
+function ProxyRows({ breaker, proxy: p, live }: { breaker: Breaker; proxy: ProxyBreaker; live: boolean }) {
   const service = breaker.service;
   return (
     <tbody data-proxy={p.proxy}>
@@ -101,13 +101,13 @@ function ProxyRows({ breaker, proxy: p }: { breaker: Breaker; proxy: ProxyBreake
         )}
       </tr>
       {p.hosts.map((h) => (
-        <HostRow key={h.address} breaker={breaker} host={h} />
+        <HostRow key={h.address} breaker={breaker} host={h} live={live} />
       ))}
     </tbody>
   );
 }
 
-function HostRow({ breaker, host: h }: { breaker: Breaker; host: Host }) {
+function HostRow({ breaker, host: h, live }: { breaker: Breaker; host: Host; live: boolean }) {
   const n = Number(h.requests);
   const failed = Number(h.errors);
   return (
@@ -117,17 +117,18 @@ function HostRow({ breaker, host: h }: { breaker: Breaker; host: Host }) {
       </th>
       <td colSpan={3}>
         <span class="flags">
-          {h.ejected && (
+          {!live && <span class="flag">unknown</span>}
+          {live && h.ejected && (
             <span class="flag flag-bad" title="Outlier detection took it out of rotation.">
               ejected
             </span>
           )}
-          {h.unhealthy && (
+          {live && h.unhealthy && (
             <span class="flag flag-bad" title="It fails its active health check.">
               unhealthy
             </span>
           )}
-          {!h.ejected && !h.unhealthy && <span class="flag">in rotation</span>}
+          {live && !h.ejected && !h.unhealthy && <span class="flag">in rotation</span>}
         </span>
       </td>
       <td class="number">{n.toLocaleString("en")}</td>
@@ -141,7 +142,7 @@ function HostRow({ breaker, host: h }: { breaker: Breaker; host: Host }) {
             <button
               type="button"
               class="button button-small"
-              disabled={!isLive()}
+              disabled={!live}
               onClick={() => act({ kind: "reset", service: breaker.service, host: h.address, breaker })}
             >
               Reset<span class="hidden"> host {h.address}</span>

@@ -52,15 +52,22 @@ export function ServiceView({ name }: { name: string }) {
       <p class="empty">Waiting for Breakwater…</p>
     );
   }
-  const removed = isLive() && !entry;
+  if (isLive() && !entry) {
+    return (
+      <p class="empty" role="status">
+        The service <b>{name}</b> is no longer served. <a href="#/">All breakers</a>
+      </p>
+    );
+  }
+  const lost = isLive() && data.breakerError.value;
   const fallback = data.explanation.value?.settings.some((s) => s.path.startsWith("fallback.") && s.value !== "off") ?? false;
   return (
     <article class={`service ${isLive() ? "" : "service-stale"}`} data-service={name} data-state={isLive() ? breaker.state : "unknown"}>
       <Head breaker={breaker} />
-      {removed && <p class="failed">This service is no longer served.</p>}
       <div class="cards">
         <Card title="State machine" area="machine">
-          <Machine breaker={breaker} policy={(path) => data.setting(path)} />
+          {lost && <Lost why={lost} />}
+          <Machine breaker={breaker} known={!lost} policy={(path) => data.setting(path)} />
         </Card>
         <Card title="Why requests fail now" area="explain">
           <Explain data={data} />
@@ -69,10 +76,12 @@ export function ServiceView({ name }: { name: string }) {
           <Traffic data={data} />
         </Card>
         <Card title="Window" area="window">
+          {lost && <Lost why={lost} />}
           <Windows windows={detail?.windows ?? []} still={breaker.state !== "closed" && breaker.state !== "unknown"} />
         </Card>
         <Card title="Proxies and hosts" area="proxies">
-          <Proxies breaker={breaker} />
+          {lost && <Lost why={lost} />}
+          <Proxies breaker={breaker} known={!lost} />
         </Card>
         <Card title="Events" area="events">
           {data.events.value.length === 0 ? <p class="faint">Nothing has happened yet.</p> : <Timeline events={data.events.value} />}
@@ -140,6 +149,11 @@ function Traffic({ data }: { data: ServiceData }) {
       ))}
     </>
   );
+}
+
+/** Lost says that what is shown of the proxies is old. */
+function Lost({ why }: { why: string }) {
+  return <p class="failed">This is what was known last. Breakwater can not be asked now: {why}</p>;
 }
 
 /** Findings are what is wrong with the policy on disk, and what proxies refuse of it. */
