@@ -37,7 +37,6 @@ var gatewayRoutes = []string{
 	"GET /api/v1/log-level",
 	"PUT /api/v1/log-level",
 	"GET /api/v1/version",
-	"POST " + planPath,
 }
 
 // newHTTP is everything that is served by HTTP, guards included.
@@ -60,6 +59,7 @@ func (s *Server) newHTTP() (http.Handler, error) {
 	for _, route := range gatewayRoutes {
 		mux.Handle(route, api)
 	}
+	mux.Handle("POST "+planPath, service.planRoom.http(api))
 	mux.HandleFunc("GET /api/v1/breakers:watch", service.serveWatch)
 	mux.HandleFunc("GET /api/v1/events:watch", service.serveWatchEvents)
 	mux.Handle("GET /api/v1/circuit-breakers", withTimeout(http.HandlerFunc(service.serveLegacyList)))

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"fmt"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -165,5 +166,53 @@ func TestOnePlanAtATime(t *testing.T) {
 	running.Wait()
 	if n := peak.Load(); n != 1 {
 		t.Errorf("%d plans at a time", n)
+	}
+}
+
+// TestPlansThatWait: they are not to fill the memory. A small one finds room among large ones.
+func TestPlansThatWait(t *testing.T) {
+	model := newFakeModel()
+	const large = 7 << 20
+	begun, end := make(chan struct{}, 16), make(chan struct{})
+	model.atPlan = func() {
+		begun <- struct{}{}
+		<-end
+	}
+	run := start(t, admin.Options{Model: model})
+	c := adminpb.NewAdminServiceClient(run.conn)
+	byGRPC := func(size int) error {
+		req := planRequest("a.yaml")
+		req.Files[0].Content = strings.Repeat("#", size)
+		_, err := c.PlanPolicies(t.Context(), req)
+		return err
+	}
+	body := `{"files": [{"name": "a.yaml", "content": "` + strings.Repeat("#", large) + `"}]}`
+	byHTTP := func() int { return do(t, "POST", run.url+"/api/v1/plan", body, nil).status }
+	answers := make(chan any, 16)
+	for range 6 {
+		go func() { answers <- status.Code(byGRPC(large)) }()
+		go func() { answers <- byHTTP() }()
+	}
+	<-begun
+	refused := map[any]int{}
+	for range 10 { // one is made, and one has room to wait
+		refused[<-answers]++
+	}
+	if refused[codes.ResourceExhausted]+refused[http.StatusTooManyRequests] != 10 {
+		t.Errorf("answers %v, want 10 refusals", refused)
+	}
+	small := make(chan error, 1)
+	go func() { small <- byGRPC(100) }()
+	close(end)
+	if err := <-small; err != nil {
+		t.Errorf("a small one: %v", err)
+	}
+	for range 2 {
+		if a := <-answers; a != codes.OK && a != http.StatusOK {
+			t.Errorf("one that had room: %v", a)
+		}
+	}
+	if got := byHTTP(); got != http.StatusOK {
+		t.Errorf("when all have ended: %d", got)
 	}
 }

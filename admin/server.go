@@ -101,6 +101,7 @@ func New(opts Options) (*Server, error) {
 			started:  time.Now(),
 			stopping: stopping,
 			planning: make(chan struct{}, 1),
+			planRoom: &planRoom{},
 		},
 	}
 	if err := s.newGRPC(); err != nil {
@@ -126,7 +127,7 @@ func (s *Server) newGRPC() error {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 10 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		// Recovery is the inner one, so that a panic is counted as Internal.
-		grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), limitUnary, recovery.UnaryServerInterceptor(recovered)),
+		grpc.ChainUnaryInterceptor(metrics.UnaryServerInterceptor(), limitUnary, s.service.planRoom.unary, recovery.UnaryServerInterceptor(recovered)),
 		grpc.ChainStreamInterceptor(metrics.StreamServerInterceptor(), limitStream, recovery.StreamServerInterceptor(recovered)),
 	)
 	s.health = health.NewServer()

@@ -37,6 +37,8 @@ type service struct {
 	stopping context.Context
 	// planning has room for the one plan that is being made.
 	planning chan struct{}
+	// planRoom is the room for those that wait.
+	planRoom *planRoom
 }
 
 func (s *service) ListBreakers(ctx context.Context, _ *adminpb.ListBreakersRequest) (*adminpb.ListBreakersResponse, error) {

@@ -21,18 +21,29 @@ type entry struct {
 // journal writes down what the proxy is about to be told, if it is something else than before: the end of this process in the
 // next instant is not to part the two. The caller must hold board.mu.
 func (w *watcher) journal(want []translate.Enforcement, now time.Time) {
-	b := w.board
-	if b.opts.Memory == nil {
+	w.board.journal(w.proxy.ID, differing(w.told.breaker, want), w.machines, w.acting, now)
+}
+
+// journalJoin writes down what a proxy that connects is no longer told of what was parked of it. The caller must hold b.mu.
+func (b *Board) journalJoin(proxy string, before parked, machines map[string]*Machine, acting map[string]bool, now time.Time) {
+	var ended []string
+	for name := range before.Snapshots {
+		if !acting[name] {
+			ended = append(ended, name)
+		}
+	}
+	b.journal(proxy, ended, machines, acting, now)
+}
+
+// journal writes down what becomes of the services that are changed for a proxy, if there are any. The caller must hold b.mu.
+func (b *Board) journal(proxy string, changed []string, machines map[string]*Machine, acting map[string]bool, now time.Time) {
+	if b.opts.Memory == nil || len(changed) == 0 {
 		return
 	}
-	changed := differing(w.told.breaker, want)
-	if len(changed) == 0 {
-		return
-	}
-	e := entry{Proxy: w.proxy.ID, At: now, Services: make(map[string]*Snapshot, len(changed))}
+	e := entry{Proxy: proxy, At: now, Services: make(map[string]*Snapshot, len(changed))}
 	for _, name := range changed {
 		e.Services[name] = nil
-		if m := w.machines[name]; m != nil && w.acting[name] {
+		if m := machines[name]; m != nil && acting[name] {
 			if _, ordered := m.Order(); !ordered {
 				s := m.Snapshot()
 				e.Services[name] = &s
@@ -41,7 +52,7 @@ func (w *watcher) journal(want []translate.Enforcement, now time.Time) {
 	}
 	e.Events, _, _ = b.events.after(b.journaled)
 	if err := b.opts.Memory.Append(breakersDoc, e); err != nil {
-		b.log.Error("a change of breakers cannot be written down before it is carried out", "proxy", w.proxy.ID, "error", err)
+		b.log.Error("a change of breakers cannot be written down before it is carried out", "proxy", proxy, "error", err)
 		return
 	}
 	if n := len(e.Events); n > 0 {
@@ -90,6 +101,7 @@ func (b *Board) replay(kept []Event) []Event {
 	if err != nil {
 		b.log.Error("some of the breakers' last changes of before are lost", "error", err)
 	}
+	b.journaled = last
 	b.unsaved()
 	return kept
 }

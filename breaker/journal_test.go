@@ -113,3 +113,29 @@ func TestKilledAtAnyTime(t *testing.T) {
 		}
 	}
 }
+
+// A lease that has run out while the proxy was away has run out for good, though nothing can be saved but by the journal.
+func TestKilledAfterALapse(t *testing.T) {
+	kept := &killed{Dir: memory(t)}
+	kept.slow.Store(true)
+	f := startWith(t, Options{Memory: kept, Lease: time.Minute}, []*policy.Service{layer2Service()}, "p1")
+	f.Report(attempts(0, 3))
+	f.untilTold(t, shut)
+	f.stop()
+	const expired = time.Nanosecond
+	for _, lease := range []time.Duration{expired, time.Minute, expired} {
+		g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept, Lease: lease})
+		if layers := g.Join(xds.Proxy{Delta: true, ID: "p1"}); layers.Breaker.Keys.AsMap()["upstream.maintenance_mode.svc"] == 100.0 {
+			t.Errorf("with a lease of %v the proxy is told %v", lease, layers.Breaker)
+		}
+		lapsed := 0
+		for _, e := range g.Events(EventFilter{}) {
+			if e.Kind == Lapsed {
+				lapsed++
+			}
+		}
+		if lapsed != 1 {
+			t.Errorf("it has lapsed %d times", lapsed)
+		}
+	}
+}

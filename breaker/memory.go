@@ -194,8 +194,13 @@ func (b *Board) Join(p xds.Proxy) xds.ProxyLayers {
 	} else if j, ok := b.joined[p.ID]; ok {
 		b.park(p.ID, j.told.park(j.machines, actingOf(j.machines), j.at, now))
 	}
+	before := b.parked[p.ID]
 	machines := b.revive(p, now)
-	told := b.layers(machines, actingOf(machines))
+	acting := actingOf(machines)
+	told := b.layers(machines, acting)
+	if b.opts.Control.Set() != nil {
+		b.journalJoin(p.ID, before, machines, acting, now)
+	}
 	b.joined[p.ID] = joined{machines: machines, told: told, at: now}
 	return xds.ProxyLayers{Breaker: told.breakerLayer(now, b.opts.Lease), Operator: told.operatorLayer(now)}
 }

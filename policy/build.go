@@ -180,7 +180,7 @@ func (b *builder) resolve() {
 	for _, name := range b.names {
 		file := b.next.files[name]
 		for i, e := range file.entries {
-			e = e.resolved(b.next.layers)
+			e = b.disclosed(e.resolved(b.next.layers))
 			file.entries[i] = e
 			b.problems = append(b.problems, e.report()...)
 			if e.name == "" {

@@ -32,6 +32,36 @@ func BuildCandidate(files []File, env func(string) (string, bool), live *Set) (*
 	}}, live)
 }
 
+// disclosed returns the entry, or one with a fault in its place if it would serve the value of a variable that is refused.
+// Such a value is known without being asked for, in a document or a profile that was read before but is not in force: one
+// that has an error, or that no service uses.
+func (b *builder) disclosed(e *entry) *entry {
+	if b.env.refuse == nil || e.service == nil {
+		return e
+	}
+	fault := func(at Position, path string, err error) *entry {
+		to := *e
+		to.service, to.placed = nil, nil
+		to.faults = []Problem{{Severity: SeverityError, Position: at, Service: e.name, Path: path, Message: err.Error()}}
+		return &to
+	}
+	for _, l := range e.lookups {
+		if err := b.env.refuse(l.name); err != nil {
+			return fault(l.at, l.path, err)
+		}
+	}
+	profile := e.doc.Profile
+	for _, l := range b.next.layers.lookups {
+		if l.profile == "" || l.profile != profile.V {
+			continue
+		}
+		if err := b.env.refuse(l.name); err != nil {
+			return fault(profile.Origin.Position, "profile", fmt.Errorf("profile %s: %w", profile.V, err))
+		}
+	}
+	return e
+}
+
 // variables are the environment variables that the values in force depend on. Those that
 // only a profile names that no service uses are not among them.
 func (s *Set) variables() map[string]bool {

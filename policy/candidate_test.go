@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -75,4 +76,46 @@ func TestCandidateExpandsOnlyWhatIsShown(t *testing.T) {
 func TestCandidateOfNothing(t *testing.T) {
 	_, problems := BuildCandidate(directory{"a.yaml": "service: a\nupstream: http://${HOST:-x}:80\n"}.files(), noEnv, nil)
 	wantProblems(t, problems, "a.yaml:2:11: upstream: a plan does not expand ${HOST}")
+}
+
+// TestCandidateUsesOnlyWhatIsShown: what is read already, but is not in force, shows no more than what is new.
+func TestCandidateUsesOnlyWhatIsShown(t *testing.T) {
+	env := func(name string) (string, bool) { return "hunter2", name == "SECRET" }
+	secret := "fallback: {body: \"${SECRET}\"}"
+	live := directory{
+		"a.yaml":        doc("a"),
+		"b.yaml":        doc("b", secret, "profile: none"),
+		"c.yaml":        doc("a", secret),
+		"defaults.yaml": "profiles:\n  unused: {" + secret + "}\n",
+	}
+	set, _ := Build(live.files(), env, nil)
+	if set.Lookup("b") != nil || set.Lookup("a").Fallback != nil {
+		t.Fatal("the secret is shown in force")
+	}
+	for _, tt := range []struct{ name, file, text, want string }{
+		{"a profile that nobody uses", "d.yaml", doc("d", "profile: unused"), "d.yaml:3:10: profile: profile unused: a plan does not expand ${SECRET}"},
+		{"by a service in force", "a.yaml", doc("a", "profile: unused"), "a.yaml:3:10: profile: profile unused: a plan does not expand ${SECRET}"},
+		{"a document that had an error", "defaults.yaml", "profiles: {none: {}}\n", "b.yaml:3:18: fallback.body: a plan does not expand ${SECRET}"},
+		{"a document that was not the one in force", "a.yaml", doc("z"), "c.yaml:3:18: fallback.body: a plan does not expand ${SECRET}"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			files := directory{}
+			for name, text := range live {
+				files[name] = text
+			}
+			files[tt.file] = tt.text
+			got, problems := BuildCandidate(files.files(), env, set)
+			for _, svc := range got.Services {
+				for _, s := range svc.Settings() {
+					if strings.Contains(s.Value, "hunter2") {
+						t.Errorf("%s of %s is %q", s.Path, svc.Name, s.Value)
+					}
+				}
+			}
+			if !slices.ContainsFunc(problems, func(p Problem) bool { return strings.HasPrefix(p.String(), tt.want) }) {
+				t.Errorf("problems:\n%swant %s", joinProblems(problems), tt.want)
+			}
+			checkSet(t, got)
+		})
+	}
 }

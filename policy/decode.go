@@ -41,6 +41,9 @@ type lookup struct {
 	ok          bool
 	// profile is the profile of defaults.yaml that asked; empty for none.
 	profile string
+	// at and path are of the value that asked.
+	at   Position
+	path string
 }
 
 // newDecoder decodes the document text, which begins at the given line of the file.
@@ -266,7 +269,9 @@ func (d *decoder) value(n *yaml.Node, path string) (string, kind, bool) {
 		d.report(d.at(n), path, "the tag %s is not allowed", tag)
 		return "", 0, false
 	}
-	text, expanded, err := expand(n.Value, d.lookup)
+	text, expanded, err := expand(n.Value, func(name string) (string, bool, error) {
+		return d.lookup(lookup{name: name, profile: d.profile(), at: d.at(n), path: path})
+	})
 	if err != nil {
 		d.report(d.at(n), path, "%s", err)
 		return "", 0, false
@@ -277,13 +282,14 @@ func (d *decoder) value(n *yaml.Node, path string) (string, kind, bool) {
 	return text, k, true
 }
 
-func (d *decoder) lookup(name string) (string, bool, error) {
-	if err := d.env.refuses(name); err != nil {
+// lookup asks the environment, and notes the answer.
+func (d *decoder) lookup(l lookup) (string, bool, error) {
+	if err := d.env.refuses(l.name); err != nil {
 		return "", false, err
 	}
-	value, ok := d.env.lookup(name)
-	d.lookups = append(d.lookups, lookup{name: name, value: value, ok: ok, profile: d.profile()})
-	return value, ok, nil
+	l.value, l.ok = d.env.lookup(l.name)
+	d.lookups = append(d.lookups, l)
+	return l.value, l.ok, nil
 }
 
 // profile is the profile that is being decoded, or empty.

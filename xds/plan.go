@@ -29,6 +29,8 @@ type Plan struct {
 	// Services that change, in ascending order of name.
 	Services []ServiceChange
 	Gateway  GatewayChange
+	// After are the policies that would be in effect, in ascending order of name: those that proxies have refused are not.
+	After []*policy.Service
 	// Resources that change, in ascending order of type URL and name.
 	Resources []ResourceChange
 	// Untranslated are the policies that can not be made into resources: what is in effect
@@ -92,6 +94,9 @@ func (p *Publisher) Plan(set *policy.Set) (*Plan, error) {
 		if u != nil {
 			after[svc.Name] = u
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		plan.After = append(plan.After, after[name].policy)
 	}
 	pairs := pairs{}
 	for _, name := range slices.Sorted(maps.Keys(union(s.effective, after))) {

@@ -151,7 +151,11 @@ func TestPlanOfWhatIsRejected(t *testing.T) {
 		}
 		return ""
 	})
-	mustPlan(t, p, service("a", slow), service("b")).expect(t)
+	plan := mustPlan(t, p, service("a", slow), service("b"))
+	plan.expect(t)
+	if len(plan.After) != 2 || plan.After[0].Digest != service("a").Digest {
+		t.Errorf("in effect would be %+v, want what was accepted", plan.After)
+	}
 	mustPlan(t, p, service("a"), service("b")).expect(t)
 }
 

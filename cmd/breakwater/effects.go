@@ -259,19 +259,22 @@ func gatewayEffects(c *xds.GatewayChange) []admin.Effect {
 	return e.sorted()
 }
 
-// givenUp are the paths of services of before that no service of after has, by service.
-func givenUp(before, after *policy.Set) map[string][]string {
+// givenUp are the paths that services of before the plan have and no service after it, by service.
+func givenUp(plan *xds.Plan) map[string][]string {
 	has := map[string]bool{}
-	for _, svc := range after.Services {
+	for _, svc := range plan.After {
 		for _, path := range pathsOf(svc) {
 			has[path] = true
 		}
 	}
 	out := map[string][]string{}
-	for _, svc := range before.Services {
-		for _, path := range pathsOf(svc) {
+	for _, c := range plan.Services {
+		if c.Before == nil {
+			continue
+		}
+		for _, path := range pathsOf(c.Before) {
 			if !has[path] {
-				out[svc.Name] = append(out[svc.Name], path)
+				out[c.Service] = append(out[c.Service], path)
 			}
 		}
 	}

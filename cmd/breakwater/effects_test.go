@@ -28,17 +28,16 @@ func setOf(t *testing.T, text string, prev *policy.Set) *policy.Set {
 }
 
 // planned publishes one set and plans another.
-func planned(t *testing.T, before, after string) (was, is *policy.Set, plan *xds.Plan) {
+func planned(t *testing.T, before, after string) *xds.Plan {
 	t.Helper()
 	p := xds.NewPublisher(xds.PublisherOptions{})
-	was = setOf(t, before, nil)
+	was := setOf(t, before, nil)
 	p.Apply(was)
-	is = setOf(t, after, was)
-	plan, err := p.Plan(is)
+	plan, err := p.Plan(setOf(t, after, was))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return was, is, plan
+	return plan
 }
 
 // effectLines has a warning as "! proxies: text" and the others as "- …".
@@ -217,12 +216,12 @@ func TestEffects(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			before, after, plan := planned(t, tt.before, tt.after)
+			plan := planned(t, tt.before, tt.after)
 			for _, c := range plan.Services {
 				if c.Service != "a" {
 					continue
 				}
-				q := prospect{change: c, foreseen: tt.foreseen, orders: tt.orders, given: givenUp(before, after)["a"], now: now}
+				q := prospect{change: c, foreseen: tt.foreseen, orders: tt.orders, given: givenUp(plan)["a"], now: now}
 				q.breaker.Proxies = tt.proxies
 				if diff := cmp.Diff(tt.want, effectLines(q.effects())); diff != "" {
 					t.Errorf("effects (-want +got):\n%s", diff)
@@ -257,7 +256,7 @@ func TestGatewayEffects(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, _, plan := planned(t, plainPolicy+"# gateway.yaml\n"+tt.before, plainPolicy+"# gateway.yaml\n"+tt.after)
+			plan := planned(t, plainPolicy+"# gateway.yaml\n"+tt.before, plainPolicy+"# gateway.yaml\n"+tt.after)
 			if diff := cmp.Diff(tt.want, effectLines(gatewayEffects(&plan.Gateway))); diff != "" {
 				t.Errorf("effects (-want +got):\n%s", diff)
 			}

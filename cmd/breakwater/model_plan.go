@@ -44,7 +44,7 @@ func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, er
 	for _, r := range changes.Resources {
 		plan.Resources = append(plan.Resources, admin.ResourcePlan{TypeURL: r.TypeURL, Name: r.Name, Action: string(r.Action), Diff: r.Diff})
 	}
-	plan.Services = m.servicePlans(ctx, live, set, changes)
+	plan.Services = m.servicePlans(ctx, changes)
 	plan.Services = append(plan.Services, gatewayPlan(&changes.Gateway)...)
 	return keep(plan, live, set), nil
 }
@@ -75,13 +75,13 @@ func (m *model) overDisk(files []policy.File) ([]policy.File, error) {
 }
 
 // servicePlans tells what changes for each service.
-func (m *model) servicePlans(ctx context.Context, live, set *policy.Set, plan *xds.Plan) []admin.ServicePlan {
+func (m *model) servicePlans(ctx context.Context, plan *xds.Plan) []admin.ServicePlan {
 	if len(plan.Services) == 0 {
 		return nil
 	}
 	breakers := m.breakersOf(ctx, plan.Services)
 	orders := m.plane.board.Orders()
-	given := givenUp(live, set)
+	given := givenUp(plan)
 	now := time.Now()
 	out := make([]admin.ServicePlan, 0, len(plan.Services))
 	for _, c := range plan.Services {
@@ -151,13 +151,18 @@ const actionKept = "kept"
 
 // keep adds what is served in place of what has an error, and puts the services in order.
 func keep(plan admin.Plan, live, set *policy.Set) admin.Plan {
+	changes := func(service string) bool {
+		return slices.ContainsFunc(plan.Services, func(p admin.ServicePlan) bool {
+			return p.Service == service && p.Action != actionKept
+		})
+	}
 	for _, p := range plan.Problems {
 		if p.Severity != policy.SeverityError {
 			continue
 		}
 		var text string
 		switch file := p.Position.File; {
-		case p.Service != "" && set.Lookup(p.Service) != nil && live.Lookup(p.Service) != nil:
+		case p.Service != "" && set.Lookup(p.Service) != nil && live.Lookup(p.Service) != nil && !changes(p.Service):
 			text = "its document has an error: the version in force stays, and other edits go live"
 		case p.Service != "" && set.Lookup(p.Service) != nil:
 			text = "a document of it has an error and is not used; other edits go live"

@@ -130,6 +130,15 @@ func TestPlanOfPolicies(t *testing.T) {
 			resources: []string{"ClusterLoadAssignment b# changed"},
 		},
 		{
+			name: "an error, and an edit of what all share", files: with(map[string]string{"a.yaml": plainPolicy + "retry: {max_retrys: 1}\n", "defaults.yaml": "timeout: {request: 25s}\n"}),
+			want: []string{
+				"a changed, timeout.request: 20s → 25s", "! a document of it has an error and is not used; other edits go live", routesOnly,
+				"b changed, timeout.request: 20s → 25s", routesOnly,
+			},
+			problems:  []string{"error: a.yaml:3:9: retry.max_retrys: unknown field; did you mean max_retries?"},
+			resources: []string{"RouteConfiguration gateway changed"},
+		},
+		{
 			name: "a new service with an error", partial: true, files: map[string]string{"c.yaml": "service: c\nupstream: ftp://c\n"},
 			want:     []string{"c kept", "! new, and its document has an error: it is left out, and other edits go live"},
 			problems: []string{`error: c.yaml:2:11: upstream: `},

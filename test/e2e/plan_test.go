@@ -329,6 +329,26 @@ func TestPlanOfOpenBreaker(t *testing.T) {
 	s.untilCloses("svc")
 }
 
+// TestPlanWhileRefused: what a service gives up is of the policy that is in effect, and not of a later one that Envoy has
+// refused.
+func TestPlanWhileRefused(t *testing.T) {
+	t.Parallel()
+	o := newCounted(t, always(http.StatusOK))
+	text := func(extra, prefix string) string {
+		return "service: svc\nupstream: https://" + o.String() + "\n" + extra + "routes: [{prefix: " + prefix + "}]\n"
+	}
+	s := newPlanner(t, map[string]string{"svc.yaml": text("", "/old")})
+	s.write("svc.yaml", text("tls: {ca_file: /none.pem}\n", "/refused"))
+	s.until("Envoy has refused the edit", func() error {
+		if got := s.config().Rejections; len(got) != 1 {
+			return fmt.Errorf("rejections %+v", got)
+		}
+		return nil
+	})
+	s.plan("svc.yaml", text("", "/new")).expect(t, "svc",
+		"! gives up prefix /old: requests there get 404, or what a wider route answers", planRoutes)
+}
+
 // TestPlanCommand is the command against a server: what it prints, and its exit codes.
 func TestPlanCommand(t *testing.T) {
 	t.Parallel()
