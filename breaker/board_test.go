@@ -136,7 +136,7 @@ func TestWatch(t *testing.T) {
 	f := start(t, []*policy.Service{service("a"), service("b")}, "p1")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	ch := f.Watch(ctx)
+	ch := f.Watch(ctx, 0)
 	if got := receive(t, ch); got != "a=closed b=closed" {
 		t.Fatalf("first element: %s", got)
 	}
@@ -173,13 +173,13 @@ func TestWatch(t *testing.T) {
 		t.Errorf("ctx ended: %s", got)
 	}
 
-	ch = f.Watch(t.Context())
+	ch = f.Watch(t.Context(), 0)
 	receive(t, ch)
 	f.stop()
 	if got := receive(t, ch); got != "(closed)" {
 		t.Errorf("the board ended: %s", got)
 	}
-	if got := receive(t, f.Watch(t.Context())); got != "(closed)" {
+	if got := receive(t, f.Watch(t.Context(), 0)); got != "(closed)" {
 		t.Errorf("Watch of an ended board: %s", got)
 	}
 }
@@ -222,7 +222,7 @@ func TestManyServices(t *testing.T) {
 
 func TestProxiesComeAndGo(t *testing.T) {
 	f := start(t, []*policy.Service{service("svc")}, "p1", "p2")
-	ch := f.Watch(t.Context())
+	ch := f.Watch(t.Context(), 0)
 	if got := receive(t, ch); got != "svc=closed" {
 		t.Fatalf("first element: %s", got)
 	}
@@ -270,7 +270,7 @@ func TestWatchEvery(t *testing.T) {
 	const every = 700 * time.Millisecond
 	f := start(t, []*policy.Service{service("a"), service("b")}, "p1")
 	e := f.envoys["p1"]
-	ch := f.WatchEvery(t.Context(), every)
+	ch := f.Watch(t.Context(), every)
 	if got := receive(t, ch); got != "a=closed b=closed" {
 		t.Fatalf("first element: %s", got)
 	}

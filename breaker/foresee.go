@@ -1,8 +1,6 @@
 package breaker
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/breakwater/breakwater/policy"
@@ -37,7 +35,7 @@ func (b *Board) Foresee(svc *policy.Service, now time.Time) []Foresight {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []Foresight
-	for _, w := range b.watchers {
+	for _, w := range b.sorted() {
 		m := w.machines[svc.Name]
 		if m == nil {
 			continue
@@ -48,7 +46,6 @@ func (b *Board) Foresee(svc *policy.Service, now time.Time) []Foresight {
 		}
 		out = append(out, Foresight{Proxy: w.proxy.ID, Before: m.outlook(), After: after.outlook()})
 	}
-	slices.SortFunc(out, func(a, b Foresight) int { return strings.Compare(a.Proxy, b.Proxy) })
 	return out
 }
 

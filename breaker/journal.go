@@ -43,11 +43,8 @@ func (b *Board) journal(proxy string, changed []string, machines map[string]*Mac
 	e := entry{Proxy: proxy, At: now, Services: make(map[string]*Snapshot, len(changed))}
 	for _, name := range changed {
 		e.Services[name] = nil
-		if m := machines[name]; m != nil && acting[name] {
-			if _, ordered := m.Order(); !ordered {
-				s := m.Snapshot()
-				e.Services[name] = &s
-			}
+		if acting[name] {
+			e.Services[name] = parkable(machines[name])
 		}
 	}
 	e.Events, _, _ = b.events.after(b.journaled)

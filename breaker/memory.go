@@ -133,12 +133,12 @@ func (b *Board) unkept() (map[string]parked, []Event) {
 		breakers[id] = p
 	}
 	for id, j := range b.joined {
-		if p := j.told.park(j.machines, actingOf(j.machines), j.at, now); len(p.Snapshots) > 0 {
+		if p := j.park(now); len(p.Snapshots) > 0 {
 			breakers[id] = p
 		}
 	}
 	for id, w := range b.watchers {
-		if p := w.told.park(w.machines, w.acting, w.renewed, now); len(p.Snapshots) > 0 {
+		if p := w.park(now); len(p.Snapshots) > 0 {
 			breakers[id] = p
 		}
 	}
@@ -157,11 +157,25 @@ func (e *enforced) park(machines map[string]*Machine, acting map[string]bool, re
 		p.At = now
 	}
 	for name := range acting {
-		if _, ordered := machines[name].Order(); !ordered {
-			p.Snapshots[name] = machines[name].Snapshot()
+		if s := parkable(machines[name]); s != nil {
+			p.Snapshots[name] = *s
 		}
 	}
 	return p
+}
+
+// parkable returns what is to be parked of a machine that acts; nil if that is an operator's order, which is kept apart.
+func parkable(m *Machine) *Snapshot {
+	if _, ordered := m.Order(); ordered {
+		return nil
+	}
+	s := m.Snapshot()
+	return &s
+}
+
+// park returns what is to be parked of the watcher's proxy. The caller must hold board.mu.
+func (w *watcher) park(now time.Time) parked {
+	return w.told.park(w.machines, w.acting, w.renewed, now)
 }
 
 // park keeps what is parked of a proxy in place of what was. The caller must hold b.mu.
@@ -176,7 +190,7 @@ func (b *Board) park(proxy string, p parked) {
 func (b *Board) leave(w *watcher) {
 	w.cancel()
 	delete(b.watchers, w.proxy.ID)
-	b.park(w.proxy.ID, w.told.park(w.machines, w.acting, w.renewed, time.Now()))
+	b.park(w.proxy.ID, w.park(time.Now()))
 }
 
 // left reports whether the watcher was stopped: the proxy is then another's, and nothing is to be concluded any
@@ -192,7 +206,7 @@ func (b *Board) Join(p xds.Proxy) xds.ProxyLayers {
 	if w := b.watchers[p.ID]; w != nil {
 		b.leave(w)
 	} else if j, ok := b.joined[p.ID]; ok {
-		b.park(p.ID, j.told.park(j.machines, actingOf(j.machines), j.at, now))
+		b.park(p.ID, j.park(now))
 	}
 	before := b.parked[p.ID]
 	machines := b.revive(p, now)
@@ -210,6 +224,11 @@ type joined struct {
 	machines map[string]*Machine
 	told     enforced
 	at       time.Time
+}
+
+// park returns what is to be parked of the proxy.
+func (j joined) park(now time.Time) parked {
+	return j.told.park(j.machines, actingOf(j.machines), j.at, now)
 }
 
 // revive returns the machines of a proxy that connects: those that it was told to keep open go on if its lease can

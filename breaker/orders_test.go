@@ -85,7 +85,7 @@ func TestOrderIsReplaced(t *testing.T) {
 		}
 	}
 	give(ForcedOpen, "one")
-	ch := f.Watch(t.Context())
+	ch := f.Watch(t.Context(), 0)
 	<-ch
 	give(ForcedOpen, "two")
 	select {

@@ -22,12 +22,9 @@ type subscriber struct {
 
 // Watch sends every breaker in the first element and in each further one those that changed since,
 // in ascending order of service. A service that is no longer served comes once with Removed
-// set. The channel is closed when ctx or the board ends.
-func (b *Board) Watch(ctx context.Context) <-chan []Breaker { return b.WatchEvery(ctx, 0) }
-
-// WatchEvery is Watch with some time at least between two elements: the changes of that time are one, as they are at
-// its end. The first change after a longer time comes at once.
-func (b *Board) WatchEvery(ctx context.Context, every time.Duration) <-chan []Breaker {
+// set. Between two elements is the time every at least: the changes of that time are one, as they are at its end, and the
+// first change after a longer time comes at once. The channel is closed when ctx or the board ends.
+func (b *Board) Watch(ctx context.Context, every time.Duration) <-chan []Breaker {
 	s := &subscriber{pending: map[string]bool{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	out := make(chan []Breaker)
 	b.mu.Lock()

@@ -29,7 +29,7 @@ func (m *model) Breaker(ctx context.Context, service string) (breaker.Breaker, e
 }
 
 func (m *model) Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error) {
-	return m.plane.board.WatchEvery(ctx, every), nil
+	return m.plane.board.Watch(ctx, every), nil
 }
 
 func (m *model) Windows(_ context.Context, service string) ([]breaker.ProxyWindow, error) {
