@@ -71,12 +71,7 @@ func candidateFiles(files []*adminpb.PolicyFile) ([]policy.File, error) {
 // isFileName reports whether a policy directory could have a policy file of that name. What is read
 // of a directory is the same: no sub-directory, and no hidden or temporary file.
 func isFileName(name string) bool {
-	stem, yaml := strings.CutSuffix(name, ".yaml")
-	if !yaml {
-		stem, yaml = strings.CutSuffix(name, ".yml")
-	}
-	return yaml && stem != "" && len(name) <= maxFileName && utf8.ValidString(name) &&
-		!strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "#") &&
+	return policy.IsFileName(name) && len(name) <= maxFileName && utf8.ValidString(name) &&
 		!strings.ContainsAny(name, `/\`) && !strings.ContainsFunc(name, unicode.IsControl)
 }
 

@@ -29,6 +29,12 @@ func isPolicyName(name string) bool {
 	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
 }
 
+// IsFileName reports whether a directory's file of that name is a policy file: *.yaml and *.yml, but no hidden file
+// (swap files, a ConfigMap's ..data) and none of Emacs's #autosave#. Backups end otherwise.
+func IsFileName(name string) bool {
+	return isPolicyName(name) && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "#")
+}
+
 // readSpecial parses the one document of a special file.
 func readSpecial(f File) *specialFile {
 	s := &specialFile{name: f.Name, data: f.Data, line: 1}

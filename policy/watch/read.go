@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -97,16 +96,6 @@ func Read(path string) ([]policy.File, error) {
 	return []policy.File{c.file}, nil
 }
 
-// isPolicyFile tells policy files by name: *.yaml and *.yml, but not hidden files
-// (swap files, ConfigMap's ..data) nor Emacs's #autosave#. Backups end otherwise.
-func isPolicyFile(name string) bool {
-	if strings.HasPrefix(name, ".") || strings.HasPrefix(name, "#") {
-		return false
-	}
-	ext := filepath.Ext(name)
-	return (ext == ".yaml" || ext == ".yml") && len(name) > len(ext)
-}
-
 // reader reads one directory again and again. It remembers the bytes, so that an
 // unchanged file costs no memory and, where that is asked, no read.
 type reader struct {
@@ -149,7 +138,7 @@ func (r *reader) read(d depth) Snapshot {
 	seen := make(map[string]*cached, len(r.files))
 	r.symlinks = r.symlinks[:0]
 	for _, e := range entries {
-		if e.IsDir() || !isPolicyFile(e.Name()) {
+		if e.IsDir() || !policy.IsFileName(e.Name()) {
 			continue
 		}
 		if len(seen)+len(s.Faults) == MaxFiles {
