@@ -27,6 +27,17 @@ func Excerpt(data []byte, line int) []SourceLine {
 	return excerpt(bytes.TrimPrefix(data, []byte("\ufeff")), 1, line)
 }
 
+// Excerpts are the lines around each problem, in files by name; nil where the line is not known.
+func Excerpts(problems []Problem, files map[string]File) [][]SourceLine {
+	out := make([][]SourceLine, len(problems))
+	for i, p := range problems {
+		if p.Position.Line > 0 {
+			out[i] = Excerpt(files[p.Position.File].Data, p.Position.Line)
+		}
+	}
+	return out
+}
+
 // excerpt is Excerpt for a text that begins at the line first.
 func excerpt(text []byte, first, line int) []SourceLine {
 	var out []SourceLine

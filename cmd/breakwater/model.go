@@ -12,6 +12,7 @@ import (
 
 	"github.com/breakwater/breakwater/admin"
 	"github.com/breakwater/breakwater/breaker"
+	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds"
 )
 
@@ -98,10 +99,7 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 	s := m.plane.reloader.Status()
 	out := admin.ConfigStatus{
 		OK: s.OK, Digest: s.Digest, LastSuccess: s.LastSuccess, LastAttempt: s.LastAttempt,
-		Services: s.Services, StaleServices: s.Stale,
-	}
-	for i, p := range s.Problems {
-		out.Problems = append(out.Problems, admin.Problem{Problem: p, Excerpt: s.Excerpts[i]})
+		Services: s.Services, Problems: withExcerpts(s.Problems, s.Excerpts), StaleServices: s.Stale,
 	}
 	for _, r := range m.plane.publisher.Rejections() {
 		out.Rejections = append(out.Rejections, admin.Rejection{
@@ -111,6 +109,15 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 	}
 	out.OK = out.OK && len(out.Rejections) == 0
 	return out, nil
+}
+
+// withExcerpts puts each problem together with the lines around it.
+func withExcerpts(problems []policy.Problem, excerpts [][]policy.SourceLine) []admin.Problem {
+	out := make([]admin.Problem, len(problems))
+	for i, p := range problems {
+		out[i] = admin.Problem{Problem: p, Excerpt: excerpts[i]}
+	}
+	return out
 }
 
 func (m *model) LogLevels(context.Context) ([]admin.LogLevel, error) {

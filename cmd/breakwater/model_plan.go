@@ -40,26 +40,17 @@ func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, er
 			Severity: policy.SeverityError, Position: r.Position, Service: r.Service, Message: "can not be made into Envoy's resources: " + r.Text,
 		})
 	}
-	plan := admin.Plan{Problems: withExcerpts(problems, files), Digest: set.Digest}
+	byName := make(map[string]policy.File, len(files))
+	for _, f := range files {
+		byName[f.Name] = f
+	}
+	plan := admin.Plan{Problems: withExcerpts(problems, policy.Excerpts(problems, byName)), Digest: set.Digest}
 	for _, r := range changes.Resources {
 		plan.Resources = append(plan.Resources, admin.ResourcePlan{TypeURL: r.TypeURL, Name: r.Name, Action: string(r.Action), Diff: r.Diff})
 	}
 	plan.Services = m.servicePlans(ctx, changes)
 	plan.Services = append(plan.Services, gatewayPlan(&changes.Gateway)...)
 	return keep(plan, live, set), nil
-}
-
-// withExcerpts adds the lines around each problem, from the candidate's files.
-func withExcerpts(problems []policy.Problem, files []policy.File) []admin.Problem {
-	data := make(map[string][]byte, len(files))
-	for _, f := range files {
-		data[f.Name] = f.Data
-	}
-	out := make([]admin.Problem, 0, len(problems))
-	for _, p := range problems {
-		out = append(out, admin.Problem{Problem: p, Excerpt: policy.Excerpt(data[p.Position.File], p.Position.Line)})
-	}
-	return out
 }
 
 // overDisk puts files over those on disk.

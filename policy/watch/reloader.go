@@ -214,17 +214,6 @@ func (r *Reloader) problem(err error) policy.Problem {
 	}
 }
 
-// excerpts are the lines around each problem, in the files that the last build has read.
-func (r *Reloader) excerpts(problems []policy.Problem) [][]policy.SourceLine {
-	out := make([][]policy.SourceLine, len(problems))
-	for i, p := range problems {
-		if p.Position.Line > 0 {
-			out[i] = policy.Excerpt(r.read[p.Position.File].Data, p.Position.Line)
-		}
-	}
-	return out
-}
-
 func (r *Reloader) save() {
 	if r.opts.LastGood == nil {
 		return
@@ -238,7 +227,7 @@ func (r *Reloader) save() {
 // start that fails is not logged: Load returns why.
 func (r *Reloader) conclude(start time.Time, s Snapshot, applied bool, problems []policy.Problem) {
 	r.mu.Lock()
-	st := Status{LastAttempt: start, LastSuccess: r.status.LastSuccess, Problems: problems, Excerpts: r.excerpts(problems)}
+	st := Status{LastAttempt: start, LastSuccess: r.status.LastSuccess, Problems: problems, Excerpts: policy.Excerpts(problems, r.read)}
 	st.OK = applied && !slices.ContainsFunc(problems, isError)
 	if st.OK {
 		st.LastSuccess = start
