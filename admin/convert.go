@@ -31,13 +31,9 @@ func timestampProto(t time.Time) *timestamppb.Timestamp {
 }
 
 func breakerProto(b breaker.Breaker) *adminpb.Breaker {
-	return &adminpb.Breaker{
-		Service:  b.Service,
-		State:    string(b.State),
-		Summary:  b.Summary,
-		Proxies:  each(b.Proxies, proxyBreakerProto),
-		Overview: overviewProto(b.Overview()),
-	}
+	out := summaryProto(b)
+	out.Proxies = each(b.Proxies, proxyBreakerProto)
+	return out
 }
 
 // summaryProto is breakerProto without the proxies.

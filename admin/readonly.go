@@ -7,7 +7,7 @@ import (
 )
 
 // asks are the calls that change nothing though their method would allow it.
-var asks = map[string]bool{"POST /api/v1/plan": true}
+var asks = map[string]bool{"POST " + planPath: true}
 
 // readOnly refuses every request that could change something. It goes by the method and not by the route, so that no
 // route can be forgotten.

@@ -11,8 +11,6 @@ func remaining(t, now time.Time) string {
 	switch {
 	case left <= 0:
 		return "now"
-	case left >= time.Minute:
-		left = left.Round(time.Second)
 	case left >= 10*time.Second:
 		left = left.Round(time.Second)
 	default:

@@ -12,17 +12,8 @@ import (
 	"github.com/breakwater/breakwater/envoy"
 )
 
-// The values of the tag status of the requests that Envoy counts.
-const (
-	statusSuccess     = envoy.OutcomeSuccess
-	statusError       = envoy.OutcomeError
-	statusCircuitOpen = envoy.OutcomeCircuitOpen
-	statusOverloaded  = envoy.OutcomeOverloaded
-	statusFallback    = envoy.OutcomeFallback
-
-	// notCounted is no value: the request is none of these.
-	notCounted = ""
-)
+// notCounted is, in place of one of envoy.Outcomes, that a request has none.
+const notCounted = ""
 
 // countedMethods are the methods that have a name of their own in metrics. Over HTTP/2 a
 // client can send any word for a method, and each would be a time series.
@@ -67,23 +58,23 @@ const (
 // A request that its client abandons has none: whether the service would have answered nobody knows.
 var endings = []struct{ expression, status string }{
 	// What most requests come to is told first, so that they cost one match.
-	{isGood + `/` + anyField + anyField + goodGRPC + `via_upstream`, statusSuccess},
+	{isGood + `/` + anyField + anyField + goodGRPC + `via_upstream`, envoy.OutcomeSuccess},
 	// What the breaker has kept from the service, as isShut.
-	{anyField + anyField + anyField + given + anyField + noneOpen, statusFallback},
-	{anyField + anyField + breakerHalfOpen + `/` + given + anyField + overflows, statusFallback},
-	{anyField + anyField + anyField + anyField + anyField + noneOpen, statusCircuitOpen},
-	{anyField + anyField + breakerHalfOpen + `/` + anyField + anyField + overflows, statusCircuitOpen},
-	{anyField + anyField + anyField + anyField + anyField + overflows, statusOverloaded},
+	{anyField + anyField + anyField + given + anyField + noneOpen, envoy.OutcomeFallback},
+	{anyField + anyField + breakerHalfOpen + `/` + given + anyField + overflows, envoy.OutcomeFallback},
+	{anyField + anyField + anyField + anyField + anyField + noneOpen, envoy.OutcomeCircuitOpen},
+	{anyField + anyField + breakerHalfOpen + `/` + anyField + anyField + overflows, envoy.OutcomeCircuitOpen},
+	{anyField + anyField + anyField + anyField + anyField + overflows, envoy.OutcomeOverloaded},
 	// A static fallback, whatever its status is.
-	{anyField + kindFallback + `/` + anyField + anyField + anyField + `direct_response`, statusFallback},
+	{anyField + kindFallback + `/` + anyField + anyField + anyField + `direct_response`, envoy.OutcomeFallback},
 	{abandoned, notCounted},
 	// No answer, or a server's error, of gRPC in headers or trailers. An answer that broke off after it had begun with a
 	// good status, or never ended, is told by its details: those of all other answers begin in another way.
-	{`(0|5[0-9]{2})/.*`, statusError},
-	{anyField + anyField + anyField + anyField + badGRPC + `.*`, statusError},
-	{anyField + anyField + anyField + anyField + anyField + `(upstream_.*|stream_idle_timeout|max_duration_timeout)`, statusError},
+	{`(0|5[0-9]{2})/.*`, envoy.OutcomeError},
+	{anyField + anyField + anyField + anyField + badGRPC + `.*`, envoy.OutcomeError},
+	{anyField + anyField + anyField + anyField + anyField + `(upstream_.*|stream_idle_timeout|max_duration_timeout)`, envoy.OutcomeError},
 	// A fallback by another service.
-	{anyField + kindFallback + `/.*`, statusFallback},
+	{anyField + kindFallback + `/.*`, envoy.OutcomeFallback},
 }
 
 // requestSeconds is the whole request, from its first byte to the last one of its answer, in CEL: no
@@ -112,7 +103,7 @@ func metricsLog() (*accesslogv3.AccessLog, error) {
 	for _, e := range endings {
 		statuses = append(statuses, tagRule{expression: e.expression, becomes: e.status, dropStat: e.status == notCounted})
 	}
-	status := tags.build("status", ending, &tagRule{becomes: statusSuccess}, statuses...)
+	status := tags.build("status", ending, &tagRule{becomes: envoy.OutcomeSuccess}, statuses...)
 	left := tags.build("left", leaving, &tagRule{dropStat: true}, tagRule{expression: abandoned, dropTag: true})
 	config, err := pack(&statsv3.Config{
 		// No sharing name, with which counts would outlive a listener that a changed gateway.yaml
