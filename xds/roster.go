@@ -232,16 +232,16 @@ func (r *Roster) open() {
 	}
 }
 
-// close has those that go from now on stay in the roster, for it is the server that ends, and saves it.
+// close has those that go from now on stay in the roster, for it is the server that ends.
 func (r *Roster) close() {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.closed = true
-	r.mu.Unlock()
-	r.save()
 }
 
-// run saves the roster when it has changed, until ctx ends.
+// run saves the roster when it has changed, until ctx ends, and then once more.
 func (r *Roster) run(ctx context.Context) {
+	defer r.save()
 	tick := time.NewTicker(saveInterval)
 	defer tick.Stop()
 	for {

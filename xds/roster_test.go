@@ -203,6 +203,7 @@ func TestRosterSettles(t *testing.T) {
 	r.wait(time.Second)
 	r.left("b")
 	r.close()
+	r.save()
 	r.left("a") // the server has ended, and so have its streams
 
 	r.wait(goneFor / 2)
