@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -16,6 +17,18 @@ import (
 	"github.com/breakwater/breakwater/admin/adminpb"
 	"github.com/breakwater/breakwater/breaker"
 )
+
+// wantMessage takes the next message of a stream of breakers.
+func wantMessage(t *testing.T, stream grpc.ServerStreamingClient[adminpb.WatchBreakersResponse], want *adminpb.WatchBreakersResponse) {
+	t.Helper()
+	got, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("message (-want +got):\n%s", diff)
+	}
+}
 
 func TestWatch(t *testing.T) {
 	model := newFakeModel()
@@ -28,13 +41,7 @@ func TestWatch(t *testing.T) {
 	}
 	expect := func(want *adminpb.WatchBreakersResponse) {
 		t.Helper()
-		got, err := stream.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
-			t.Errorf("message (-want +got):\n%s", diff)
-		}
+		wantMessage(t, stream, want)
 	}
 	expect(&adminpb.WatchBreakersResponse{Snapshot: true, Breakers: []*adminpb.Breaker{fraudProto(), searchProto()}})
 	model.changes <- []breaker.Breaker{search()}
@@ -150,13 +157,7 @@ func TestWatchSummaries(t *testing.T) {
 	}
 	expect := func(want *adminpb.WatchBreakersResponse) {
 		t.Helper()
-		got, err := stream.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
-			t.Errorf("message (-want +got):\n%s", diff)
-		}
+		wantMessage(t, stream, want)
 	}
 	summary := fraudProto()
 	summary.Proxies = nil

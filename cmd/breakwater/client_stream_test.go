@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,25 +16,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
+	"github.com/breakwater/breakwater/test/envoytest"
 )
-
-// buffer is written to by a command and read by the test at the same time.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer // guarded by mu
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
 
 // runFollowing runs a command that does not end by itself until ok, and returns what it
 // printed on standard output and standard error.
@@ -44,7 +25,7 @@ func runFollowing(t *testing.T, cmd *cobra.Command, ok func(stdout, stderr strin
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var stdout, stderr buffer
+	var stdout, stderr envoytest.Output
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetOut(&stdout)
 	cmd.SetErr(&stderr)

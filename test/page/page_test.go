@@ -1,7 +1,6 @@
 package page
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -90,19 +89,7 @@ func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) string {
 	at := "http://" + addrs.HTTP
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	envoytest.Eventually(t, serveTimeout, at+" is ready", func() error {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at+"/readyz", http.NoBody)
-		if err != nil {
-			return err
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("it answers %d", resp.StatusCode)
-		}
-		return nil
+		return shop.Get(t.Context(), client, at+"/readyz")
 	})
 	return at
 }

@@ -136,7 +136,7 @@ func (s *Shop) Resume(t testing.TB) {
 					t.Fatalf("%s ended: %v\n%s", p.name, p.Err(), envoytest.LastLines(p.out.String(), 20))
 				}
 			}
-			return get(t.Context(), client, url)
+			return Get(t.Context(), client, url)
 		})
 	}
 }
@@ -160,8 +160,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// get asks for a URL that must answer 200.
-func get(ctx context.Context, client *http.Client, url string) error {
+// Get asks for a URL that must answer 200.
+func Get(ctx context.Context, client *http.Client, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err
