@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { APIError } from "../live/http";
 import { isLive } from "../live/store";
+import { Table } from "../ui/table";
 import { asked, effect, perform, takesTTL, title, verb, type Action, type Outcome } from "./action";
 
 const actorKey = "breakwater.actor";
@@ -159,32 +160,21 @@ function Proved({ outcome }: { outcome: Outcome }) {
         <b>{outcome.ok ? "Done, and proved by each proxy." : "Not proved on every proxy."}</b> {outcome.words}
       </p>
       {outcome.proofs.length > 0 && (
-        <div class="scroll" tabIndex={0} role="group" aria-label="What each proxy reported">
-          <table class="table">
-            <thead>
-              <tr>
-                <th scope="col">Proxy</th>
-                <th scope="col">Result</th>
-                {before && <th scope="col">Before</th>}
-                <th scope="col">After</th>
-                <th scope="col">What Envoy reported</th>
+        <Table label="What each proxy reported" columns={["Proxy", "Result", ...(before ? ["Before"] : []), "After", "What Envoy reported"]}>
+          <tbody>
+            {outcome.proofs.map((p) => (
+              <tr key={p.proxy}>
+                <th scope="row" class="mono">
+                  {p.proxy}
+                </th>
+                <td class={p.error ? "bad" : "good"}>{p.error ? "not proved" : "proved"}</td>
+                {before && <td>{p.before}</td>}
+                <td>{p.after}</td>
+                <td>{p.error || p.note}</td>
               </tr>
-            </thead>
-            <tbody>
-              {outcome.proofs.map((p) => (
-                <tr key={p.proxy}>
-                  <th scope="row" class="mono">
-                    {p.proxy}
-                  </th>
-                  <td class={p.error ? "bad" : "good"}>{p.error ? "not proved" : "proved"}</td>
-                  {before && <td>{p.before}</td>}
-                  <td>{p.after}</td>
-                  <td>{p.error || p.note}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+            ))}
+          </tbody>
+        </Table>
       )}
     </div>
   );

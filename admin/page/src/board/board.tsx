@@ -2,6 +2,7 @@
 
 import { useEffect } from "preact/hooks";
 import { connection, entries } from "../live/store";
+import { Choice } from "../ui/choice";
 import { count } from "../ui/format";
 import { StateIcon, states, word } from "../ui/states";
 import type { State } from "../wire";
@@ -95,16 +96,7 @@ function Tools() {
           );
         })}
       </div>
-      <label class="sort">
-        <span>Sort</span>
-        <select value={sort.value} onChange={(e) => (sort.value = e.currentTarget.value as Sort)}>
-          {sorts.map(([value, name]) => (
-            <option key={value} value={value}>
-              {name}
-            </option>
-          ))}
-        </select>
-      </label>
+      <Choice label="Sort" value={sort.value} options={sorts} choose={(value) => (sort.value = value as Sort)} />
     </div>
   );
 }

@@ -6,6 +6,7 @@ import { config } from "../live/config";
 import { isLive, version } from "../live/store";
 import { count } from "../ui/format";
 import { serviceLink } from "../ui/route";
+import { Table } from "../ui/table";
 import { Ago, Moment } from "../ui/time";
 import type { ConfigStatus, Proxy, Timestamp } from "../wire";
 import { ConfigData } from "./data";
@@ -99,44 +100,32 @@ function Proxies({ proxies }: { proxies: Proxy[] }) {
     <section class="card" aria-label="Connected proxies">
       <h2>{proxies.length === 0 ? "No proxy is connected" : count(proxies.length, "connected proxy", "connected proxies")}</h2>
       {proxies.length > 0 && (
-        <div class="scroll" tabIndex={0} role="group" aria-label="Connected proxies">
-          <table class="table">
-            <thead>
-              <tr>
-                <th scope="col">Proxy</th>
-                <th scope="col">Version</th>
-                <th scope="col">Address</th>
-                <th scope="col">Connected for</th>
-                <th scope="col">Last load report</th>
-                <th scope="col">Admin API</th>
+        <Table label="Connected proxies" columns={["Proxy", "Version", "Address", "Connected for", "Last load report", "Admin API"]}>
+          <tbody>
+            {proxies.map((p) => (
+              <tr key={p.id}>
+                <th scope="row" class="mono">
+                  {p.id}
+                </th>
+                <td>{p.version}</td>
+                <td class="mono">{p.address}</td>
+                <td>
+                  <Ago at={p.connected_since} />
+                </td>
+                <td>
+                  {p.last_load_report ? (
+                    <>
+                      <Ago at={p.last_load_report} /> ago
+                    </>
+                  ) : (
+                    <span class="faint">none yet</span>
+                  )}
+                </td>
+                <td>{p.admin_reachable ? <span class="mono">{p.admin_address}</span> : <span class="bad">{p.admin_error || "not reachable"}</span>}</td>
               </tr>
-            </thead>
-            <tbody>
-              {proxies.map((p) => (
-                <tr key={p.id}>
-                  <th scope="row" class="mono">
-                    {p.id}
-                  </th>
-                  <td>{p.version}</td>
-                  <td class="mono">{p.address}</td>
-                  <td>
-                    <Ago at={p.connected_since} />
-                  </td>
-                  <td>
-                    {p.last_load_report ? (
-                      <>
-                        <Ago at={p.last_load_report} /> ago
-                      </>
-                    ) : (
-                      <span class="faint">none yet</span>
-                    )}
-                  </td>
-                  <td>{p.admin_reachable ? <span class="mono">{p.admin_address}</span> : <span class="bad">{p.admin_error || "not reachable"}</span>}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+            ))}
+          </tbody>
+        </Table>
       )}
     </section>
   );

@@ -4,9 +4,10 @@ import { useSignal, type Signal } from "@preact/signals";
 import { isLive } from "../live/store";
 import { post } from "../live/http";
 import { serviceLink } from "../ui/route";
-import { Sentence } from "../ui/text";
+import { Table } from "../ui/table";
+import { place, Sentence } from "../ui/text";
 import type { Plan, ResourcePlan, ServicePlan } from "../wire";
-import { place, Problems, shortType } from "./problems";
+import { Problems, shortType } from "./problems";
 
 interface File {
   name: string;
@@ -168,30 +169,20 @@ function Service({ plan }: { plan: ServicePlan }) {
         ))}
       </ul>
       {plan.settings.length > 0 && (
-        <div class="scroll" tabIndex={0} role="group" aria-label={`Settings of ${plan.service}`}>
-          <table class="table">
-            <thead>
-              <tr>
-                <th scope="col">Setting</th>
-                <th scope="col">Now</th>
-                <th scope="col">Then</th>
-                <th scope="col">From</th>
+        <Table label={`Settings of ${plan.service}`} columns={["Setting", "Now", "Then", "From"]}>
+          <tbody>
+            {plan.settings.map((s) => (
+              <tr key={s.path}>
+                <th scope="row" class="mono">
+                  {s.path}
+                </th>
+                <td class="mono">{s.from || <span class="faint">not set</span>}</td>
+                <td class="mono">{s.to || <span class="faint">not set</span>}</td>
+                <td class="mono">{place(s.position)}</td>
               </tr>
-            </thead>
-            <tbody>
-              {plan.settings.map((s) => (
-                <tr key={s.path}>
-                  <th scope="row" class="mono">
-                    {s.path}
-                  </th>
-                  <td class="mono">{s.from || <span class="faint">not set</span>}</td>
-                  <td class="mono">{s.to || <span class="faint">not set</span>}</td>
-                  <td class="mono">{place(s.position)}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+            ))}
+          </tbody>
+        </Table>
       )}
     </div>
   );

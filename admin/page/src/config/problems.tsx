@@ -1,12 +1,8 @@
 // What is wrong with the policies, with the lines where it is.
 
 import { serviceLink } from "../ui/route";
+import { place } from "../ui/text";
 import type { Position, Problem, Rejection, SourceLine } from "../wire";
-
-export function place(p: Position | null): string {
-  if (!p?.file) return "";
-  return [p.file, p.line, p.column].filter(Boolean).join(":");
-}
 
 export function Problems({ problems, services = false }: { problems: Problem[]; services?: boolean }) {
   const errors = problems.filter((p) => p.severity === "error");

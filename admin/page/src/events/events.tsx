@@ -5,6 +5,7 @@ import { useEffect } from "preact/hooks";
 import { isLive } from "../live/store";
 import { openStream } from "../live/stream";
 import { Timeline } from "../service/timeline";
+import { Choice } from "../ui/choice";
 import type { BreakerEvent } from "../wire";
 
 /** kept is the number of events that are kept here. */
@@ -80,16 +81,7 @@ export function EventsView() {
             }}
           />
         </div>
-        <label class="sort">
-          <span>Show</span>
-          <select value={group.value} onChange={(e) => (group.value = e.currentTarget.value)}>
-            {groups.map(([value, name]) => (
-              <option key={value} value={value}>
-                {name}
-              </option>
-            ))}
-          </select>
-        </label>
+        <Choice label="Show" value={group.value} options={groups.map(([value, name]) => [value, name])} choose={(value) => (group.value = value)} />
       </div>
       <section class={`card events ${isLive() ? "" : "service-stale"}`} aria-label="Events, the newest first">
         {shown.length === 0 ? <p class="empty">{events.value.length === 0 ? "Nothing has happened yet." : "No event is as you ask."}</p> : <Timeline events={shown} services />}

@@ -1,5 +1,6 @@
 // Why requests to a service fail now, in words.
 
+import { Table } from "../ui/table";
 import { Sentence } from "../ui/text";
 import type { ServiceData } from "./data";
 
@@ -29,52 +30,39 @@ export function Explain({ data }: { data: ServiceData }) {
       {counted.length > 0 && (
         <details>
           <summary>What Envoy counted</summary>
-          <div class="scroll" tabIndex={0} role="group" aria-label="What Envoy counted">
-            <table class="table">
-              <thead>
-                <tr>
-                  <th scope="col">What</th>
-                  <th scope="col" class="number">
-                    Total
-                  </th>
-                  <th scope="col" class="number">
-                    Last second
-                  </th>
-                </tr>
-              </thead>
-              {counted.map((p) => (
-                <tbody key={p.proxy}>
-                  {counted.length > 1 && (
-                    <tr>
-                      <th scope="rowgroup" colSpan={3} class="mono">
-                        {p.proxy}
-                      </th>
-                    </tr>
-                  )}
-                  {p.error && (
-                    <tr>
-                      <td colSpan={3} class="bad">
-                        {p.error}
-                      </td>
-                    </tr>
-                  )}
-                  {p.counts.map((c) => (
-                    <tr key={c.stat}>
-                      <td>
-                        <Sentence text={c.meaning} />
-                        <div class="counter mono">
-                          {c.stat}
-                          {c.flag && `, flag ${c.flag}`}
-                        </div>
-                      </td>
-                      <td class="number">{Number(c.total).toLocaleString("en")}</td>
-                      <td class="number">{Number(c.recent).toLocaleString("en")}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              ))}
-            </table>
-          </div>
+          <Table label="What Envoy counted" columns={["What", { number: "Total" }, { number: "Last second" }]}>
+            {counted.map((p) => (
+              <tbody key={p.proxy}>
+                {counted.length > 1 && (
+                  <tr>
+                    <th scope="rowgroup" colSpan={3} class="mono">
+                      {p.proxy}
+                    </th>
+                  </tr>
+                )}
+                {p.error && (
+                  <tr>
+                    <td colSpan={3} class="bad">
+                      {p.error}
+                    </td>
+                  </tr>
+                )}
+                {p.counts.map((c) => (
+                  <tr key={c.stat}>
+                    <td>
+                      <Sentence text={c.meaning} />
+                      <div class="counter mono">
+                        {c.stat}
+                        {c.flag && `, flag ${c.flag}`}
+                      </div>
+                    </td>
+                    <td class="number">{Number(c.total).toLocaleString("en")}</td>
+                    <td class="number">{Number(c.recent).toLocaleString("en")}</td>
+                  </tr>
+                ))}
+              </tbody>
+            ))}
+          </Table>
         </details>
       )}
     </>

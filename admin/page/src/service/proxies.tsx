@@ -5,6 +5,7 @@ import { isLive, version } from "../live/store";
 import { act } from "../actions/action";
 import { percent } from "../ui/format";
 import { severity, StateBadge } from "../ui/states";
+import { Table } from "../ui/table";
 import { Ago, Countdown } from "../ui/time";
 import type { Breaker, Host, ProxyBreaker } from "../wire";
 
@@ -17,37 +18,18 @@ export function Proxies({ breaker, known }: { breaker: Breaker; known: boolean }
   const sorted = [...breaker.proxies].sort((a, b) => severity(a.state) - severity(b.state));
   const shown = all.value ? sorted : sorted.slice(0, first);
   return (
-    <div class="scroll" tabIndex={0} role="group" aria-label="Proxies and hosts">
-      <table class="table proxies">
-        <thead>
-          <tr>
-            <th scope="col">Proxy and hosts</th>
-            <th scope="col">State</th>
-            <th scope="col">Cause</th>
-            <th scope="col">Time</th>
-            <th scope="col" class="number">
-              Attempts
-            </th>
-            <th scope="col" class="number">
-              Failed
-            </th>
-            {acts() && (
-              <th scope="col">
-                <span class="hidden">Actions</span>
-              </th>
-            )}
-          </tr>
-        </thead>
+    <>
+      <Table label="Proxies and hosts" columns={["Proxy and hosts", "State", "Cause", "Time", { number: "Attempts" }, { number: "Failed" }, ...(acts() ? [{ hidden: "Actions" }] : [])]} kind="proxies">
         {shown.map((p) => (
           <ProxyRows key={p.proxy} breaker={breaker} proxy={p} live={known && isLive()} />
         ))}
-      </table>
+      </Table>
       {sorted.length > shown.length && (
         <button type="button" class="link" onClick={() => (all.value = true)}>
           Show all {sorted.length} proxies
         </button>
       )}
-    </div>
+    </>
   );
 }
 
