@@ -207,20 +207,30 @@ func (s *Shop) prepare(t testing.TB, envoyBinary string) {
 	}
 }
 
-// loopback returns an address of 127.0.0.0/8 on which nothing has the demo's ports. They are
-// fixed, and other packages' tests run at the same time.
+// reservedPort is no service's. Who listens on it has the whole address: other tests, of this
+// package and of others, start their shops at the same time.
+const reservedPort = 7999
+
+// loopback returns an address of 127.0.0.0/8 on which nothing has the demo's ports, which are
+// fixed. It is this test's until the test ends.
 func loopback(t testing.TB) string {
 	t.Helper()
 	for n := range 1000 {
 		at := os.Getpid() + n
 		host := fmt.Sprintf("127.%d.%d.%d", 64+at>>16&0x3f, at>>8&0xff, 1+at&0x7f)
+		reserved, err := envoy.Listen(net.JoinHostPort(host, strconv.Itoa(reservedPort)), "the test")
+		if err != nil {
+			continue
+		}
 		free := true
 		for port := 8000; port <= 8007 && free; port++ {
 			free = envoy.CheckFree(net.JoinHostPort(host, strconv.Itoa(port)), "the demo") == nil
 		}
 		if free {
+			t.Cleanup(func() { reserved.Close() })
 			return host
 		}
+		reserved.Close()
 	}
 	t.Fatal("no address of 127.0.0.0/8 has the ports 8000 to 8007 free")
 	return ""
