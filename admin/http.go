@@ -30,6 +30,7 @@ var gatewayRoutes = []string{
 	"POST /api/v1/breakers/{service}/release",
 	"GET /api/v1/breakers/{service}/explain",
 	"GET /api/v1/breakers/{service}/traffic",
+	"GET /api/v1/history",
 	"GET /api/v1/orders",
 	"GET /api/v1/events",
 	"GET /api/v1/proxies",

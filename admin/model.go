@@ -33,6 +33,8 @@ type Model interface {
 	// breaker.ErrUnknownService. A proxy that can not be asked is an entry of the result, not
 	// an error.
 	Traffic(ctx context.Context, service string) (breaker.Traffic, error)
+	// History returns what the proxies have reported of late. It asks nobody.
+	History(ctx context.Context, f breaker.HistoryFilter) (breaker.History, error)
 	// Watch sends every breaker in the first element, and in each further one those that
 	// changed since, each in ascending order of service. Changes are merged while nobody
 	// receives and until every has passed since the last element (0: no such time); they are

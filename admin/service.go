@@ -75,6 +75,21 @@ func (s *service) GetTraffic(ctx context.Context, req *adminpb.GetTrafficRequest
 	return trafficProto(t), nil
 }
 
+func (s *service) GetHistory(ctx context.Context, req *adminpb.GetHistoryRequest) (*adminpb.GetHistoryResponse, error) {
+	f := breaker.HistoryFilter{Services: req.GetServices()}
+	if req.GetFrom() != nil {
+		if err := req.GetFrom().CheckValid(); err != nil {
+			return nil, status.Errorf(codes.InvalidArgument, "from: %v", err)
+		}
+		f.From = req.GetFrom().AsTime()
+	}
+	h, err := s.model.History(ctx, f)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return historyProto(h), nil
+}
+
 func (s *service) WatchBreakers(req *adminpb.WatchBreakersRequest, stream grpc.ServerStreamingServer[adminpb.WatchBreakersResponse]) error {
 	return s.watch(stream.Context(), req, stream.Send, nil)
 }

@@ -38,6 +38,7 @@ const (
 	AdminService_WatchEvents_FullMethodName      = "/breakwater.admin.v1.AdminService/WatchEvents"
 	AdminService_ExplainBreaker_FullMethodName   = "/breakwater.admin.v1.AdminService/ExplainBreaker"
 	AdminService_GetTraffic_FullMethodName       = "/breakwater.admin.v1.AdminService/GetTraffic"
+	AdminService_GetHistory_FullMethodName       = "/breakwater.admin.v1.AdminService/GetHistory"
 	AdminService_ListProxies_FullMethodName      = "/breakwater.admin.v1.AdminService/ListProxies"
 	AdminService_GetConfigStatus_FullMethodName  = "/breakwater.admin.v1.AdminService/GetConfigStatus"
 	AdminService_GetLogLevel_FullMethodName      = "/breakwater.admin.v1.AdminService/GetLogLevel"
@@ -97,6 +98,9 @@ type AdminServiceClient interface {
 	// counts that its /stats/prometheus has. They are read at most once a second, however many
 	// ask. NOT_FOUND for an unknown service.
 	GetTraffic(ctx context.Context, in *GetTrafficRequest, opts ...grpc.CallOption) (*GetTrafficResponse, error)
+	// GetHistory returns what the Envoys have reported of the attempts at services in the last
+	// 15 minutes: what Breakwater has heard since it was started, so that no Envoy is asked.
+	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (*GetHistoryResponse, error)
 	// ListProxies returns the connected Envoys, in ascending order of id.
 	ListProxies(ctx context.Context, in *ListProxiesRequest, opts ...grpc.CallOption) (*ListProxiesResponse, error)
 	// GetConfigStatus says what became of the policies on disk.
@@ -264,6 +268,16 @@ func (c *adminServiceClient) GetTraffic(ctx context.Context, in *GetTrafficReque
 	return out, nil
 }
 
+func (c *adminServiceClient) GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (*GetHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetHistoryResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListProxies(ctx context.Context, in *ListProxiesRequest, opts ...grpc.CallOption) (*ListProxiesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListProxiesResponse)
@@ -375,6 +389,9 @@ type AdminServiceServer interface {
 	// counts that its /stats/prometheus has. They are read at most once a second, however many
 	// ask. NOT_FOUND for an unknown service.
 	GetTraffic(context.Context, *GetTrafficRequest) (*GetTrafficResponse, error)
+	// GetHistory returns what the Envoys have reported of the attempts at services in the last
+	// 15 minutes: what Breakwater has heard since it was started, so that no Envoy is asked.
+	GetHistory(context.Context, *GetHistoryRequest) (*GetHistoryResponse, error)
 	// ListProxies returns the connected Envoys, in ascending order of id.
 	ListProxies(context.Context, *ListProxiesRequest) (*ListProxiesResponse, error)
 	// GetConfigStatus says what became of the policies on disk.
@@ -439,6 +456,9 @@ func (UnimplementedAdminServiceServer) ExplainBreaker(context.Context, *ExplainB
 }
 func (UnimplementedAdminServiceServer) GetTraffic(context.Context, *GetTrafficRequest) (*GetTrafficResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTraffic not implemented")
+}
+func (UnimplementedAdminServiceServer) GetHistory(context.Context, *GetHistoryRequest) (*GetHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetHistory not implemented")
 }
 func (UnimplementedAdminServiceServer) ListProxies(context.Context, *ListProxiesRequest) (*ListProxiesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListProxies not implemented")
@@ -681,6 +701,24 @@ func _AdminService_GetTraffic_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetHistory(ctx, req.(*GetHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListProxies_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListProxiesRequest)
 	if err := dec(in); err != nil {
@@ -835,6 +873,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetTraffic",
 			Handler:    _AdminService_GetTraffic_Handler,
+		},
+		{
+			MethodName: "GetHistory",
+			Handler:    _AdminService_GetHistory_Handler,
 		},
 		{
 			MethodName: "ListProxies",

@@ -41,6 +41,10 @@ func (m *model) Traffic(ctx context.Context, service string) (breaker.Traffic, e
 	return m.plane.board.Traffic(ctx, service)
 }
 
+func (m *model) History(_ context.Context, f breaker.HistoryFilter) (breaker.History, error) {
+	return m.plane.board.History(f), nil
+}
+
 func (m *model) Reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error) {
 	return m.plane.board.Reset(ctx, req)
 }
