@@ -82,7 +82,8 @@ func TestHistory(t *testing.T) {
 		{
 			name: "no report is a gap, a report without attempts is none",
 			reports: []report{
-				{0, "p1", []xds.ServiceLoad{load("a", 3, 0, 0)}}, {10 * time.Second, "p1", nil},
+				{0, "p1", []xds.ServiceLoad{load("a", 3, 0, 0)}},
+				{10 * time.Second, "p1", nil},
 				{35 * time.Second, "p1", []xds.ServiceLoad{load("a", 1, 0, 0)}},
 			},
 			read: 35 * time.Second,
@@ -107,7 +108,8 @@ func TestHistory(t *testing.T) {
 		{
 			name: "a clock that goes back a little counts where it was",
 			reports: []report{
-				{0, "p1", nil}, {11 * time.Second, "p1", []xds.ServiceLoad{load("a", 3, 0, 0)}},
+				{0, "p1", nil},
+				{11 * time.Second, "p1", []xds.ServiceLoad{load("a", 3, 0, 0)}},
 				{8 * time.Second, "p1", []xds.ServiceLoad{load("a", 1, 1, 0)}},
 			},
 			read: 9 * time.Second,

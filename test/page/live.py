@@ -89,7 +89,7 @@ def looks(page):
         gateway("/api/v1/fraud/score")
     plot = view.get_by_role("img", name=re.compile("Requests per second by outcome: .*fallback [0-9.]*[1-9]"))
     expect(plot).to_be_visible()
-    expect(view.locator(".uplot canvas")).to_have_count(2)
+    expect(view.locator(".uplot canvas")).to_have_count(3)
 
 
 def resets(one, two):

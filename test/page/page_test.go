@@ -29,6 +29,9 @@ func TestPage(t *testing.T) {
 	s := shop.Start(t)
 	at := "http://" + s.HTTP
 	env := slices.Concat(s.Env, []string{"SHOP=" + s.Dir})
+	t.Run("history", func(t *testing.T) {
+		story(t, "history.py", at, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
+	})
 	t.Run("live", func(t *testing.T) { story(t, "live.py", at, env, nil) })
 	t.Run("config", func(t *testing.T) { story(t, "config.py", at, env, nil) })
 	t.Run("doubt", func(t *testing.T) { story(t, "doubt.py", at, env, nil) })

@@ -119,6 +119,23 @@ export interface Traffic {
   proxies: ProxyTraffic[];
 }
 
+/** ServiceHistory has a number for each bucket, or none at all if all are 0. */
+export interface ServiceHistory {
+  service: string;
+  attempts: number[];
+  failures: number[];
+  refused: number[];
+}
+
+export interface History {
+  since: Timestamp;
+  start: string;
+  end: string;
+  step: string;
+  proxies: number[];
+  services: ServiceHistory[];
+}
+
 export interface BreakerEvent {
   id: Uint64;
   time: string;
