@@ -43,7 +43,7 @@ func (f *fleet) history(w http.ResponseWriter, r *http.Request) {
 	if from, err := time.Parse(time.RFC3339, r.URL.Query().Get("from")); err == nil && from.After(start) {
 		start = from.Truncate(step)
 	}
-	out.Start = timestamppb.New(start)
+	out.Start, out.Since = timestamppb.New(start), timestamppb.New(end.Add(-time.Hour))
 	for at := start; at.Before(end); at = at.Add(step) {
 		out.Proxies = append(out.Proxies, 12)
 	}
@@ -52,6 +52,8 @@ func (f *fleet) history(w http.ResponseWriter, r *http.Request) {
 		for j := range out.GetProxies() {
 			s.Attempts, s.Failures = append(s.Attempts, uint32(1000+i*j)), append(s.Failures, uint32(j%7))
 		}
+		last := &s.Attempts[len(s.Attempts)-1] // its bucket is not over
+		*last = uint32(float64(*last) * end.Sub(end.Truncate(step)).Seconds() / step.Seconds())
 		out.Services = append(out.Services, s)
 	}
 	data, err := marshal(out)

@@ -1,9 +1,10 @@
 """What was before a page was opened is in its plots, and what nobody knows is in none."""
 
+import datetime
 import re
 import time
 
-from browser import api, breakwater, browser, do, expect, gateway, row
+from browser import URL, api, breakwater, browser, do, expect, gateway, row
 
 FRAUD = "fraud-service"
 
@@ -37,6 +38,36 @@ def shows(attempts: int, failures: int):
     return re.compile(rf"^in 15 min {attempts} attempts?, {failures} failed, known since \d\d:\d\d:\d\d$")
 
 
+def gap(watched):
+    """gap is a page that is told of two proxies, then of none and then of one: what it can not know it says."""
+    page = watched.context().new_page()
+    step, start = 10, time.time() // 10 * 10 - 50
+
+    def at(seconds: float) -> str:
+        return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).isoformat()
+
+    answer = {
+        "since": at(start - 3600), "start": at(start), "end": at(start + 5 * step), "step": "10s",
+        "proxies": [2, 2, 0, 1, 1],
+        "services": [{"service": FRAUD, "attempts": [10, 20, 0, 30, 40], "failures": [], "refused": [0, 0, 0, 0, 5]}],
+    }
+    page.route("**/api/v1/history?*", lambda r: r.fulfill(json=answer))
+    page.goto(f"{URL}/#/")
+    expect(plot(page)).to_have_attribute("aria-label", re.compile("^in 15 min 100 attempts, 0 failed, known since"))
+    drawn = plot(page).locator(".spark-all").get_attribute("d")
+    assert drawn.count("M") == 2, f"the line has no gap: {drawn}"
+    page.goto(f"{URL}/#/service/{FRAUD}")
+    clock = page.evaluate("(all) => all.map((s) => new Date(s * 1000).toLocaleTimeString([], {hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false}))",
+                          [start + i * step for i in range(6)])
+    expect(page.locator(".card-traffic .plot-note").filter(has_text=re.compile("^(In|Nothing|Only)"))).to_have_text([
+        "In the last 15 min: 100 attempts, 0 failed, 5 requests refused by a limit.",
+        f"Nothing is known before {clock[0]}.",
+        f"Nothing is known from {clock[2]} to {clock[3]}.",
+        f"Only 1 of 2 proxies reported from {clock[3]} to {clock[5]}.",
+    ])
+    page.close()
+
+
 with browser() as watched:
     attempts, failures = trip()
     print(f"{attempts} attempts, {failures} failed before the page was opened")
@@ -59,6 +90,8 @@ with browser() as watched:
         assert gateway("/api/v1/fraud/score") == 200
     expect(plot(board)).to_have_attribute("aria-label", shows(attempts + 4, failures))
     expect(told.nth(0)).to_contain_text(f"{attempts + 4} attempts, 3 failed")
+
+    gap(watched)
 
     # Another Breakwater knows nothing of before. A page that was open goes on from what it knew; a new one begins anew.
     watched.outage = True

@@ -10,8 +10,9 @@ import { get } from "./http";
 import { poll } from "./poll";
 import { isLive } from "./store";
 
-/** kept is the time in s that is shown. */
+/** kept is the time in s that is known at most, and brief that which is drawn at least. */
 export const kept = 900;
+const brief = 120;
 /** every is the time in ms between two questions. */
 const every = 2000;
 /** rest is how long in ms no further service must come into view before those that have are asked for. */
@@ -21,25 +22,42 @@ const most = 100;
 /** little is the least time in s that a rate is of. */
 const little = 2;
 
-/** Bucket is what was counted in some time by the proxies that reported then, of which there is at least one. */
-interface Bucket {
+/** Counts are of the proxies that reported, of which there is at least one. */
+interface Counts {
   proxies: number;
   attempts: number;
   failures: number;
   refused: number;
 }
 
-/** Span is a piece of the time that is shown, in s; its bucket is null if nothing is known of it. */
+/** Span is a piece of the time that is kept, in s; its counts are null if nothing is known of it. */
 export interface Span {
   from: number;
   to: number;
-  bucket: Bucket | null;
+  counts: Counts | null;
 }
 
+/** Bucket is a span of which something is known, and of it what the Breakwaters knew that were there before that of since. */
+interface Bucket extends Span {
+  counts: Counts;
+  since: number;
+  before: Bucket | null;
+}
+
+/** perSecond is the rate in a span of something that was counted in it. */
+export const perSecond = ({ from, to }: Span, n: number) => n / Math.max(little, to - from);
+
 let step = 10;
-/** since is when the reports began that Breakwater remembers, and end the time until which all is known; in s. */
+/**
+ * since is when the reports began that Breakwater remembers, and end the time until which all is known; in s. began is the
+ * earliest since that this page has heard of: of a Breakwater that was there before, too.
+ */
 let since = 0;
 let end = 0;
+let began = Infinity;
+
+/** drawn is the time in s that is drawn: all that can be known of any service, so that all have the same axis. */
+export const axis = () => Math.min(kept, Math.max(brief, end - began));
 
 /** Series is what is known of one service. */
 export class Series {
@@ -53,28 +71,40 @@ export class Series {
 
   constructor(readonly name: string) {}
 
-  /** add takes an answer in. What another Breakwater knew before this one was started stays. */
+  /** add takes an answer in. What a Breakwater knew that was there before is not in it, and stays. */
   add(answer: History): void {
     const start = Date.parse(answer.start) / 1000;
     const own = answer.services.find((s) => s.service === this.name);
     answer.proxies.forEach((proxies, i) => {
-      this.last = start + i * step;
+      const at = start + i * step;
+      this.last = at;
       if (proxies === 0) return;
-      const at = (column?: number[]) => column?.[i] ?? 0;
-      this.buckets.set(this.last, { proxies, attempts: at(own?.attempts), failures: at(own?.failures), refused: at(own?.refused) });
+      const had = this.buckets.get(at) ?? null;
+      const before = had && had.since !== since ? had : (had?.before ?? null);
+      const sum = (of: "attempts" | "failures" | "refused") => (own?.[of][i] ?? 0) + (before?.counts[of] ?? 0);
+      this.buckets.set(at, {
+        from: before?.from ?? Math.max(at, Math.min(since, end)),
+        to: Math.min(at + step, end),
+        counts: { proxies, attempts: sum("attempts"), failures: sum("failures"), refused: sum("refused") },
+        since,
+        before,
+      });
     });
     for (const at of this.buckets.keys()) if (at + step <= end - kept || at > end) this.buckets.delete(at);
   }
 
-  /** spans are all of the time that is shown, from the oldest. The last is left out while it is too short for a rate. */
+  /** spans are all of the time that is kept, from the oldest. The last is left out while it is too short for a rate. */
   spans(): Span[] {
     const spans: Span[] = [];
-    for (let at = Math.floor((end - kept) / step + 1) * step; at < end; at += step) {
-      const to = Math.min(at + step, end);
-      if (to - at < little && spans.length > 0) break;
-      spans.push({ from: since > at && since < to ? Math.min(since, to - little) : at, to, bucket: this.buckets.get(at) ?? null });
+    for (let at = Math.floor((end - kept) / step + 1) * step; at + little < end; at += step) {
+      spans.push(this.buckets.get(at) ?? { from: at, to: Math.min(at + step, end), counts: null });
     }
     return spans;
+  }
+
+  /** drawn are the spans that a plot is of. */
+  drawn(): Span[] {
+    return this.spans().filter((s) => s.to > end - axis());
   }
 }
 
@@ -115,6 +145,7 @@ async function ask(all: Series[], abort?: AbortSignal): Promise<void> {
       step = duration(answer.step) / 1000;
       since = answer.since === null ? 0 : Date.parse(answer.since) / 1000;
       end = Date.parse(answer.end) / 1000;
+      if (since > 0) began = Math.min(began, since);
       for (const s of some) s.add(answer);
     } catch {
       if (abort?.aborted) return;
