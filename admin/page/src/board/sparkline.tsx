@@ -1,6 +1,6 @@
 // A service's attempts of the last 15 minutes at most, with those that failed, as a small drawing.
 
-import { axis, perSecond, useSeries, type Span } from "../live/history";
+import { axis, rateIn, useSeries, type Span } from "../live/history";
 import type { Entry } from "../live/store";
 import { briefly } from "../ui/history";
 
@@ -25,8 +25,8 @@ function line(spans: Span[], y: (s: Span) => number): string {
 export function Sparkline({ entry }: { entry: Entry }) {
   const series = useSeries(entry.name);
   const spans = series.drawn();
-  const attempts = (s: Span) => perSecond(s, s.counts?.attempts ?? 0);
-  const failures = (s: Span) => perSecond(s, s.counts?.failures ?? 0);
+  const attempts = (s: Span) => rateIn(s, s.counts?.attempts ?? 0);
+  const failures = (s: Span) => rateIn(s, s.counts?.failures ?? 0);
   const most = Math.max(top, ...spans.map(attempts));
   const y = (rate: number) => height - 1 - (rate / most) * (height - 3);
   return (

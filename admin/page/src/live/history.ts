@@ -44,8 +44,8 @@ interface Bucket extends Span {
   before: Bucket | null;
 }
 
-/** perSecond is the rate in a span of something that was counted in it. */
-export const perSecond = ({ from, to }: Span, n: number) => n / Math.max(little, to - from);
+/** rateIn is the rate in a span of something that was counted in it. */
+export const rateIn = ({ from, to }: Span, n: number) => n / Math.max(little, to - from);
 
 let step = 10;
 /**
@@ -56,7 +56,7 @@ let since = 0;
 let end = 0;
 let began = Infinity;
 
-/** drawn is the time in s that is drawn: all that can be known of any service, so that all have the same axis. */
+/** axis is the time in s that is drawn: all that can be known of any service, so that all have the same axis. */
 export const axis = () => Math.min(kept, Math.max(brief, end - began));
 
 /** Series is what is known of one service. */

@@ -1,6 +1,6 @@
 // A service's history in words, and as columns for a plot.
 
-import { kept, perSecond, type Series, type Span } from "../live/history";
+import { kept, rateIn, type Series, type Span } from "../live/history";
 import { clockTime, count } from "./format";
 
 const minutes = `${kept / 60} min`;
@@ -67,7 +67,7 @@ function runs(spans: Span[], such: (s: Span) => boolean): [Span, Span][] {
 export function columns(series: Series): (number | null)[][] {
   const out: (number | null)[][] = [[], [], [], []];
   for (const span of series.drawn()) {
-    const rate = (n: number | undefined) => (n === undefined ? null : perSecond(span, n));
+    const rate = (n: number | undefined) => (n === undefined ? null : rateIn(span, n));
     const { from, to, counts } = span;
     const row = [rate(counts?.attempts), rate(counts?.failures), rate(counts?.refused)];
     for (const at of [from + 0.01, to]) [at, ...row].forEach((value, i) => out[i]?.push(value));
