@@ -30,9 +30,14 @@ func TestPage(t *testing.T) {
 	at := "http://" + s.HTTP
 	env := slices.Concat(s.Env, []string{"SHOP=" + s.Dir})
 	t.Run("live", func(t *testing.T) { story(t, "live.py", at, env, nil) })
-	t.Run("config", func(t *testing.T) { story(t, "config.py", at, env, nil) })
+	t.Run("config", func(t *testing.T) {
+		story(t, "config.py", at, env, map[string]func(){"lose a proxy": func() { loseProxy(t, s.Addrs) }})
+	})
 	t.Run("doubt", func(t *testing.T) { story(t, "doubt.py", at, env, nil) })
-	t.Run("viewer", func(t *testing.T) { story(t, "viewer.py", behindPath(t, serve(t, s)), env, nil) })
+	t.Run("viewer", func(t *testing.T) {
+		viewer := serve(t, s)
+		story(t, "viewer.py", behindPath(t, "http://"+viewer.HTTP), env, map[string]func(){"lose a proxy": func() { loseProxy(t, viewer) }})
+	})
 	t.Run("restart", func(t *testing.T) {
 		story(t, "restart.py", at, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
 	})
@@ -61,18 +66,19 @@ func behindPath(t *testing.T, to string) string {
 	return server.URL + path
 }
 
-// serve runs another Breakwater on the shop's policies, whose HTTP address only shows, without an Envoy, and returns that
-// address.
-func serve(t *testing.T, s *shop.Shop) string {
+// serve runs another Breakwater on the shop's policies, whose HTTP address only shows, without an Envoy, and returns its
+// addresses.
+func serve(t *testing.T, s *shop.Shop) shop.Addrs {
 	t.Helper()
 	addrs := shop.FreeAddrs(t)
 	cmd := exec.Command(filepath.Join(s.Dir, "bin", "breakwater"), "serve", "--policies", "examples/shop", "--state", t.TempDir(), "--http-read-only")
 	cmd.Dir, cmd.Env = s.Dir, slices.Concat(s.Env, addrs.Env())
-	return launch(t, cmd, addrs)
+	launch(t, cmd, addrs)
+	return addrs
 }
 
-// launch starts a server, which ends with the test, waits until it is ready and returns the page's address.
-func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) string {
+// launch starts a server, which ends with the test, and waits until it is ready.
+func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) {
 	t.Helper()
 	var log envoytest.Output
 	cmd.Stdout, cmd.Stderr = &log, &log
@@ -91,5 +97,4 @@ func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) string {
 	envoytest.Eventually(t, serveTimeout, at+" is ready", func() error {
 		return shop.Get(t.Context(), client, at+"/readyz")
 	})
-	return at
 }
