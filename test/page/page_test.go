@@ -49,6 +49,7 @@ func TestAccessible(t *testing.T) {
 	chromium(t)
 	shop.PythonEnv(t)
 	s := shop.Start(t)
+	loseProxy(t, s.Addrs) // so that one is missed
 	story(t, "accessible.py", "http://"+s.HTTP, slices.Concat(s.Env, []string{"SHOP=" + s.Dir}), nil)
 }
 

@@ -141,7 +141,7 @@ function Missed({ missed }: { missed: MissedProxy[] }) {
   return (
     <section class="card" aria-label="Missed proxies">
       <h2>{count(missed.length, "missed proxy", "missed proxies")}</h2>
-      <p>Gone within the last hour, and neither back nor replaced by another of the same node cluster.</p>
+      <p class="faint">Gone within the last hour, and neither back nor replaced by another of the same node cluster.</p>
       <Table label="Missed proxies" columns={["Proxy", "Node cluster", "Admin API", "Gone for", ...(acts() ? [{ hidden: "Actions" }] : [])]}>
         <tbody>
           {missed.map((p) => (
