@@ -34,6 +34,7 @@ type fakeModel struct {
 	orders   []breaker.OrderRequest
 	plans    []admin.PlanRequest
 	atPlan   func() // if not nil, called by each Plan
+	forgets  []forgotten
 	levels   map[string]hclog.Level
 	watchers int
 	every    time.Duration         // of the last Watch

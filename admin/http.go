@@ -34,6 +34,7 @@ var gatewayRoutes = []string{
 	"GET /api/v1/orders",
 	"GET /api/v1/events",
 	"GET /api/v1/proxies",
+	"POST /api/v1/proxies/{id}/forget",
 	"GET /api/v1/config",
 	"GET /api/v1/log-level",
 	"PUT /api/v1/log-level",

@@ -242,6 +242,22 @@ export interface Proxy {
   last_load_report: Timestamp;
 }
 
+export interface MissedProxy {
+  id: string;
+  node_cluster: string;
+  admin_address: string;
+  left: Timestamp;
+}
+
+export interface ListProxies {
+  proxies: Proxy[];
+  missed: MissedProxy[];
+}
+
+export interface ForgetAnswer {
+  proxy: MissedProxy;
+}
+
 export interface Version {
   version: string;
   started: Timestamp;

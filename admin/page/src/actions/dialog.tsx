@@ -30,11 +30,11 @@ function knownActor(): string {
   }
 }
 
-/** ActionDialog shows the confirmation that is asked for, if one is, and forgets it with the view that it is of. fallback: callers have one. */
-export function ActionDialog({ fallback }: { fallback: boolean }) {
+/** ActionDialog shows the confirmation that is asked for, if one is, and forgets it with the view that it is of. fallback: callers of the service have one. */
+export function ActionDialog({ fallback = false }: { fallback?: boolean }) {
   const action = asked.value;
   useEffect(() => () => (asked.value = null), []);
-  return action && <Confirmation key={`${action.kind} ${action.proxy ?? ""} ${action.host ?? ""}`} action={action} fallback={fallback} />;
+  return action && <Confirmation key={`${title(action)} ${action.proxy ?? ""}`} action={action} fallback={fallback} />;
 }
 
 function Confirmation({ action, fallback }: { action: Action; fallback: boolean }) {
@@ -69,7 +69,7 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
     }
     busy.value = false;
   };
-  const scoped = (action.kind === "force-open" || action.kind === "release") && action.breaker.proxies.length > 1;
+  const scope = (action.kind === "force-open" || action.kind === "release") && action.breaker.proxies.length > 1 ? action.breaker.proxies : null;
   return (
     <dialog
       ref={dialog}
@@ -90,12 +90,12 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
                 <p key={line}>{line}</p>
               ))}
             </div>
-            {scoped && (
+            {scope && (
               <label class="field">
                 <span>On</span>
                 <select value={proxy.value} disabled={busy.value} onChange={(e) => (proxy.value = e.currentTarget.value)}>
                   <option value="">all proxies</option>
-                  {action.breaker.proxies.map((p) => (
+                  {scope.map((p) => (
                     <option key={p.proxy} value={p.proxy}>
                       {p.proxy}
                     </option>
@@ -142,7 +142,7 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
           </button>
           {!outcome.value && (
             <button type="submit" class="button button-main" disabled={busy.value || !isLive()}>
-              {busy.value ? "Waiting for the proof…" : verb(action.kind)}
+              {!busy.value ? verb(action.kind) : action.kind === "forget" ? "Waiting for the answer…" : "Waiting for the proof…"}
             </button>
           )}
         </div>
@@ -153,6 +153,13 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
 
 /** Proved says what each Envoy reported, and what could not be proved. */
 function Proved({ outcome }: { outcome: Outcome }) {
+  if (!outcome.proofs) {
+    return (
+      <p role="status" class="good">
+        {outcome.words}
+      </p>
+    );
+  }
   const before = outcome.proofs.some((p) => p.before !== "");
   return (
     <div role="status" class="proof" data-ok={outcome.ok}>

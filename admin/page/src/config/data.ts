@@ -4,10 +4,10 @@ import { signal } from "@preact/signals";
 import { askConfig } from "../live/config";
 import { get } from "../live/http";
 import { poll } from "../live/poll";
-import type { Proxy } from "../wire";
+import type { ListProxies } from "../wire";
 
 export class ConfigData {
-  readonly proxies = signal<Proxy[] | null>(null);
+  readonly proxies = signal<ListProxies | null>(null);
   readonly error = signal("");
   private readonly end: () => void;
 
@@ -22,7 +22,7 @@ export class ConfigData {
   private async ask(s: AbortSignal): Promise<void> {
     try {
       await askConfig(s);
-      this.proxies.value = (await get<{ proxies: Proxy[] }>("api/v1/proxies", s)).proxies;
+      this.proxies.value = await get<ListProxies>("api/v1/proxies", s);
       this.error.value = "";
     } catch (err) {
       if (!s.aborted) this.error.value = (err as Error).message;

@@ -2,13 +2,13 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
-import { act, type Kind } from "../actions/action";
+import { act, acts, type BreakerAction } from "../actions/action";
 import { ActionDialog } from "../actions/dialog";
 import { Hosts, Marks, Times } from "../board/row";
 import { Problems, Rejections } from "../config/problems";
 import { config } from "../live/config";
 import { useSeries } from "../live/history";
-import { changed, entries, isLive, version } from "../live/store";
+import { changed, entries, isLive } from "../live/store";
 import { clockTime, milliseconds, perSecond } from "../ui/format";
 import { columns, story } from "../ui/history";
 import { Plot, type Line } from "../ui/plot";
@@ -121,13 +121,13 @@ function Head({ breaker }: { breaker: Breaker }) {
           hosts <Hosts breaker={breaker} />
         </span>
       </div>
-      {version.value && !version.value.read_only && <Actions breaker={breaker} />}
+      {acts() && <Actions breaker={breaker} />}
     </div>
   );
 }
 
 function Actions({ breaker }: { breaker: Breaker }) {
-  const button = (kind: Kind, words: string) => (
+  const button = (kind: BreakerAction["kind"], words: string) => (
     <button type="button" class="button" disabled={!isLive()} onClick={() => act({ kind, service: breaker.service, breaker })}>
       {words}
     </button>
