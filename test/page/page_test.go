@@ -29,9 +29,9 @@ func TestPage(t *testing.T) {
 	s := shop.Start(t)
 	at := "http://" + s.HTTP
 	env := slices.Concat(s.Env, []string{"SHOP=" + s.Dir})
-	t.Run("history", func(t *testing.T) {
-		story(t, "history.py", at, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
-	})
+	// What is resumed in one story goes on for the next: it is the whole test's.
+	power := map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }}
+	t.Run("history", func(t *testing.T) { story(t, "history.py", at, env, power) })
 	t.Run("live", func(t *testing.T) { story(t, "live.py", at, env, nil) })
 	t.Run("config", func(t *testing.T) {
 		story(t, "config.py", at, env, map[string]func(){"lose a proxy": func() { loseProxy(t, s.Addrs) }})
@@ -41,9 +41,7 @@ func TestPage(t *testing.T) {
 		viewer := serve(t, s)
 		story(t, "viewer.py", behindPath(t, "http://"+viewer.HTTP), env, map[string]func(){"lose a proxy": func() { loseProxy(t, viewer) }})
 	})
-	t.Run("restart", func(t *testing.T) {
-		story(t, "restart.py", at, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
-	})
+	t.Run("restart", func(t *testing.T) { story(t, "restart.py", at, env, power) })
 }
 
 // TestAccessible looks at every view in every size and theme. Its shop is its own, for it takes as long as all the rest.
