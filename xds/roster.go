@@ -221,19 +221,21 @@ func (r *Roster) without(id string) (member Member, ids []string, rest []Member,
 	}
 	r.prune()
 	rest = r.all()
-	stands := standIns(rest)
-	of := func(m Member) bool { return m.ID == id }
-	i := slices.IndexFunc(missed(slices.Clone(rest)), of)
+	left := missed(slices.Clone(rest))
+	i := slices.IndexFunc(left, func(m Member) bool { return m.ID == id })
 	if i < 0 {
 		return Member{}, nil, nil, ErrNotMissed
 	}
-	member = rest[slices.IndexFunc(rest, of)]
+	member = left[i]
+	stands := standIns(rest)
 	rest = slices.DeleteFunc(rest, func(m Member) bool {
 		last := m.ID
 		for range stands { // there are no more steps, even if times that are equal made a ring
-			if by, ok := stands[last]; ok {
-				last = by
+			by, ok := stands[last]
+			if !ok {
+				break
 			}
+			last = by
 		}
 		if last == id {
 			ids = append(ids, m.ID)

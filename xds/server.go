@@ -3,6 +3,7 @@ package xds
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -124,7 +125,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.roster.close()
 	cancel()
 	g.Stop()
-	return <-done
+	if err := <-done; !errors.Is(err, grpc.ErrServerStopped) { // it had not begun
+		return err
+	}
+	return nil
 }
 
 // services is the number of services that are served.
