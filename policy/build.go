@@ -258,15 +258,18 @@ func newRecord(e *entry, last *record) *record {
 // lastGood serves the last good document of a service, over the present layers if
 // it still fits them, else as it was.
 func (b *builder) lastGood(last *record) *record {
-	e, frozen := last.entry.resolved(b.next.layers), false
+	e, frozen := b.disclosed(last.entry.resolved(b.next.layers)), false
 	if e.service == nil {
 		e, frozen = last.entry, true
 	}
-	if last.base.Stale && e == last.entry {
-		return &record{entry: e, frozen: frozen, base: last.base, served: last.base}
+	base := e.placed.stale()
+	if e == last.entry && last.base.Stale {
+		base = last.base
 	}
-	stale := e.placed.stale()
-	return &record{entry: e, frozen: frozen, base: stale, served: stale}
+	if path, _ := base.variables.hidden(b.env); path != "" {
+		base = last.served.stale() // without the fallback that it has not had either
+	}
+	return &record{entry: e, frozen: frozen, base: base, served: base}
 }
 
 // keep keeps the services of files in which some document can not be told to be

@@ -2,6 +2,10 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
 )
 
 // environment is what the variables of a document are expanded from.
@@ -18,74 +22,184 @@ func (e environment) refuses(name string) error {
 	return e.refuse(name)
 }
 
+// hides returns why one of the variables may not be asked for; nil if all may.
+func (e environment) hides(names []string) error {
+	for _, name := range names {
+		if err := e.refuses(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// variables are the environment variables that effective values show, by path.
+type variables map[string][]string
+
+func (v variables) add(path string, l leaf) {
+	if names := l.base().variables; len(names) > 0 {
+		v[path] = names
+	}
+}
+
+// hidden returns the first path in order whose value shows a variable that env refuses, and why; an empty path for none.
+func (v variables) hidden(env environment) (path string, err error) {
+	for _, path := range slices.Sorted(maps.Keys(v)) {
+		if err := env.hides(v[path]); err != nil {
+			return path, err
+		}
+	}
+	return "", nil
+}
+
+// hides reports whether there is a variable in the settings that env refuses. Those of a section that is off are not among
+// them.
+func (v *settings) hides(env environment) bool {
+	path, _ := v.variables().hidden(env)
+	return path != ""
+}
+
+func (v *settings) variables() variables {
+	out := variables{}
+	settingsPlan.each(reflect.ValueOf(v).Elem(), func(f *field, l leaf) { out.add(f.path, l) })
+	return out
+}
+
 // BuildCandidate is Build for files that are to be judged and not served, from whoever may
-// see what is served. It expands only variables that the policies of live refer to, for
-// their values can be seen there already; any other is an error where it stands, the same
-// whether the variable is set or not. A document that is in live as it is stays as it is.
-func BuildCandidate(files []File, env func(string) (string, bool), live *Set) (*Set, []Problem) {
-	shown := live.variables()
+// see what is served. It expands only variables that effective values of live show, for
+// those can be seen there already; any other is an error where it stands, the same
+// whether the variable is set or not, and so is what a document would show of one that stands in
+// what live has: in a value that every service overrides, in a profile that none uses, in a document with an error. A
+// document that is in live as it is stays as it is.
+//
+// refused are the services whose policy in live Envoy has refused, so that its values are not in effect.
+func BuildCandidate(files []File, env func(string) (string, bool), live *Set, refused []string) (*Set, []Problem) {
+	shown := live.shown(refused)
 	return build(files, environment{lookup: env, refuse: func(name string) error {
 		if shown[name] {
 			return nil
 		}
-		return fmt.Errorf("a plan does not expand ${%s}: no policy in force refers to it, and its value is not to be shown; write a value in its place to plan with", name)
+		return fmt.Errorf("a plan does not expand ${%s}: no value in force shows it, and a plan is not to either; write a value in its place to plan with", name)
 	}}, live)
 }
 
-// disclosed returns the entry, or one with a fault in its place if it would serve the value of a variable that is refused.
-// Such a value is known without being asked for, in a document or a profile that was read before but is not in force: one
-// that has an error, or that no service uses.
-func (b *builder) disclosed(e *entry) *entry {
-	if b.env.refuse == nil || e.service == nil {
-		return e
-	}
-	fault := func(at Position, path string, err error) *entry {
-		to := *e
-		to.service, to.placed = nil, nil
-		to.faults = []Problem{{Severity: SeverityError, Position: at, Service: e.name, Path: path, Message: err.Error()}}
-		return &to
-	}
-	for _, l := range e.lookups {
-		if err := b.env.refuse(l.name); err != nil {
-			return fault(l.at, l.path, err)
-		}
-	}
-	profile := e.doc.Profile
-	for _, l := range b.next.layers.lookups {
-		if l.profile == "" || l.profile != profile.V {
-			continue
-		}
-		if err := b.env.refuse(l.name); err != nil {
-			return fault(profile.Origin.Position, "profile", fmt.Errorf("profile %s: %w", profile.V, err))
-		}
-	}
-	return e
-}
-
-// variables are the environment variables that the values in force depend on. Those that
-// only a profile names that no service uses are not among them.
-func (s *Set) variables() map[string]bool {
+// shown are the environment variables that the effective values of the set show, but for the refused services.
+func (s *Set) shown(refused []string) map[string]bool {
 	shown := map[string]bool{}
 	if s == nil || s.state == nil {
 		return shown
 	}
-	add := func(lookups []lookup, profiles map[string]bool) {
-		for _, l := range lookups {
-			if l.profile == "" || profiles[l.profile] {
-				shown[l.name] = true
+	add := func(v variables) {
+		for _, names := range v {
+			for _, name := range names {
+				shown[name] = true
 			}
 		}
 	}
-	used := map[string]bool{}
-	for _, r := range s.state.live {
-		used[r.served.Profile] = true
-		add(r.entry.lookups, nil)
+	for _, svc := range s.Services {
+		if !slices.Contains(refused, svc.Name) {
+			add(svc.variables)
+		}
 	}
-	if s.state.layers != nil {
-		add(s.state.layers.lookups, used)
+	own := s.state.gateway
+	gateway := maps.Clone(own.variables)
+	if s.Gateway.Host != own.gateway.Host || s.Gateway.Port != own.gateway.Port {
+		delete(gateway, "address") // the gateway's address is another than that of gateway.yaml
 	}
-	if s.state.gateway != nil {
-		add(s.state.gateway.lookups, nil)
-	}
+	add(gateway)
 	return shown
+}
+
+// disclosed returns the entry, or one with a fault in its place if it would show the value of a variable that is refused.
+// Such a value is known without being asked for, in a document or a layer that was read before: one that has an error,
+// that no service uses, or that all override.
+func (b *builder) disclosed(e *entry) *entry {
+	if b.env.refuse == nil || b.served(e) {
+		return e
+	}
+	at, path, err := e.shows(b.env)
+	if err == nil {
+		return e
+	}
+	to := *e
+	to.service, to.placed, to.problems = nil, nil, nil
+	to.faults = []Problem{{Severity: SeverityError, Position: at, Service: e.name, Path: path, Message: err.Error()}}
+	return &to
+}
+
+// served reports whether the entry is in force as it is, so that it shows nothing new.
+func (b *builder) served(e *entry) bool {
+	last := b.prev.live[e.name]
+	return last != nil && e.service != nil && last.entry.service == e.service && last.served == last.base
+}
+
+// shows returns where the entry, or what is said of its faults, shows a variable that env refuses, and why that is refused.
+func (e *entry) shows(env environment) (Position, string, error) {
+	switch {
+	case e.service != nil:
+		if path, err := e.service.variables.hidden(env); err != nil {
+			return e.refusal(path, e.service.Origins[path], err)
+		}
+	case e.doc == nil:
+		if err := e.asks(env); err != nil {
+			return e.start, "", err
+		}
+	case e.below == nil: // there is no such profile, and no more is said
+		if p := e.doc.Profile; env.hides(p.variables) != nil {
+			return p.Origin.Position, "profile", env.hides(p.variables)
+		}
+	default:
+		if err := e.asks(env); err != nil {
+			return e.start, "", err
+		}
+		// A fault is said with the values of its section, and even that there is one tells of them.
+		merged := e.doc.merged(e.below)
+		all := merged.variables()
+		maps.DeleteFunc(all, func(path string, _ []string) bool { return !e.faulty(section(path)) })
+		if path, err := all.hidden(env); err != nil {
+			return e.refusal(path, merged.origin(path), err)
+		}
+	}
+	return Position{}, "", nil
+}
+
+// asks returns why a variable of the document itself may not be asked for.
+func (e *entry) asks(env environment) error {
+	for _, l := range e.lookups {
+		if err := env.refuses(l.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refusal is where a user of the document can do something about a value that is not to be shown.
+func (e *entry) refusal(path string, o Origin, err error) (Position, string, error) {
+	switch o.Layer {
+	case LayerService:
+		return o.Position, path, err
+	case LayerProfile:
+		return e.doc.Profile.Origin.Position, "profile", fmt.Errorf("profile %s: %w (%s at %s)", o.Variable, err, path, o.Position)
+	}
+	return e.doc.Upstream.Origin.Position, path, fmt.Errorf("%w (set %s)", err, o.place())
+}
+
+func (e *entry) faulty(name string) bool {
+	return slices.ContainsFunc(e.faults, func(p Problem) bool { return section(p.Path) == name })
+}
+
+// section is the first part of a path.
+func section(path string) string {
+	name, _, _ := strings.Cut(path, ".")
+	return name
+}
+
+// origin is that of the value at a path; zero if there is none.
+func (v *settings) origin(path string) Origin {
+	var out Origin
+	settingsPlan.each(reflect.ValueOf(v).Elem(), func(f *field, l leaf) {
+		if f.path == path {
+			out = l.base().Origin
+		}
+	})
+	return out
 }

@@ -39,11 +39,6 @@ type decoder struct {
 type lookup struct {
 	name, value string
 	ok          bool
-	// profile is the profile of defaults.yaml that asked; empty for none.
-	profile string
-	// at and path are of the value that asked.
-	at   Position
-	path string
 }
 
 // newDecoder decodes the document text, which begins at the given line of the file.
@@ -183,6 +178,7 @@ func (d *decoder) section(p *plan, v reflect.Value, n *yaml.Node, path string) {
 
 // field decodes the value n into the field f of v.
 func (d *decoder) field(f *field, v reflect.Value, n *yaml.Node, path string) {
+	asked := len(d.lookups)
 	if f.section == nil {
 		l := leafOf(v, f)
 		before := len(d.problems)
@@ -193,7 +189,7 @@ func (d *decoder) field(f *field, v reflect.Value, n *yaml.Node, path string) {
 			d.scalar(l, n, path, f)
 		}
 		if len(d.problems) == before {
-			*l.base() = meta{Set: true, Origin: d.origin(n)}
+			*l.base() = d.given(n, asked)
 		}
 		return
 	}
@@ -201,7 +197,7 @@ func (d *decoder) field(f *field, v reflect.Value, n *yaml.Node, path string) {
 	g := f.section.gateOf(s)
 	if n.Kind == yaml.ScalarNode {
 		if value, _, ok := d.value(n, path); ok {
-			d.switchOff(f, s, n, value, path)
+			d.switchOff(f, s, n, value, path, d.given(n, asked))
 		}
 		return
 	}
@@ -211,15 +207,23 @@ func (d *decoder) field(f *field, v reflect.Value, n *yaml.Node, path string) {
 	d.section(f.section, s, n, path)
 }
 
+// given is the meta of what n gives. asked is how many lookups there were before it was decoded.
+func (d *decoder) given(n *yaml.Node, asked int) meta {
+	m := meta{Set: true, Origin: d.origin(n)}
+	for _, l := range d.lookups[asked:] {
+		m.variables = append(m.variables, l.name)
+	}
+	return m
+}
+
 // switchOff decodes a section that is given as one word, which must be off.
-func (d *decoder) switchOff(f *field, section reflect.Value, n *yaml.Node, value, path string) {
+func (d *decoder) switchOff(f *field, section reflect.Value, n *yaml.Node, value, path string, set meta) {
 	switch {
 	case value != off:
 		d.report(d.at(n), path, "must be a map of fields%s, not %s", orOff(f), describe(n))
 	case f.off == "":
 		d.report(d.at(n), path, "can not be off")
 	default:
-		set := meta{Set: true, Origin: d.origin(n)}
 		if g := f.section.gateOf(section); g != nil {
 			*g = gate{State: gateOff, meta: set}
 			return
@@ -269,9 +273,7 @@ func (d *decoder) value(n *yaml.Node, path string) (string, kind, bool) {
 		d.report(d.at(n), path, "the tag %s is not allowed", tag)
 		return "", 0, false
 	}
-	text, expanded, err := expand(n.Value, func(name string) (string, bool, error) {
-		return d.lookup(lookup{name: name, profile: d.profile(), at: d.at(n), path: path})
-	})
+	text, expanded, err := expand(n.Value, d.lookup)
 	if err != nil {
 		d.report(d.at(n), path, "%s", err)
 		return "", 0, false
@@ -283,21 +285,14 @@ func (d *decoder) value(n *yaml.Node, path string) (string, kind, bool) {
 }
 
 // lookup asks the environment, and notes the answer.
-func (d *decoder) lookup(l lookup) (string, bool, error) {
-	if err := d.env.refuses(l.name); err != nil {
+func (d *decoder) lookup(name string) (string, bool, error) {
+	if err := d.env.refuses(name); err != nil {
 		return "", false, err
 	}
-	l.value, l.ok = d.env.lookup(l.name)
+	l := lookup{name: name}
+	l.value, l.ok = d.env.lookup(name)
 	d.lookups = append(d.lookups, l)
 	return l.value, l.ok, nil
-}
-
-// profile is the profile that is being decoded, or empty.
-func (d *decoder) profile() string {
-	if d.layer == LayerProfile {
-		return d.variable
-	}
-	return ""
 }
 
 // unknown reports a field that does not exist, with what may have been meant. It

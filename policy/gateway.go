@@ -13,8 +13,8 @@ type gatewayFile struct {
 	gateway *Gateway
 	// doc is gateway.yaml as it is in force; nil if there is none.
 	doc *specialFile
-	// lookups are the answers of the environment that doc depends on.
-	lookups []lookup
+	// variables are those that its values show.
+	variables variables
 }
 
 // environmentAddress reads GATEWAY_HOST and GATEWAY_PORT over the built-in address.
@@ -60,7 +60,6 @@ func buildGateway(file *specialFile, env environment, prev *gatewayFile) (*gatew
 	gatewayPlan.setDefaults(v)
 	g := &Gateway{Origins: map[string]Origin{}}
 	problems := environmentAddress(env, &doc.Address, g.Origins)
-	var lookups []lookup
 	if file != nil {
 		faults := file.faults
 		if file.root != nil {
@@ -70,7 +69,7 @@ func buildGateway(file *specialFile, env environment, prev *gatewayFile) (*gatew
 			d := newDecoder(file.name, file.line, file.text, LayerService, env)
 			d.section(gatewayPlan, v, file.root, "")
 			d.gateway(&doc)
-			faults, lookups = d.problems, d.lookups
+			faults = d.problems
 			g.Position = d.at(file.root)
 			g.source = source{file: file.name, line: file.line, text: file.text}
 		}
@@ -79,7 +78,7 @@ func buildGateway(file *specialFile, env environment, prev *gatewayFile) (*gatew
 			if prev != nil && prev.doc != nil {
 				stale := *prev.gateway
 				stale.Stale = true
-				return &gatewayFile{gateway: &stale, doc: prev.doc, lookups: prev.lookups}, problems
+				return &gatewayFile{gateway: &stale, doc: prev.doc, variables: prev.variables}, problems
 			}
 			// No last good version: the built-in values and the environment's.
 			kept, _ := buildGateway(nil, env, nil)
@@ -99,7 +98,9 @@ func buildGateway(file *specialFile, env environment, prev *gatewayFile) (*gatew
 		g.Tracing = &Tracing{Collector: t.Collector.String(), Sampling: t.Sampling.V, ServiceName: t.ServiceName.V}
 	}
 	g.MaxHeadersKB, g.MaxHeaders = doc.Headers.MaxSizeKB.V, doc.Headers.MaxCount.V
+	shown := variables{}
 	gatewayPlan.each(v, func(f *field, l leaf) {
+		shown.add(f.path, l)
 		origin := l.base().Origin
 		switch {
 		case f.path != "address":
@@ -111,7 +112,7 @@ func buildGateway(file *specialFile, env environment, prev *gatewayFile) (*gatew
 			g.Origins["address.host"], g.Origins["address.port"] = origin, origin
 		}
 	})
-	return &gatewayFile{gateway: g, doc: file, lookups: lookups}, problems
+	return &gatewayFile{gateway: g, doc: file, variables: shown}, problems
 }
 
 // gateway checks what the fields of gateway.yaml alone do not show.

@@ -105,9 +105,6 @@ type layers struct {
 	// raw is the text of defaults.yaml if all of it is in force, at file.
 	raw  []byte
 	file string
-	// lookups are the answers of the environment that defaults.yaml depends on, the last good
-	// version of it included.
-	lookups []lookup
 }
 
 // profileMap are the profiles of defaults.yaml.
@@ -197,10 +194,10 @@ func (b *layerBuilder) read(file *specialFile, env environment) {
 		}
 		d := newDecoder(file.name, file.line, file.text, LayerDefaults, env)
 		d.section(defaultsPlan, reflect.ValueOf(&doc).Elem(), file.root, "")
-		b.problems, b.out.lookups = d.problems, d.lookups
+		b.problems = d.problems
 	}
-	if len(b.problems) > 0 {
-		b.out.lookups = append(b.out.lookups, b.prev.lookups...)
+	if b.retains(env) {
+		return
 	}
 	own, profilesKnown := doc.settings, true
 	for _, p := range b.problems {
@@ -215,6 +212,9 @@ func (b *layerBuilder) read(file *specialFile, env environment) {
 		}
 	}
 	b.settle(own)
+	if b.retains(env) {
+		return
+	}
 	if !profilesKnown {
 		for name, p := range b.prev.profiles {
 			if p.merged != nil {
@@ -229,6 +229,27 @@ func (b *layerBuilder) read(file *specialFile, env environment) {
 	for name, own := range doc.Profiles.V {
 		b.profile(name, own)
 	}
+	b.retains(env)
+}
+
+// retains keeps all layers as they are, and reports that it does, if there is an error in defaults.yaml and there is a
+// variable in them that env refuses: parts of the new laid over parts of the old, or whether they fit, would tell of its
+// value.
+func (b *layerBuilder) retains(env environment) bool {
+	if env.refuse == nil || len(b.problems) == 0 || !b.prev.hides(env) {
+		return false
+	}
+	b.out.own, b.out.base, b.out.profiles = b.prev.own, b.prev.base, b.prev.profiles
+	return true
+}
+
+func (l *layers) hides(env environment) bool {
+	for _, p := range l.profiles {
+		if p.own.hides(env) || p.merged != nil && p.merged.hides(env) {
+			return true
+		}
+	}
+	return l.own.hides(env)
 }
 
 // settle takes own as the defaults' layer, or else that of prev, or else none: the

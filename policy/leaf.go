@@ -34,6 +34,8 @@ type nodeLeaf interface {
 type meta struct {
 	Set    bool
 	Origin Origin
+	// variables are the environment variables that the value was expanded from.
+	variables []string
 }
 
 func (m *meta) base() *meta { return m }

@@ -137,6 +137,8 @@ type Service struct {
 
 	// source is the service's own document.
 	source source
+	// variables are those that its values show.
+	variables variables
 }
 
 // Scheme is how Envoy speaks to an upstream.

@@ -45,6 +45,7 @@ func (doc *document) resolve(below *settings, at Position) (*Service, []Problem)
 		Fallback:    merged.fallback(),
 		Position:    at,
 		Origins:     make(map[string]Origin, 64),
+		variables:   variables{},
 	}
 	if doc.Upstream.V.Scheme.TLS() {
 		svc.Upstream.TLS = merged.tls()
@@ -61,6 +62,7 @@ func (doc *document) resolve(below *settings, at Position) (*Service, []Problem)
 			origin.Layer = LayerBuiltIn
 		}
 		svc.Origins[f.path] = origin
+		svc.variables.add(f.path, l)
 	})
 	if svc.Breaker.Errors == nil {
 		svc.Origins["breaker.errors"] = Origin{Layer: LayerBuiltIn}
@@ -204,7 +206,9 @@ func (s *Service) withoutFallback() *Service {
 	bare := *s
 	bare.Fallback, bare.Stale = nil, true
 	bare.Origins = maps.Clone(s.Origins)
+	bare.variables = maps.Clone(s.variables)
 	maps.DeleteFunc(bare.Origins, func(path string, _ Origin) bool { return strings.HasPrefix(path, "fallback") })
+	maps.DeleteFunc(bare.variables, func(path string, _ []string) bool { return strings.HasPrefix(path, "fallback") })
 	bare.Origins["fallback"] = Origin{Layer: LayerBuiltIn}
 	bare.Digest = bare.digest()
 	return &bare

@@ -29,7 +29,7 @@ func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, er
 			return admin.Plan{}, err
 		}
 	}
-	set, problems := policy.BuildCandidate(files, os.LookupEnv, live)
+	set, problems := policy.BuildCandidate(files, os.LookupEnv, live, m.refused())
 	problems = append(problems, watch.Warnings(set, problems)...)
 	changes, err := m.plane.publisher.Plan(m.plane.served(set))
 	if err != nil {
@@ -51,6 +51,17 @@ func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, er
 	plan.Services = m.servicePlans(ctx, changes)
 	plan.Services = append(plan.Services, gatewayPlan(&changes.Gateway)...)
 	return keep(plan, live, set), nil
+}
+
+// refused are the services whose policy no proxy has taken.
+func (m *model) refused() []string {
+	var out []string
+	for _, r := range m.plane.publisher.Rejections() {
+		if !r.Partial {
+			out = append(out, r.Service)
+		}
+	}
+	return out
 }
 
 // overDisk puts files over those on disk.
