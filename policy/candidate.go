@@ -5,7 +5,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 )
 
 // environment is what the variables of a document are expanded from.
@@ -54,13 +53,24 @@ func (v variables) hidden(env environment) (path string, err error) {
 // hides reports whether there is a variable in the settings that env refuses. Those of a section that is off are not among
 // them.
 func (v *settings) hides(env environment) bool {
-	path, _ := v.variables().hidden(env)
+	all := variables{}
+	settingsPlan.each(reflect.ValueOf(v).Elem(), func(f *field, l leaf) { all.add(f.path, l) })
+	path, _ := all.hidden(env)
 	return path != ""
 }
 
-func (v *settings) variables() variables {
+// over is the document with the effective values of the service, faults or not.
+func (doc *document) over(below *settings) *document {
+	all := *doc
+	all.settings = doc.merged(below)
+	all.settle()
+	all.complete(doc.Upstream.V)
+	return &all
+}
+
+func (doc *document) variables() variables {
 	out := variables{}
-	settingsPlan.each(reflect.ValueOf(v).Elem(), func(f *field, l leaf) { out.add(f.path, l) })
+	documentPlan.each(reflect.ValueOf(doc).Elem(), func(f *field, l leaf) { out.add(f.path, l) })
 	return out
 }
 
@@ -133,31 +143,19 @@ func (b *builder) served(e *entry) bool {
 }
 
 // shows returns where the entry, or what is said of its faults, shows a variable that env refuses, and why that is refused.
+// Whether there is a fault makes no difference to that, for that alone would tell of the value.
 func (e *entry) shows(env environment) (Position, string, error) {
 	switch {
-	case e.service != nil:
-		if path, err := e.service.variables.hidden(env); err != nil {
-			return e.refusal(path, e.service.Origins[path], err)
-		}
 	case e.doc == nil:
-		if err := e.asks(env); err != nil {
-			return e.start, "", err
-		}
+		return e.start, "", e.asks(env)
 	case e.below == nil: // there is no such profile, and no more is said
-		if p := e.doc.Profile; env.hides(p.variables) != nil {
-			return p.Origin.Position, "profile", env.hides(p.variables)
-		}
-	default:
-		if err := e.asks(env); err != nil {
-			return e.start, "", err
-		}
-		// A fault is said with the values of its section, and even that there is one tells of them.
-		merged := e.doc.merged(e.below)
-		all := merged.variables()
-		maps.DeleteFunc(all, func(path string, _ []string) bool { return !e.faulty(section(path)) })
-		if path, err := all.hidden(env); err != nil {
-			return e.refusal(path, merged.origin(path), err)
-		}
+		p := e.doc.Profile
+		return p.Origin.Position, "profile", env.hides(p.variables)
+	}
+	all := e.doc.over(e.below)
+	path, err := all.variables().hidden(env)
+	if err != nil {
+		return e.refusal(path, all.origin(path), err)
 	}
 	return Position{}, "", nil
 }
@@ -183,20 +181,10 @@ func (e *entry) refusal(path string, o Origin, err error) (Position, string, err
 	return e.doc.Upstream.Origin.Position, path, fmt.Errorf("%w (set %s)", err, o.place())
 }
 
-func (e *entry) faulty(name string) bool {
-	return slices.ContainsFunc(e.faults, func(p Problem) bool { return section(p.Path) == name })
-}
-
-// section is the first part of a path.
-func section(path string) string {
-	name, _, _ := strings.Cut(path, ".")
-	return name
-}
-
 // origin is that of the value at a path; zero if there is none.
-func (v *settings) origin(path string) Origin {
+func (doc *document) origin(path string) Origin {
 	var out Origin
-	settingsPlan.each(reflect.ValueOf(v).Elem(), func(f *field, l leaf) {
+	documentPlan.each(reflect.ValueOf(doc).Elem(), func(f *field, l leaf) {
 		if f.path == path {
 			out = l.base().Origin
 		}
