@@ -83,6 +83,9 @@ func build(files []File, env environment, prev *Set) (*Set, []Problem) {
 	b.problems = append(b.problems, problems...)
 
 	b.resolve()
+	if env.ended() {
+		return prev, nil
+	}
 	b.elect()
 	b.keep()
 	b.fallbacks()
@@ -167,6 +170,9 @@ func (b *builder) read(f File) {
 		}
 	}
 	for i, c := range chunks {
+		if b.env.ended() {
+			return
+		}
 		e := known[c.hash]
 		if e == nil || !e.current(b.env) {
 			e = newEntry(f.Name, c, i, b.env)
@@ -180,6 +186,9 @@ func (b *builder) resolve() {
 	for _, name := range b.names {
 		file := b.next.files[name]
 		for i, e := range file.entries {
+			if b.env.ended() {
+				return
+			}
 			e = b.disclosed(e.resolved(b.next.layers))
 			file.entries[i] = e
 			b.problems = append(b.problems, e.report()...)
@@ -258,7 +267,7 @@ func newRecord(e *entry, last *record) *record {
 // lastGood serves the last good document of a service, over the present layers if
 // it still fits them, else as it was.
 func (b *builder) lastGood(last *record) *record {
-	e, frozen := b.disclosed(last.entry.resolved(b.next.layers)), false
+	e, frozen := last.entry.resolved(b.next.layers), false
 	if e.service == nil {
 		e, frozen = last.entry, true
 	}
@@ -267,7 +276,7 @@ func (b *builder) lastGood(last *record) *record {
 		base = last.base
 	}
 	if path, _ := base.variables.hidden(b.env); path != "" {
-		base = last.served.stale() // without the fallback that it has not had either
+		base = last.served.stale() // which may have been without its fallback, or over other layers
 	}
 	return &record{entry: e, frozen: frozen, base: base, served: base}
 }

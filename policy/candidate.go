@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"reflect"
@@ -12,7 +13,11 @@ type environment struct {
 	lookup func(string) (string, bool)
 	// refuse says why a variable may not be asked for; nil: every one may.
 	refuse func(name string) error
+	// ctx is nil, or ends when what is built is of no use any more.
+	ctx context.Context
 }
+
+func (e environment) ended() bool { return e.ctx != nil && e.ctx.Err() != nil }
 
 func (e environment) refuses(name string) error {
 	if e.refuse == nil {
@@ -82,14 +87,20 @@ func (doc *document) variables() variables {
 // document that is in live as it is stays as it is.
 //
 // refused are the services whose policy in live Envoy has refused, so that its values are not in effect.
-func BuildCandidate(files []File, env func(string) (string, bool), live *Set, refused []string) (*Set, []Problem) {
+//
+// It stops soon once ctx ends, and returns that as an error; there is no other.
+func BuildCandidate(ctx context.Context, files []File, env func(string) (string, bool), live *Set, refused []string) (*Set, []Problem, error) {
 	shown := live.shown(refused)
-	return build(files, environment{lookup: env, refuse: func(name string) error {
+	set, problems := build(files, environment{lookup: env, ctx: ctx, refuse: func(name string) error {
 		if shown[name] {
 			return nil
 		}
 		return fmt.Errorf("a plan does not expand ${%s}: no value in force shows it, and a plan is not to either; write a value in its place to plan with", name)
 	}}, live)
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	return set, problems, nil
 }
 
 // shown are the environment variables that the effective values of the set show, but for the refused services.

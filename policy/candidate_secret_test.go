@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"strings"
@@ -85,7 +86,10 @@ func outcomes(t testing.TB, candidate directory) (a, b string) {
 	for i := range out {
 		env := hidden(i == 1)
 		live, _ := Build(hiding.files(), env, nil)
-		set, problems := BuildCandidate(candidate.files(), env, live, nil)
+		set, problems, err := BuildCandidate(context.Background(), candidate.files(), env, live, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		out[i] = outcome(set, problems)
 	}
 	return out[0], out[1]

@@ -52,7 +52,10 @@ func TestCandidateExpandsOnlyWhatIsShown(t *testing.T) {
 		{"in the gateway", with("gateway.yaml", "access_log: ${SECRET}\n"), []string{"gateway.yaml:1:13: access_log: a plan does not expand ${SECRET}"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, problems := BuildCandidate(tt.files, env, set, nil)
+			got, problems, err := BuildCandidate(t.Context(), tt.files, env, set, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if len(problems) != len(tt.want) {
 				t.Fatalf("problems:\n%swant %q", joinProblems(problems), tt.want)
 			}
@@ -74,7 +77,10 @@ func TestCandidateExpandsOnlyWhatIsShown(t *testing.T) {
 
 // TestCandidateOfNothing: without a live set no variable is shown yet.
 func TestCandidateOfNothing(t *testing.T) {
-	_, problems := BuildCandidate(directory{"a.yaml": "service: a\nupstream: http://${HOST:-x}:80\n"}.files(), noEnv, nil, nil)
+	_, problems, err := BuildCandidate(t.Context(), directory{"a.yaml": "service: a\nupstream: http://${HOST:-x}:80\n"}.files(), noEnv, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	wantProblems(t, problems, "a.yaml:2:11: upstream: a plan does not expand ${HOST}")
 }
 
@@ -104,7 +110,10 @@ func TestCandidateUsesOnlyWhatIsShown(t *testing.T) {
 				files[name] = text
 			}
 			files[tt.file] = tt.text
-			got, problems := BuildCandidate(files.files(), env, set, nil)
+			got, problems, err := BuildCandidate(t.Context(), files.files(), env, set, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			for _, svc := range got.Services {
 				for _, s := range svc.Settings() {
 					if strings.Contains(s.Value, "hunter2") {

@@ -250,7 +250,7 @@ func (l *linter) shadowed(services []*Service) {
 	}
 }
 
-// overlaps warns of routes that two services have in common.
+// overlaps warns of routes that two services have in common: of each that another has too, once for a host.
 func (l *linter) overlaps(services []*Service) {
 	owners := map[string][]owner{}
 	for _, s := range services {
@@ -263,13 +263,16 @@ func (l *linter) overlaps(services []*Service) {
 					key += fmt.Sprintf("\x00%#v", r.Headers)
 				}
 				for _, o := range owners[key] {
-					if o.service == s.Name || warned[o.service] || !methodsOverlap(o.route.Methods, r.Methods) {
+					if o.service == s.Name || !methodsOverlap(o.route.Methods, r.Methods) {
 						continue
 					}
+					if !warned[o.service] {
+						l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes,
+							cmp.Or(originPath(s, i), "routes"), "service %s has the same route at %s: only one of them gets the requests",
+							o.service, o.route.Position)
+					}
 					warned[o.service] = true
-					l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes,
-						cmp.Or(originPath(s, i), "routes"), "service %s has the same route at %s: only one of them gets the requests",
-						o.service, o.route.Position)
+					break
 				}
 				owners[key] = append(owners[key], owner{service: s.Name, route: r})
 			}

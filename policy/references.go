@@ -73,13 +73,19 @@ func (b *builder) wrongFallbacks() map[string]string {
 	wrong := map[string]string{}
 	// done are the services whose chain of fallbacks is known to end.
 	done := map[string]bool{}
-	for name := range b.next.live {
+	names := slices.Sorted(maps.Keys(b.next.live))
+	suggestions := maxSuggestions
+	for _, name := range names {
 		var chain []string
 		at := name
 		for ; at != "" && !done[at] && wrong[at] == "" && !slices.Contains(chain, at); at = next(at) {
 			chain = append(chain, at)
 			if target := next(at); target != "" && b.next.live[target] == nil {
-				wrong[at] = b.missingFallback(at, target)
+				others := names
+				if suggestions--; suggestions < 0 {
+					others = nil
+				}
+				wrong[at] = b.missingFallback(at, target, others)
 			}
 		}
 		if i := slices.Index(chain, at); i >= 0 && wrong[at] == "" {
@@ -98,13 +104,16 @@ func (b *builder) wrongFallbacks() map[string]string {
 	return wrong
 }
 
-// missingFallback says that there is no target for the fallback of name.
-func (b *builder) missingFallback(name, target string) string {
+// maxSuggestions bounds how many names are looked for that may have been meant: each takes a look at every service.
+const maxSuggestions = 100
+
+// missingFallback says that there is no target for the fallback of name. others are what may have been meant.
+func (b *builder) missingFallback(name, target string, others []string) string {
 	message := fmt.Sprintf("there is no service %s", target)
 	if b.claims[target] != nil {
 		return message + " without an error"
 	}
-	others := slices.DeleteFunc(slices.Sorted(maps.Keys(b.next.live)), func(other string) bool { return other == name })
+	others = slices.DeleteFunc(slices.Clone(others), func(other string) bool { return other == name })
 	if near := nearest(target, others); near != "" {
 		message += fmt.Sprintf("; did you mean %s?", near)
 	}

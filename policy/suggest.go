@@ -8,6 +8,9 @@ func nearest(s string, candidates []string) string {
 	}
 	best, bestDistance := "", 1+max(1, len(s)/3)
 	for _, c := range candidates {
+		if max(len(s)-len(c), len(c)-len(s)) >= bestDistance {
+			continue
+		}
 		if d := editDistance(s, c); d < min(bestDistance, max(len(s), len(c))) {
 			best, bestDistance = c, d
 		}

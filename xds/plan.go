@@ -2,6 +2,7 @@ package xds
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 
@@ -78,12 +79,16 @@ type ResourceChange struct {
 	Diff string
 }
 
-// Plan says what Apply of the set would change. It changes nothing. What Envoy would refuse it does not foresee.
-func (p *Publisher) Plan(set *policy.Set) (*Plan, error) {
+// Plan says what Apply of the set would change. It changes nothing. What Envoy would refuse it does not foresee. It stops
+// soon once ctx ends, with its error.
+func (p *Publisher) Plan(ctx context.Context, set *policy.Set) (*Plan, error) {
 	s := p.snapshot()
 	var plan Plan
 	after := make(map[string]*unit, len(set.Services))
 	for _, svc := range set.Services {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		u, err := s.unitOf(svc)
 		if err != nil {
 			plan.Untranslated = append(plan.Untranslated, Rejection{
@@ -114,14 +119,19 @@ func (p *Publisher) Plan(set *policy.Set) (*Plan, error) {
 		plan.Gateway = GatewayChange{Before: s.gateway.policy, After: s.gateway.policy}
 	}
 	routes := func(c ServiceChange) bool { return c.Routes != "" }
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if plan.Gateway.Routes || slices.ContainsFunc(plan.Services, routes) {
 		if err := pairs.routes(s.effective, after, plan.Gateway); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	plan.Resources, err = pairs.changes()
-	return &plan, err
+	if plan.Resources, err = pairs.changes(ctx); err != nil {
+		return nil, err
+	}
+	return &plan, nil
 }
 
 // published is what is published at one moment.

@@ -31,7 +31,7 @@ func BenchmarkPlan(b *testing.B) {
 			candidate := set(all...)
 			var resources, size int
 			for b.Loop() {
-				plan, err := p.Plan(candidate)
+				plan, err := p.Plan(b.Context(), candidate)
 				if err != nil {
 					b.Fatal(err)
 				}

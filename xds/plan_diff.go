@@ -2,6 +2,7 @@ package xds
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,11 +23,14 @@ const (
 )
 
 // changes gives the pairs in order, with their diffs.
-func (p pairs) changes() ([]ResourceChange, error) {
+func (p pairs) changes(ctx context.Context) ([]ResourceChange, error) {
 	order := func(a, b key) int { return cmp.Or(cmp.Compare(a.typeURL, b.typeURL), cmp.Compare(a.name, b.name)) }
 	out := make([]ResourceChange, 0, len(p))
 	room := maxDiffs
 	for _, k := range slices.SortedFunc(maps.Keys(p), order) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		pair := p[k]
 		c := ResourceChange{TypeURL: k.typeURL, Name: k.name, Action: Changed}
 		switch {

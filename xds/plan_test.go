@@ -13,7 +13,7 @@ import (
 
 func mustPlan(t *testing.T, p *Publisher, services ...*policy.Service) *Plan {
 	t.Helper()
-	plan, err := p.Plan(set(services...))
+	plan, err := p.Plan(t.Context(), set(services...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestPlanDiffIsBounded(t *testing.T) {
 		r.name = fmt.Sprintf("r%02d", i)
 		all.add(typeEndpoint, nil, &r)
 	}
-	changes, err := all.changes()
+	changes, err := all.changes(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

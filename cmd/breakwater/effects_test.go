@@ -33,7 +33,7 @@ func planned(t *testing.T, before, after string) *xds.Plan {
 	p := xds.NewPublisher(xds.PublisherOptions{})
 	was := setOf(t, before, nil)
 	p.Apply(was)
-	plan, err := p.Plan(setOf(t, after, was))
+	plan, err := p.Plan(t.Context(), setOf(t, after, was))
 	if err != nil {
 		t.Fatal(err)
 	}

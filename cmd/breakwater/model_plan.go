@@ -29,9 +29,12 @@ func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, er
 			return admin.Plan{}, err
 		}
 	}
-	set, problems := policy.BuildCandidate(files, os.LookupEnv, live, m.refused())
+	set, problems, err := policy.BuildCandidate(ctx, files, os.LookupEnv, live, m.refused())
+	if err != nil {
+		return admin.Plan{}, err
+	}
 	problems = append(problems, watch.Warnings(set, problems)...)
-	changes, err := m.plane.publisher.Plan(m.plane.served(set))
+	changes, err := m.plane.publisher.Plan(ctx, m.plane.served(set))
 	if err != nil {
 		return admin.Plan{}, err
 	}
@@ -40,8 +43,9 @@ func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, er
 			Severity: policy.SeverityError, Position: r.Position, Service: r.Service, Message: "can not be made into Envoy's resources: " + r.Text,
 		})
 	}
-	byName := make(map[string]policy.File, len(files))
-	for _, f := range files {
+	// What the server has on disk is not quoted: its comments can be seen by no other way.
+	byName := make(map[string]policy.File, len(req.Files))
+	for _, f := range req.Files {
 		byName[f.Name] = f
 	}
 	plan := admin.Plan{Problems: withExcerpts(problems, policy.Excerpts(problems, byName)), Digest: set.Digest}
