@@ -12,7 +12,7 @@ import (
 func crowd(n int, line string) directory {
 	var out strings.Builder
 	for i := range n {
-		fmt.Fprintf(&out, "service: s%d\nupstream: http://x:1\n%s\n---\n", i, strings.ReplaceAll(line, "#", fmt.Sprint(i)))
+		fmt.Fprintf(&out, "service: service-%d\nupstream: http://x:1\n%s\n---\n", i, strings.ReplaceAll(line, "#", fmt.Sprint(i)))
 	}
 	return directory{"crowd.yaml": out.String()}
 }
@@ -27,7 +27,7 @@ func TestCrowdsAreCheap(t *testing.T) {
 		{"the same route", "routes: [{prefix: /}]", "has the same route at", n - 1},
 		{"the same route of several hosts", "routes: [{prefix: /, hosts: [a.example, b.example]}]", "has the same route at", n - 1},
 		{"fallbacks to nowhere", "fallback: {service: t#}", "there is no service t", n},
-		{"fallbacks to nowhere, with a suggestion", "fallback: {service: t#}", "did you mean", maxSuggestions},
+		{"fallbacks to nowhere, with a suggestion", "fallback: {service: service-#x}", "did you mean", maxSuggestions},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			set, problems := Build(crowd(n, tt.line).files(), noEnv, nil)
