@@ -8,9 +8,14 @@ import (
 )
 
 // Plan answers with a plan that has everything, and one problem for each file.
-func (f *fakeModel) Plan(_ context.Context, req admin.PlanRequest) (admin.Plan, error) {
+func (f *fakeModel) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, error) {
 	if f.atPlan != nil {
 		f.atPlan()
+	}
+	if f.untilGone != nil {
+		<-ctx.Done()
+		close(f.untilGone)
+		return admin.Plan{}, ctx.Err()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -34,11 +34,13 @@ type fakeModel struct {
 	orders   []breaker.OrderRequest
 	plans    []admin.PlanRequest
 	atPlan   func() // if not nil, called by each Plan
-	forgets  []forgotten
-	levels   map[string]hclog.Level
-	watchers int
-	every    time.Duration         // of the last Watch
-	filter   breaker.HistoryFilter // of the last History
+	// untilGone, if not nil, has a plan go on until its client goes, and is closed then.
+	untilGone chan struct{}
+	forgets   []forgotten
+	levels    map[string]hclog.Level
+	watchers  int
+	every     time.Duration         // of the last Watch
+	filter    breaker.HistoryFilter // of the last History
 }
 
 func newFakeModel() *fakeModel {

@@ -2,6 +2,9 @@ package admin
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -34,13 +37,37 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			writeStatus(w, http.StatusForbidden, codes.PermissionDenied, err.Error())
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r))
+		limit := bodyLimit(r)
+		if r.ContentLength > limit {
+			w.Header().Set("Connection", "close") // what is not read is not waited for
+			writeTooLarge(w, fmt.Sprintf("the body has %d bytes, at most %d are allowed", r.ContentLength, limit))
+			return
+		}
+		r.Body = &boundedBody{ReadCloser: http.MaxBytesReader(w, r.Body, limit)}
 		if remote, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 			ctx := peer.NewContext(r.Context(), &peer.Peer{Addr: net.TCPAddrFromAddrPort(remote)})
 			r = r.WithContext(ctx)
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// boundedBody remembers that a body was too large: grpc-gateway makes another error of it.
+type boundedBody struct {
+	io.ReadCloser
+	exceeded *http.MaxBytesError
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		errors.As(err, &b.exceeded)
+	}
+	return n, err
+}
+
+func writeTooLarge(w http.ResponseWriter, message string) {
+	writeStatus(w, http.StatusRequestEntityTooLarge, codes.ResourceExhausted, message)
 }
 
 // survive ends a call that panicked: with an error, or, if its answer has begun, by

@@ -45,7 +45,11 @@ var gatewayRoutes = []string{
 func (s *Server) newHTTP() (http.Handler, error) {
 	gateway := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, &compactJSON{}),
-		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+			if b, ok := r.Body.(*boundedBody); ok && b.exceeded != nil {
+				writeTooLarge(w, fmt.Sprintf("the body has more than %d bytes", b.exceeded.Limit))
+				return
+			}
 			writeError(w, err)
 		}),
 		runtime.WithDisableHTTPMethodOverride(),

@@ -117,7 +117,7 @@ func (s *service) serveLegacyReset(w http.ResponseWriter, r *http.Request) {
 	if err := decodeBody(r.Body, &body); err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			writeStatus(w, http.StatusRequestEntityTooLarge, codes.InvalidArgument, fmt.Sprintf("the body has more than %d bytes", tooLarge.Limit))
+			writeTooLarge(w, fmt.Sprintf("the body has more than %d bytes", tooLarge.Limit))
 			return
 		}
 		writeError(w, status.Errorf(codes.InvalidArgument, "the body is no JSON object of host, reason and actor: %v", err))

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// maxPlan bounds a request for a plan, in bytes: 1,000 services have well under 1 MiB.
-	maxPlan = 8 << 20
+	// MaxPlan bounds a request for a plan, in bytes of its encoding: 1,000 services have well under 1 MiB.
+	MaxPlan = 8 << 20
 	// maxDocuments bounds the documents of a candidate, and with them its files: each may be a service, which takes
 	// far more memory than its text. maxFileName bounds the bytes of a name.
 	maxDocuments = 10_000
@@ -113,7 +113,7 @@ func resourcePlanProto(r ResourcePlan) *adminpb.ResourcePlan {
 // bodyLimit is how large the body of a request may be, in bytes.
 func bodyLimit(r *http.Request) int64 {
 	if r.URL.Path == planPath {
-		return maxPlan
+		return MaxPlan
 	}
 	return maxRequest
 }

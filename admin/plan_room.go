@@ -15,7 +15,7 @@ import (
 
 // maxWaiting bounds the requests for plans that are there at one time, in bytes: they wait for one another, and each takes
 // several times its size.
-const maxWaiting = 2 * maxPlan
+const maxWaiting = 2 * MaxPlan
 
 // planRoom is the room for requests for plans.
 type planRoom struct {
@@ -55,7 +55,7 @@ func (r *planRoom) unary(ctx context.Context, req any, info *grpc.UnaryServerInf
 // http bounds what comes by HTTP, before the body is read.
 func (r *planRoom) http(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		size := int64(maxPlan)
+		size := int64(MaxPlan)
 		if req.ContentLength >= 0 {
 			size = min(size, req.ContentLength)
 		}

@@ -1,6 +1,8 @@
 package admin_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"runtime"
@@ -8,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -108,20 +111,34 @@ func TestPlanSize(t *testing.T) {
 		_, err := c.PlanPolicies(t.Context(), req)
 		return err
 	}
-	post := func(path string, size int) int {
-		return do(t, "POST", run.url+path, `{"files": [{"name": "a.yaml", "content": "`+strings.Repeat("#", size)+`"}]}`, nil).status
+	body := func(size int) string {
+		return `{"files": [{"name": "a.yaml", "content": "` + strings.Repeat("#", size) + `"}]}`
 	}
+	post := func(path string, size int) answer { return do(t, "POST", run.url+path, body(size), nil) }
 	if err := plan(7 << 20); err != nil {
 		t.Errorf("7 MiB: %v", err)
 	}
 	if err := plan(9 << 20); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("9 MiB: %v", err)
 	}
-	if got := post("/api/v1/plan", 7<<20); got != 200 {
-		t.Errorf("7 MiB by HTTP: %d", got)
+	chunked := map[string]string{"Transfer-Encoding": "chunked"}
+	if got := post("/api/v1/plan", 7<<20); got.status != 200 {
+		t.Errorf("7 MiB by HTTP: %d", got.status)
 	}
-	if got := post("/api/v1/plan", 9<<20); got != 400 {
-		t.Errorf("9 MiB by HTTP: %d", got)
+	for what, got := range map[string]answer{
+		"at most 8388608 are allowed": post("/api/v1/plan", 9<<20),
+		"at most 65536 are allowed":   post("/api/v1/breakers/fraud-service/reset", 70_000),
+		"more than 8388608 bytes":     do(t, "POST", run.url+"/api/v1/plan", body(9<<20), chunked),
+		"more than 65536 bytes":       do(t, "POST", run.url+"/api/v1/breakers/fraud-service/reset", body(70_000), chunked),
+	} {
+		var refusal struct {
+			Code    codes.Code
+			Message string
+		}
+		if err := json.Unmarshal([]byte(got.body), &refusal); err != nil || got.status != http.StatusRequestEntityTooLarge ||
+			refusal.Code != codes.ResourceExhausted || !strings.Contains(refusal.Message, what) {
+			t.Errorf("want %q: %d %s", what, got.status, got.body)
+		}
 	}
 	stream, err := c.WatchBreakers(t.Context(), &adminpb.WatchBreakersRequest{Services: []string{strings.Repeat("x", 70_000)}})
 	if err == nil {
@@ -214,5 +231,51 @@ func TestPlansThatWait(t *testing.T) {
 	}
 	if got := byHTTP(); got != http.StatusOK {
 		t.Errorf("when all have ended: %d", got)
+	}
+}
+
+// TestPlanOfOneWhoHasGone ends with its client, by either way in, and makes room for the next.
+func TestPlanOfOneWhoHasGone(t *testing.T) {
+	model := newFakeModel()
+	run := start(t, admin.Options{Model: model})
+	c := adminpb.NewAdminServiceClient(run.conn)
+	for name, ask := range map[string]func(context.Context) error{
+		"gRPC": func(ctx context.Context) error {
+			_, err := c.PlanPolicies(ctx, planRequest("a.yaml"))
+			return err
+		},
+		"HTTP": func(ctx context.Context) error {
+			req, err := http.NewRequestWithContext(ctx, "POST", run.url+"/api/v1/plan", strings.NewReader(`{"files": [{"name": "a.yaml", "content": ""}]}`))
+			if err != nil {
+				return err
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			begun, ended := make(chan struct{}), make(chan struct{})
+			model.set(func(f *fakeModel) { f.atPlan, f.untilGone = func() { close(begun) }, ended })
+			ctx, leave := context.WithCancel(t.Context())
+			failed := make(chan error, 1)
+			go func() { failed <- ask(ctx) }()
+			<-begun
+			leave()
+			if err := <-failed; err == nil {
+				t.Error("the call of one who has gone has an answer")
+			}
+			select {
+			case <-ended:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the plan goes on")
+			}
+			model.set(func(f *fakeModel) { f.atPlan, f.untilGone = nil, nil })
+			if _, err := c.PlanPolicies(t.Context(), planRequest("a.yaml")); err != nil {
+				t.Errorf("the next: %v", err)
+			}
+		})
 	}
 }

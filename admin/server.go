@@ -29,7 +29,7 @@ const (
 	// callTimeout bounds what one HTTP call may take. A reset is the slowest: it waits
 	// for every proxy. A gRPC client sets its own deadline.
 	callTimeout = 30 * time.Second
-	// maxRequest bounds a request's body, in bytes, but for a plan (maxPlan). The largest field is a reason.
+	// maxRequest bounds a request's body, in bytes, but for a plan (MaxPlan). The largest field is a reason.
 	maxRequest = 64 << 10
 )
 
@@ -121,7 +121,7 @@ func (s *Server) newGRPC() error {
 		return status.Error(codes.Internal, "internal error")
 	})
 	s.grpc = grpc.NewServer(
-		grpc.MaxRecvMsgSize(maxPlan),
+		grpc.MaxRecvMsgSize(MaxPlan),
 		grpc.MaxConcurrentStreams(256),
 		grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 10 * time.Second}),

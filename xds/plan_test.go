@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -229,4 +231,37 @@ func TestPlanDiffIsBounded(t *testing.T) {
 	if got := cut("a\nbb\nccc\n", 6); got != "a\nbb\n# left out: 1 more\n" {
 		t.Errorf("cut gives %q", got)
 	}
+}
+
+// TestPlanStops: each of its stages ends soon for somebody who has gone.
+func TestPlanStops(t *testing.T) {
+	const n = 200
+	p := newFleet(n, 0)
+	all := make([]*policy.Service, n)
+	for i := range all {
+		all[i] = service(fmt.Sprintf("s%04d", i), slow)
+	}
+	whole := &countedContext{Context: t.Context(), after: 1 << 30}
+	if _, err := p.Plan(whole, set(all...)); err != nil || whole.looks < 2*n {
+		t.Fatalf("a whole plan: %v after %d looks", err, whole.looks)
+	}
+	for after := 0; after < whole.looks; after += 50 {
+		ctx := &countedContext{Context: t.Context(), after: after}
+		if plan, err := p.Plan(ctx, set(all...)); plan != nil || !errors.Is(err, context.Canceled) || ctx.looks != after+1 {
+			t.Errorf("after %d looks it went on for %d: %v", after, ctx.looks-after, err)
+		}
+	}
+}
+
+// countedContext ends once it was asked so many times whether it has.
+type countedContext struct {
+	context.Context
+	after, looks int
+}
+
+func (c *countedContext) Err() error {
+	if c.looks++; c.looks > c.after {
+		return context.Canceled
+	}
+	return nil
 }

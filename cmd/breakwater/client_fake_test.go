@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/breakwater/breakwater/admin"
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
@@ -172,7 +173,7 @@ func serveFake(t *testing.T, api adminpb.AdminServiceServer) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer()
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(admin.MaxPlan))
 	if api != nil {
 		adminpb.RegisterAdminServiceServer(server, api)
 	}

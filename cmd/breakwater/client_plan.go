@@ -4,14 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/breakwater/breakwater/admin"
 	"github.com/breakwater/breakwater/admin/adminpb"
 	"github.com/breakwater/breakwater/policy/watch"
 )
@@ -33,9 +37,9 @@ whole of the policies; a file takes the place of the one of its name in the serv
 own directory, or comes beside the others.
 
 Variables are expanded by the server, with its own environment (CB_… and the like
-included), but only those that its policies in force refer to: any other is an error,
-so that nobody reads the environment of a server by a plan. What only Envoy refuses
-is not foreseen.
+included), but only those that an effective value in force shows: any other is an
+error, so that nobody reads the environment of a server by a plan. What only Envoy
+refuses is not foreseen.
 
 The exit code is 1 if there is an error in the policies, and 0 otherwise, whether
 anything would change or not.`,
@@ -89,7 +93,32 @@ func planRequest(path string) (*adminpb.PlanPoliciesRequest, error) {
 		}
 		req.Files = append(req.Files, &adminpb.PolicyFile{Name: f.Name, Content: string(f.Data)})
 	}
+	if size := proto.Size(req); size > admin.MaxPlan {
+		return nil, tooLarge(path, size, req.GetFiles())
+	}
 	return req, nil
+}
+
+// tooLarge says how large policies are that no server takes, and which files are the largest.
+func tooLarge(path string, size int, files []*adminpb.PolicyFile) error {
+	const named = 3
+	files = slices.SortedStableFunc(slices.Values(files), func(a, b *adminpb.PolicyFile) int {
+		return len(b.GetContent()) - len(a.GetContent())
+	})
+	var largest []string
+	for _, f := range files[:min(named, len(files))] {
+		largest = append(largest, fmt.Sprintf("%s has %s", f.GetName(), mebibytes(len(f.GetContent()))))
+	}
+	if more := len(files) - named; more > 0 {
+		largest = append(largest, count(more, "file more has less", "files more have less"))
+	}
+	return fmt.Errorf("%s is too large to be sent to a server: %s, and a plan takes at most %s: %s",
+		path, mebibytes(size), mebibytes(admin.MaxPlan), strings.Join(largest, ", "))
+}
+
+// mebibytes is rounded up, so that what is over a bound does not look as if it were not.
+func mebibytes(n int) string {
+	return fmt.Sprintf("%g MiB", math.Ceil(float64(n)/(1<<20)*100)/100)
 }
 
 func errorsIn(problems []*adminpb.Problem) int {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -162,5 +163,36 @@ func TestPlanFailures(t *testing.T) {
 	}
 	if _, err := runClient(t, newPlanCmd(), binary, "--server", "127.0.0.1:1"); err == nil || exitCode(err) != exitFailed || !strings.Contains(err.Error(), "no server") {
 		t.Errorf("without a server: %v", err)
+	}
+}
+
+// TestPlanThatIsTooLarge is said by the command itself, in words, and not sent.
+func TestPlanThatIsTooLarge(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, size int) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), bytes.Repeat([]byte("#"), size), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	api := newFakeAPI()
+	api.plan = &adminpb.PlanPoliciesResponse{Ok: true}
+	server := serveFake(t, api)
+	for name, size := range map[string]int{"a.yaml": 10, "big.yaml": 4 << 20, "c.yaml": 1 << 20, "d.yaml": 3<<20 - 100} {
+		write(name, size)
+	}
+	if _, err := runClient(t, newPlanCmd(), dir, "--server", server); err != nil {
+		t.Errorf("just under the limit: %v", err)
+	}
+	asked := api.lastAsked()
+	write("e.yaml", 100)
+	_, err := runClient(t, newPlanCmd(), dir, "--server", server)
+	want := dir + " is too large to be sent to a server: 8.01 MiB, and a plan takes at most 8 MiB: " +
+		"big.yaml has 4 MiB, d.yaml has 3 MiB, c.yaml has 1 MiB, 2 files more have less"
+	if err == nil || err.Error() != want || exitCode(err) != exitFailed {
+		t.Errorf("%v (exit code %d), want %s", err, exitCode(err), want)
+	}
+	if api.lastAsked() != asked {
+		t.Error("it was sent")
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -268,5 +269,36 @@ func TestPlanWithGivenGateway(t *testing.T) {
 		if plan := m.mustPlan(t, true, files); len(plan.Services)+len(plan.Resources) > 0 {
 			t.Errorf("%+v", plan)
 		}
+	}
+}
+
+// TestPlanShowsNoMoreThanIsInForce: neither what all services override, nor what the server's files say beside it.
+func TestPlanShowsNoMoreThanIsInForce(t *testing.T) {
+	t.Setenv("DATABASE_PASSWORD", "hunter2")
+	live := map[string]string{
+		"a.yaml":        plainPolicy + "# note: swordfish\ntimeout: {connect: 1s}\nfallback: off\nbreaker: {timeout: 5s}\n",
+		"defaults.yaml": "fallback: {body: \"${DATABASE_PASSWORD}\"}\n",
+	}
+	m := planModel(t, live).mustLoad(t)
+	for _, files := range []map[string]string{
+		{"b.yaml": "service: b\nupstream: http://10.0.0.1:80\n"},
+		{"b.yaml": "service: b\nupstream: http://10.0.0.1:80\nfallback: {body: \"${DATABASE_PASSWORD}\"}\n"},
+		{"a.yaml": plainPolicy},
+		{"defaults.yaml": "fallback: {body: \"${DATABASE_PASSWORD}\"}\nbreaker: {max_timeout: 1s}\n"},
+		{"defaults.yaml": "breaker: {max_timeout: 1s}\n"},
+	} {
+		plan := m.mustPlan(t, false, files)
+		data, err := json.Marshal(plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan.OK() || strings.Contains(string(data), "hunter2") || strings.Contains(string(data), "swordfish") {
+			t.Errorf("%v\n%s", files, data)
+		}
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := m.Plan(ctx, admin.PlanRequest{Complete: true, Files: policyFiles(live)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("for one who has gone: %v", err)
 	}
 }
