@@ -30,6 +30,9 @@ const (
 	RuleHealthCheckUnejects = "health-check-unejects"
 	// RuleConnectExceedsRequest: timeout.connect is over timeout.request.
 	RuleConnectExceedsRequest = "connect-exceeds-request"
+	// RuleExpressionSize: the program of an expression is larger than Envoy takes, unless its runtime is set to take more:
+	// it would refuse the policy.
+	RuleExpressionSize = "expression-size"
 	// RuleNotActiveYet: the value is checked, but nothing acts on it yet.
 	RuleNotActiveYet = "not-active-yet"
 )
@@ -110,7 +113,28 @@ func (l *linter) service(s *Service) {
 		l.check(s, RuleConnectExceedsRequest, []string{"timeout.connect", "timeout.request"},
 			"timeout.connect %s is over timeout.request %s and can never be reached", t.Connect, t.Request.D)
 	}
+	l.expressions(s)
 	l.inactive(s)
+}
+
+// expressions warns of those that Envoy would refuse.
+func (l *linter) expressions(s *Service) {
+	for i := range s.Routes {
+		r := &s.Routes[i]
+		warn := func(path, text string) {
+			if size := expressionSize(text); size > maxExpressionSize {
+				l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleExpressionSize, originPath(s, i)+path,
+					"Envoy refuses the expression, and with it this policy: its program has %d instructions, and %d are allowed unless Envoy's runtime sets re2.max_program_size.error_level; repeat less, such as [^/]+ in place of .{100}",
+					size, maxExpressionSize)
+			}
+		}
+		if r.Match == MatchRegex {
+			warn(".regex", r.Value)
+		}
+		for j, h := range r.Headers {
+			warn(fmt.Sprintf(".headers[%d].regex", j), h.Regex)
+		}
+	}
 }
 
 func (l *linter) retries(s *Service) {

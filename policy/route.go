@@ -103,6 +103,10 @@ func (doc *routeDocument) route() (Route, error) {
 	}
 	if r.Match == MatchPrefix && r.Value != "/" {
 		r.Value = strings.TrimSuffix(r.Value, "/")
+		// So that /a to / makes /x of /a/x and not //x, Envoy gets an expression.
+		if strings.HasSuffix(r.Rewrite, "/") && expressionSize("^"+regexp.QuoteMeta(r.Value)+"/*") > maxExpressionSize {
+			return r, fmt.Errorf("prefix: is too long, with %d bytes, for Envoy to rewrite it to a path that ends with /", len(r.Value))
+		}
 	}
 	return r, nil
 }
@@ -147,10 +151,10 @@ func checkReachable(s string) error {
 }
 
 func checkRegexRoute(r Route) error {
-	re, err := regexp.Compile(r.Value)
-	if err != nil {
-		return fmt.Errorf("regex: %s", regexError(err))
+	if err := checkExpression(r.Value); err != nil {
+		return fmt.Errorf("regex: %w", err)
 	}
+	re := regexp.MustCompile(r.Value)
 	// A rewrite needs the expression within another.
 	if _, err := regexp.Compile("^(?:" + r.Value + ")$"); err != nil && r.Rewrite != "" {
 		return fmt.Errorf("regex: \\Q has no \\E, which it needs beside rewrite")
@@ -235,8 +239,8 @@ func (doc *headerDocument) match() (HeaderMatch, error) {
 		return m, fmt.Errorf("a header's value has no control characters")
 	}
 	if doc.Regex.Set {
-		if _, err := regexp.Compile(m.Regex); err != nil {
-			return m, fmt.Errorf("regex: %s", regexError(err))
+		if err := checkExpression(m.Regex); err != nil {
+			return m, fmt.Errorf("regex: %w", err)
 		}
 	}
 	return m, nil

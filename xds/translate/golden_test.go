@@ -185,7 +185,14 @@ func readSet(t *testing.T, name string) *policy.Set {
 // bundleYAML is all that a case translates to.
 func bundleYAML(t *testing.T, name string) []byte {
 	t.Helper()
-	set := readSet(t, name)
+	_, err := os.Stat(name + gatewaySuffix)
+	return bundleOf(t, readSet(t, name), err == nil)
+}
+
+// bundleOf is all that a set translates to. The listener depends on gateway.yaml alone, and is long: it is left out unless
+// asked for.
+func bundleOf(t *testing.T, set *policy.Set, listener bool) []byte {
+	t.Helper()
 	units := unitsOf(t, set.Services...)
 	own, err := translate.GatewayClusters(set.Gateway)
 	if err != nil {
@@ -212,8 +219,7 @@ func bundleYAML(t *testing.T, name string) []byte {
 			add("endpoints", u.Endpoints)
 		}
 	}
-	// The listener depends on gateway.yaml alone, and is long.
-	if _, err := os.Stat(name + gatewaySuffix); err == nil {
+	if listener {
 		for _, l := range listeners {
 			add("listeners", l)
 		}
