@@ -245,7 +245,7 @@ func TestPlanOfOneWhoHasGone(t *testing.T) {
 			return err
 		},
 		"HTTP": func(ctx context.Context) error {
-			req, err := http.NewRequestWithContext(ctx, "POST", run.url+"/api/v1/plan", strings.NewReader(`{"files": [{"name": "a.yaml", "content": ""}]}`))
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, run.url+"/api/v1/plan", strings.NewReader(`{"files": [{"name": "a.yaml", "content": ""}]}`))
 			if err != nil {
 				return err
 			}

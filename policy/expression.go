@@ -75,7 +75,7 @@ func braced(s string) (text, rest string) {
 
 func checkByte(digits string, base int) error {
 	if v, err := strconv.ParseUint(digits, base, 32); err != nil || v > 0xff {
-		return fmt.Errorf("Envoy compares bytes, and %s in base %d is none: write the bytes of the character in UTF-8, such as \\xc3\\xa4", digits, base)
+		return fmt.Errorf("%s in base %d is over 0xff, and Envoy compares bytes: write those of the character in UTF-8, such as \\xc3\\xa4", digits, base)
 	}
 	return nil
 }
