@@ -21,8 +21,8 @@ var (
 )
 
 // TestEnvoyTakesWhatIsValid makes up policies of what is odd and yet allowed, and has Envoy validate what those that are
-// valid become: a policy that Breakwater takes and Envoy refuses is found by its user only once it is live. What depends on
-// Envoy's host (the files of tls) and the size of an expression are left out: see docs/policy.md.
+// valid become: a policy that Breakwater takes and Envoy refuses is found by its user only once it is live. What
+// depends on Envoy's host (the files of tls, the path of an access log) is left out.
 func TestEnvoyTakesWhatIsValid(t *testing.T) {
 	t.Parallel()
 	const batch = 100
