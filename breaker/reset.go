@@ -17,6 +17,13 @@ import (
 // milliseconds; a new EDS cluster that lacks its endpoints would take 15 s.
 const ackTimeout = 5 * time.Second
 
+// The bounds of what a reset asks a proxy's admin API, before it and for the proof. With ackTimeout and half of it for all
+// proxies together a reset takes 12 s at most, whatever a proxy does: 10 s beside one that is frozen.
+const (
+	beforeTimeout = 2 * time.Second
+	proofTimeout  = 2500 * time.Millisecond
+)
+
 // Reset closes a service's breaker in every proxy: it ends the operators' orders, empties the windows, and makes the
 // proxies forget the ejections of the service or of one of its hosts. It is proved by what each proxy's own admin API says
 // afterwards. If no proxy has anything to clear, nothing is sent.
@@ -40,10 +47,12 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 
 	result := ResetResult{Service: req.Service, Host: req.Host, Proxies: make([]ProxyReset, len(watchers))}
 	ejected := false
+	beforeCtx, cancelBefore := context.WithTimeout(ctx, beforeTimeout)
+	defer cancelBefore()
 	each(watchers, func(i int, w *watcher) {
 		p := &result.Proxies[i]
 		p.Proxy = w.proxy.ID
-		p.Before, p.Error = w.ejected(ctx, req)
+		p.Before, p.Error = w.ejected(beforeCtx, req)
 	})
 	for i, w := range watchers {
 		p := &result.Proxies[i]
@@ -79,14 +88,24 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 	each(watchers, func(i int, w *watcher) {
 		p := &result.Proxies[i]
 		p.Acknowledged = w.acknowledged(ackCtx, changes)
-		p.After, p.Error = w.ejected(ctx, req)
-		if p.Error == "" {
-			p.Error = w.shut(ctx, req.Service)
+		if p.Acknowledged || p.Error == "" { // else it has been silent in both ways
+			w.proveReset(ctx, req, p)
 		}
 		p.conclude(result.Generation)
-		w.look(ctx, req.Service)
 	})
 	return result, nil
+}
+
+// proveReset asks the proxy what it did.
+func (w *watcher) proveReset(ctx context.Context, req ResetRequest, p *ProxyReset) {
+	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	if p.After, p.Error = w.ejected(ctx, req); p.Error != "" {
+		return
+	}
+	if p.Error = w.shut(ctx, req.Service); p.Error == "" {
+		w.look(ctx, req.Service)
+	}
 }
 
 // clearCluster ends the orders of a service and gives its cluster, or the one host, a new generation where something
