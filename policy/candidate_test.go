@@ -128,3 +128,47 @@ func TestCandidateUsesOnlyWhatIsShown(t *testing.T) {
 		})
 	}
 }
+
+// TestCandidateOfWhatIsNotInEffect: neither a policy that Envoy has refused nor an address that the command line overrides
+// shows what stands in it.
+func TestCandidateOfWhatIsNotInEffect(t *testing.T) {
+	env := func(name string) (string, bool) {
+		value, ok := map[string]string{"SECRET": "hunter2", "PORT": "8088", "SAMPLING": "50%"}[name]
+		return value, ok
+	}
+	live := directory{
+		"a.yaml":       doc("a", `routes: [{prefix: "/${SECRET}"}]`),
+		"gateway.yaml": "address: \"127.0.0.1:${PORT}\"\ntracing: {collector: \"x:1\", sampling: \"${SAMPLING}\"}\n",
+	}
+	set, problems := Build(live.files(), env, nil)
+	wantProblems(t, problems)
+	overridden := *set
+	gateway := *set.Gateway
+	gateway.Port, overridden.Gateway = 1, &gateway
+	const no = "b.yaml:3:18: fallback.body: a plan does not expand ${"
+	for _, tt := range []struct {
+		name, variable string
+		live           *Set
+		refused        []string
+		want           []string
+	}{
+		{"in force", "SECRET", set, nil, nil},
+		{"refused", "SECRET", set, []string{"a"}, []string{no + "SECRET}"}},
+		{"another is refused", "SECRET", set, []string{"b", ""}, nil},
+		{"the address", "PORT", set, nil, nil},
+		{"the address, overridden", "PORT", &overridden, nil, []string{no + "PORT}"}},
+		{"beside the address", "SAMPLING", &overridden, nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			live["b.yaml"] = doc("b", `fallback: {body: "${`+tt.variable+`}"}`)
+			got, problems, err := BuildCandidate(t.Context(), live.files(), env, tt.live, tt.refused)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantProblems(t, problems, tt.want...)
+			if got.Lookup("a") != set.Lookup("a") {
+				t.Error("a document that is as it was does not stay as it is")
+			}
+		})
+	}
+}
