@@ -106,6 +106,7 @@ func TestCommands(t *testing.T) {
 			t.Parallel()
 			s := shop.Start(t)
 			s.Env = append(s.Env, shop.PythonEnv(t)...)
+			s.Env = append(s.Env, "PIP_NO_INDEX=1") // the pinned packages are there, and no other may be got
 			furnish(t, s)
 			for _, b := range d.blocks {
 				run(t, s, b)

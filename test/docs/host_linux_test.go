@@ -66,7 +66,8 @@ func newHost(t *testing.T, s *shop.Shop) *host {
 	// It is not that shop which commands are to act on.
 	h.env = slices.DeleteFunc(slices.Clone(s.Env), func(have string) bool {
 		name, _, _ := strings.Cut(have, "=")
-		return strings.HasPrefix(name, "BREAKWATER_") || strings.HasSuffix(name, "_SERVICE_URL")
+		return strings.HasPrefix(name, "BREAKWATER_") || strings.HasSuffix(name, "_SERVICE_URL") ||
+			strings.HasPrefix(name, "MAKE") || name == "MFLAGS"
 	})
 	h.env = append(h.env, "HOME="+filepath.Join(s.Dir, "host")) // two servers do not share a state directory
 	args, enter := []string{"--net"}, []string{"--net"}

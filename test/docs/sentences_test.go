@@ -43,12 +43,14 @@ var before = map[string]string{
 }
 
 // narrowed is the environment in which targets of the Makefile do for little what they do for all.
-var narrowed = []string{"PKGS=./policy/watch", "TESTFLAGS=-run=TestDigest", "BENCHTIME=1x", "FUZZTIME=1x"}
+var narrowed = []string{"PKGS=./policy", "TESTFLAGS=-run=TestPercent -count=1", "BENCHTIME=1x", "FUZZTIME=1x"}
 
 // reader runs the commands of sentences.
 type reader struct {
 	t *testing.T
 	s *shop.Shop
+	// env is the environment of the commands.
+	env []string
 	// commands are breakwater's.
 	commands []string
 }
@@ -57,7 +59,12 @@ var listed = regexp.MustCompile(`(?m)^  ([a-z-]+) +[A-Z]`)
 
 func newReader(t *testing.T, s *shop.Shop) *reader {
 	t.Helper()
-	return &reader{t: t, s: s, commands: subcommands(t, s)}
+	r := &reader{t: t, s: s, commands: subcommands(t, s)}
+	// A make that runs this test hands down what it was told, which goes before the environment.
+	r.env = slices.DeleteFunc(slices.Clone(s.Env), func(have string) bool {
+		return strings.HasPrefix(have, "MAKE") || strings.HasPrefix(have, "MFLAGS=")
+	})
+	return r
 }
 
 // subcommands are breakwater's commands.
@@ -85,7 +92,7 @@ func (r *reader) run(sp span) {
 			text = "bin/" + text
 		}
 		text = r.s.Rewrite(fill(strings.ReplaceAll(text, "/path/to/envoy", `"$ENVOY"`)))
-		dir, env := r.s.Dir, r.s.Env
+		dir, env := r.s.Dir, r.env
 		if strings.HasPrefix(text, "make ") {
 			dir, env = r.s.Root, slices.Concat(env, narrowed)
 		}
@@ -114,7 +121,7 @@ func (r *reader) follow(sp span, text string) {
 	r.t.Helper()
 	var out envoytest.Output
 	cmd := exec.Command("bash", "-c", "exec "+text)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = r.s.Dir, r.s.Env, &out, &out
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = r.s.Dir, r.env, &out, &out
 	p, err := child.Start(cmd)
 	if err != nil {
 		r.t.Fatal(err)
