@@ -26,7 +26,7 @@ var goesOn = regexp.MustCompile(`^bin/breakwater (watch|events\b.* --follow)\b`)
 // An Envoy that was there and has gone.
 const (
 	comes = `bin/breakwater bootstrap --node-id edge-2 --admin "$EDGE_ADMIN" > edge-2.yaml
-envoy -c edge-2.yaml --disable-hot-restart --log-level off & pid=$!
+timeout 50 envoy -c edge-2.yaml --disable-hot-restart --log-level off & pid=$!
 until bin/breakwater proxies | grep edge-2; do sleep 0.1; done
 `
 	goes = `
@@ -49,8 +49,6 @@ var narrowed = []string{"PKGS=./policy", "TESTFLAGS=-run=TestPercent -count=1", 
 type reader struct {
 	t *testing.T
 	s *shop.Shop
-	// env is the environment of the commands.
-	env []string
 	// commands are breakwater's.
 	commands []string
 }
@@ -59,12 +57,7 @@ var listed = regexp.MustCompile(`(?m)^  ([a-z-]+) +[A-Z]`)
 
 func newReader(t *testing.T, s *shop.Shop) *reader {
 	t.Helper()
-	r := &reader{t: t, s: s, commands: subcommands(t, s)}
-	// A make that runs this test hands down what it was told, which goes before the environment.
-	r.env = slices.DeleteFunc(slices.Clone(s.Env), func(have string) bool {
-		return strings.HasPrefix(have, "MAKE") || strings.HasPrefix(have, "MFLAGS=")
-	})
-	return r
+	return &reader{t: t, s: s, commands: subcommands(t, s)}
 }
 
 // subcommands are breakwater's commands.
@@ -91,8 +84,17 @@ func (r *reader) run(sp span) {
 		if strings.HasPrefix(text, "breakwater ") {
 			text = "bin/" + text
 		}
-		text = r.s.Rewrite(fill(strings.ReplaceAll(text, "/path/to/envoy", `"$ENVOY"`)))
-		dir, env := r.s.Dir, r.env
+		text = fill(strings.ReplaceAll(text, "/path/to/envoy", `"$ENVOY"`))
+		if ready(text) != "" {
+			h := newHost(r.t, r.s)
+			if err := h.run(text); err != nil {
+				r.t.Errorf("%s:%d: %v", sp.document, sp.line, err)
+			}
+			h.stop()
+			continue
+		}
+		text = r.s.Rewrite(text)
+		dir, env := r.s.Dir, r.s.Env
 		if strings.HasPrefix(text, "make ") {
 			dir, env = r.s.Root, slices.Concat(env, narrowed)
 		}
@@ -121,7 +123,7 @@ func (r *reader) follow(sp span, text string) {
 	r.t.Helper()
 	var out envoytest.Output
 	cmd := exec.Command("bash", "-c", "exec "+text)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = r.s.Dir, r.env, &out, &out
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = r.s.Dir, r.s.Env, &out, &out
 	p, err := child.Start(cmd)
 	if err != nil {
 		r.t.Fatal(err)

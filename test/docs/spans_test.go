@@ -74,8 +74,8 @@ func spansOf(name string, line int, text string) []span {
 // comment, a call of the API, a function.
 var notation = regexp.MustCompile(`^(\S+:\s|["'\[{<#-]|(GET|HEAD|POST|PUT|DELETE) /|\w+\()`)
 
-// isCommand reports whether a span is a command. All of several words are but for those that are plainly something else,
-// so that a command of a program that nobody has thought of is one too.
+// isCommand reports whether a span is a command. One word is a name. All of several are commands but for those that are
+// plainly something else, so that one of a program that nobody has thought of is found too.
 func (s span) isCommand() bool {
 	return strings.Contains(s.text, " ") && !notation.MatchString(s.text)
 }

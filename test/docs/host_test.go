@@ -42,7 +42,7 @@ func ready(command string) string {
 	return ""
 }
 
-// host is a network of its own, in which every port is free, so that servers run as the documents say. It has the address
+// host is a network namespace of Linux, in which every port is free, so that servers run as the documents say. It has the address
 // of the other host in the examples too.
 type host struct {
 	t       *testing.T
@@ -66,8 +66,7 @@ func newHost(t *testing.T, s *shop.Shop) *host {
 	// It is not that shop which commands are to act on.
 	h.env = slices.DeleteFunc(slices.Clone(s.Env), func(have string) bool {
 		name, _, _ := strings.Cut(have, "=")
-		return strings.HasPrefix(name, "BREAKWATER_") || strings.HasSuffix(name, "_SERVICE_URL") ||
-			strings.HasPrefix(name, "MAKE") || name == "MFLAGS"
+		return strings.HasPrefix(name, "BREAKWATER_") || strings.HasSuffix(name, "_SERVICE_URL")
 	})
 	h.env = append(h.env, "HOME="+filepath.Join(s.Dir, "host")) // two servers do not share a state directory
 	args, enter := []string{"--net"}, []string{"--net"}
