@@ -38,8 +38,8 @@ type ServiceHistory struct {
 	Service string
 	// Attempts that ended, and Failures those of them that failed, as in ProxyBreaker. Nil if there were none at all.
 	Attempts, Failures []uint32
-	// Refused are the requests that a limit has kept from the service, those beyond the probes of a half-open breaker
-	// included. What an open breaker refuses is in no load report. Nil if there were none at all.
+	// Refused are the requests that a limit or an open breaker has kept from the service, those beyond the probes of a
+	// half-open one included, and those that went to a fallback service or found no host not. Nil if there were none at all.
 	Refused []uint32
 }
 
