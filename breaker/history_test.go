@@ -216,6 +216,27 @@ func TestBoardHistory(t *testing.T) {
 	}
 }
 
+// A service that goes while a report of it is asked about is forgotten for good.
+func TestBoardHistoryOfAServiceThatGoesMeanwhile(t *testing.T) {
+	f := start(t, []*policy.Service{layer2Service()}, "p1")
+	hung := f.envoys["p1"].hangUp(t)
+	r := attempts(0, 1)
+	r.Services[0].Dropped = 1 // this is asked about, and not answered
+	f.Report(r)
+	<-hung
+	f.control.serve(service("other"))
+	f.Served()
+	until(t, "it is reported", func() string {
+		if f.History(HistoryFilter{}).Since.IsZero() {
+			return "nothing is in the history"
+		}
+		return ""
+	})
+	if h := f.History(HistoryFilter{}); len(h.Services) != 0 {
+		t.Errorf("remembered are %+v", h.Services)
+	}
+}
+
 // The memory that 5,000 services with traffic take does not depend on the number of proxies, and idle ones take none.
 func TestHistoryMemory(t *testing.T) {
 	const services, proxies = 5000, 1000
