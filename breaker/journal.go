@@ -58,7 +58,7 @@ func (b *Board) writeDown(e entry) {
 	}
 	e.Events, _, _ = b.events.after(b.journaled)
 	if err := b.opts.Memory.Append(breakersDoc, e); err != nil {
-		b.log.Error("a change of breakers cannot be written down before it is carried out", "proxy", e.Proxy, "error", err)
+		b.log.Error("what happens cannot be written down at once: it is lost if Breakwater ends before it is saved", "proxy", e.Proxy, "error", err)
 		return
 	}
 	if n := len(e.Events); n > 0 {
