@@ -2,7 +2,6 @@
 
 import { signal } from "@preact/signals";
 import { post } from "../live/http";
-import { count } from "../ui/format";
 import type { Breaker, OrderAnswer, ResetAnswer } from "../wire";
 
 export type Kind = "reset" | "force-open" | "disable" | "release";
@@ -10,7 +9,6 @@ export type Kind = "reset" | "force-open" | "disable" | "release";
 export interface Action {
   kind: Kind;
   service: string;
-  breaker: Breaker;
   /** Of one proxy alone. */
   proxy?: string;
   /** Of one host alone. */
@@ -67,10 +65,13 @@ export function verb(kind: Kind): string {
   return { reset: "Reset", "force-open": "Force open", disable: "Disable", release: "Release" }[kind];
 }
 
-/** effect says what will happen. fallback: callers have one; proxy: of one proxy alone. */
-export function effect({ kind, host, breaker }: Action, proxy: string, fallback: boolean): string[] {
+const noProxy = "No proxy is connected now: those that connect later follow.";
+
+/** effect says what will happen as breaker is now. fallback: callers have one; proxy: of one proxy alone. */
+export function effect({ kind, host }: Action, breaker: Breaker, proxy: string, fallback: boolean): string[] {
   const n = breaker.overview.proxies;
-  const where = proxy ? `proxy ${proxy}` : n === 1 ? "the one connected proxy" : `all ${count(n, "connected proxy", "connected proxies")}`;
+  if (n === 0) return [kind === "reset" ? "No proxy is connected: there is nothing to reset." : noProxy];
+  const where = proxy ? `proxy ${proxy}` : n === 1 ? "the one connected proxy" : `all ${n.toLocaleString("en")} connected proxies`;
   switch (kind) {
     case "reset":
       if (host) return [`Every proxy takes ${host} back into rotation. If it still fails, it will be ejected again.`];
@@ -112,11 +113,11 @@ export async function perform(action: Action, order: Order): Promise<Outcome> {
     actor,
     reason,
     ...(order.proxy && action.kind !== "disable" ? { proxy: order.proxy } : {}),
-    ...(takesTTL(action.kind) && order.ttl > 0 ? { ttl: `${order.ttl}s` } : {}),
+    ...(takesTTL(action.kind) && order.ttl > 0 ? { ttl: `${order.ttl.toFixed(9)}s` } : {}),
   });
   return {
     ok: answer.ok,
-    words: answer.proxies.length === 0 ? "No proxy is connected now: those that connect later follow." : "",
+    words: answer.proxies.length === 0 ? noProxy : "",
     proofs: answer.proxies.map((p) => ({
       proxy: p.proxy,
       error: p.error,

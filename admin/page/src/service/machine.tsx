@@ -106,7 +106,7 @@ function Edge(props: { d: string; label: string[]; x: number; y: number; anchor?
     <>
       <path class="machine-edge" d={d} marker-end="url(#tip)" />
       {label.map((line, i) => (
-        <text key={line} class="machine-label" x={x} y={top + 15 * i} text-anchor={anchor ?? "middle"}>
+        <text key={i} class="machine-label" x={x} y={top + 15 * i} text-anchor={anchor ?? "middle"}>
           {line}
         </text>
       ))}
