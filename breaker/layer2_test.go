@@ -264,6 +264,7 @@ func (f *fixture) report(t *testing.T, r xds.LoadReport) {
 
 func TestShadowActsOnNothing(t *testing.T) {
 	f := start(t, []*policy.Service{layer2Service(func(s *policy.Service) { s.Breaker.Shadow = true })}, "p1")
+	f.untilShadow(t, Closed)
 	f.Report(attempts(0, 3))
 	until(t, "it would be open", func() string {
 		b, err := f.Breaker(t.Context(), "svc")

@@ -361,6 +361,8 @@ func (w *watcher) view(service string) ProxyBreaker {
 	}
 	if m := w.machines[service]; m != nil {
 		m.describe(&p)
+	} else if w.onlyObserves(service) {
+		p.Shadow, p.ShadowState = true, Closed
 	}
 	return p
 }

@@ -54,7 +54,7 @@ export function Rejections({ rejections, services = false }: { rejections: Rejec
           <p>{r.message}</p>
           <p>
             <small>
-              {r.proxies.length > 0 && `${r.proxies.join(", ")} ${r.proxies.length === 1 ? "keeps" : "keep"} what it had before. `}
+              {r.proxies.length > 0 && `${r.proxies.join(", ")} ${r.proxies.length === 1 ? "keeps what it" : "keep what they"} had before. `}
               {r.partial && "Other proxies accepted it."}
             </small>
           </p>
