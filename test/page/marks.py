@@ -2,10 +2,11 @@
 
 import os
 import re
-import threading
+from concurrent import futures
 
 from browser import breakwater, browser, expect, gateway, row
 
+pool = futures.ThreadPoolExecutor(24)
 SHOP = os.path.join(os.environ["SHOP"], "examples", "shop")
 
 
@@ -25,8 +26,8 @@ def shadows(board, view):
     expect(vision.locator(".mark-shadow")).to_have_text("shadow")
     expect(view.locator(".service-head .mark-shadow")).to_have_text("shadow")
     breakwater("demo", "fail", "vision-service")
-    for _ in range(24):
-        assert gateway("/api/v1/vision") == 500, "a breaker that only observes refuses requests"
+    statuses = [answer.result() for answer in [pool.submit(gateway, "/api/v1/vision") for _ in range(24)]]
+    assert statuses == [500] * 24, f"a breaker that only observes refuses requests: {statuses}"
     expect(vision.locator(".mark-shadow")).to_have_text("shadow: would be open")
     expect(vision).to_have_attribute("data-state", "closed")
     expect(view.locator("article")).to_have_attribute("data-state", "closed")
@@ -43,16 +44,13 @@ def overloads(board, view):
     pricing = row(board, "pricing-service")
     append("pricing.yaml", "limits: {max_requests: 1}\n")
     expect(view.locator(".policy tr", has_text="limits.max_requests").first).to_contain_text("pricing.yaml")
-    breakwater("demo", "slow", "pricing-service", "--delay", "4s")
-    waiting = [threading.Thread(target=gateway, args=("/api/v1/pricing/1",)) for _ in range(3)]
-    for thread in waiting:
-        thread.start()
+    breakwater("demo", "slow", "pricing-service", "--delay", "3s")
+    waiting = [pool.submit(gateway, "/api/v1/pricing/1") for _ in range(3)]
     for place in pricing, view.locator(".service-head"):
         expect(place.locator(".mark-overloaded")).to_have_text("overloaded")
     expect(view.locator(".proxy-row .mark-overloaded").first).to_be_visible()
     expect(pricing).to_have_attribute("data-state", "closed")
-    for thread in waiting:
-        thread.join()
+    futures.wait(waiting)
     for place in pricing, view.locator("article"):
         expect(place.locator(".mark-overloaded")).to_have_count(0)
     expect(view.get_by_role("img", name=re.compile("outcome: .*overloaded")).first).to_be_visible()

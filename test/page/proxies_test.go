@@ -29,24 +29,35 @@ func TestProxies(t *testing.T) {
 	through := func(e *envoytest.Process) func() {
 		return func() { s.Through(t, e, "/api/v1/fraud/score", 6) }
 	}
-	t.Run("tls", func(t *testing.T) {
-		kept, rewritten := behindTLS(t, s.HTTP)
-		resolved := append(env, "RESOLVE=*.example")
-		story(t, "tls.py", kept, resolved, nil)
-		story(t, "tls.py", rewritten, resolved, nil)
-	})
-	t.Run("slow", func(t *testing.T) {
-		slow := behindSlow(t, at)
-		story(t, "slow.py", slow.url, env, map[string]func(){
-			"slow":  func() { slow.set(5 * time.Second) },
-			"quick": func() { slow.set(0) },
+	// Each of these is about services of its own.
+	t.Run("beside", func(t *testing.T) {
+		t.Run("slow", func(t *testing.T) {
+			t.Parallel()
+			slow := behindSlow(t, at)
+			story(t, "slow.py", slow.url, env, map[string]func(){
+				"slow":  func() { slow.set(5 * time.Second) },
+				"quick": func() { slow.set(0) },
+			})
+			if again := slow.askedAgain(); again != "" {
+				t.Errorf("%s was asked for again while it had not been answered", again)
+			}
 		})
-		if most := slow.most(); most != "" {
-			t.Errorf("%s was asked for anew while it had not been answered", most)
-		}
+		t.Run("marks", func(t *testing.T) {
+			t.Parallel()
+			story(t, "marks.py", at, env, nil)
+		})
+		t.Run("nack", func(t *testing.T) {
+			t.Parallel()
+			story(t, "nack.py", at, env, nil)
+		})
+		t.Run("tls", func(t *testing.T) {
+			t.Parallel()
+			kept, rewritten := behindTLS(t, s.HTTP)
+			resolved := slices.Concat(env, []string{"RESOLVE=*.example"})
+			story(t, "tls.py", kept, resolved, nil)
+			story(t, "tls.py", rewritten, resolved, nil)
+		})
 	})
-	t.Run("marks", func(t *testing.T) { story(t, "marks.py", at, env, nil) })
-	t.Run("nack", func(t *testing.T) { story(t, "nack.py", at, env, nil) })
 	t.Run("proxies", func(t *testing.T) {
 		story(t, "proxies.py", at, env, map[string]func(){
 			"fail through one": through(one),
@@ -120,8 +131,8 @@ func (s *slowServer) end(r *http.Request) {
 	s.open[question(r)]--
 }
 
-// most is a question that was open twice at a time, or empty.
-func (s *slowServer) most() string {
+// askedAgain is a question that was open twice at a time, or empty.
+func (s *slowServer) askedAgain() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.twice

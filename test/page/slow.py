@@ -15,6 +15,12 @@ with browser() as watched:
     expect(config.get_by_role("region", name="Connected proxies")).to_be_visible()
 
     do("slow")
+    # One who comes now is told to wait.
+    late = watched.context(user_agent="late").new_page()
+    late.goto(view.url.split("#")[0] + "#/")
+    expect(late.locator(".live")).to_have_attribute("data-phase", "connecting")
+    expect(late.locator(".empty")).to_have_text("Waiting for Breakwater…")
+
     breakwater("force-open", SEARCH, "--reason", "drill")
     # The stream is open: it brings the state at once. What the calls know of before is not shown as if it were.
     expect(view.locator("article")).to_have_attribute("data-state", "forced_open")
@@ -23,15 +29,6 @@ with browser() as watched:
     expect(proxies.locator(".proxy-row .state[data-look='unknown']")).to_have_count(2)
     expect(view.locator(".machine-on")).to_have_count(0)
     expect(config.locator(".failed")).to_contain_text("Breakwater answers slowly")
-    # Late is better than never.
-    expect(view.locator(".card-explain")).to_contain_text(re.compile("forced open", re.IGNORECASE))
-
-    # One who comes now is told to wait, and then has the board.
-    late = watched.context(user_agent="late").new_page()
-    late.goto(view.url.split("#")[0] + "#/")
-    expect(late.locator(".live")).to_have_attribute("data-phase", "connecting")
-    expect(late.locator(".empty")).to_have_text("Waiting for Breakwater…")
-
     # An order waits for its proof, and can not be given twice meanwhile.
     view.get_by_role("button", name="Release", exact=True).click()
     dialog = view.get_by_role("dialog")
@@ -39,6 +36,8 @@ with browser() as watched:
     expect(dialog.get_by_role("button", name="Waiting for the proof…")).to_be_disabled()
     expect(dialog.get_by_role("button", name="Cancel")).to_be_disabled()
     expect(row(late, SEARCH)).to_be_visible()
+    # Late is better than never.
+    expect(view.locator(".card-explain")).to_contain_text(re.compile("forced open", re.IGNORECASE))
     expect(dialog.locator(".proof")).to_have_attribute("data-ok", "true")
     expect(row(late, SEARCH)).to_have_attribute("data-state", "closed")
 
