@@ -56,6 +56,7 @@ def views(page, name: str, width: int):
     expect(page.locator(".timeline li").first).to_be_visible()
     page.locator("details").evaluate_all("(all) => all.forEach((d) => { d.open = true; })")
     check(page, f"service-{name}", width)
+    page.evaluate("scrollTo(0, 0)")
     shot(page, f"service-whole-{name}", full_page=True)
     page.get_by_role("button", name="Force open", exact=True).click()
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -74,6 +75,7 @@ def views(page, name: str, width: int):
     expect(page.locator(".plan")).to_be_visible()
     page.locator("details").evaluate_all("(all) => all.forEach((d) => { d.open = true; })")
     check(page, f"config-{name}", width)
+    page.evaluate("scrollTo(0, 0)")
     shot(page, f"config-whole-{name}", full_page=True)
 
     to(page, "#/service/no-such-service")

@@ -4,7 +4,7 @@ import os
 import re
 from concurrent import futures
 
-from browser import breakwater, browser, expect, gateway, row
+from browser import breakwater, browser, expect, gateway, row, shot
 
 pool = futures.ThreadPoolExecutor(24)
 SHOP = os.path.join(os.environ["SHOP"], "examples", "shop")
@@ -48,6 +48,7 @@ def overloads(board, view):
     waiting = [pool.submit(gateway, "/api/v1/pricing/1") for _ in range(3)]
     for place in pricing, view.locator(".service-head"):
         expect(place.locator(".mark-overloaded")).to_have_text("overloaded")
+    shot(board, "marks")
     expect(view.locator(".proxy-row .mark-overloaded").first).to_be_visible()
     expect(pricing).to_have_attribute("data-state", "closed")
     futures.wait(waiting)

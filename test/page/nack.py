@@ -3,7 +3,7 @@
 import os
 import re
 
-from browser import browser, expect, gateway
+from browser import browser, expect, gateway, shot
 
 FORECASTING = os.path.join(os.environ["SHOP"], "examples", "shop", "forecasting.yaml")
 
@@ -37,6 +37,7 @@ with browser() as watched:
     expect(card).to_have_attribute("data-config", "rejected")
     expect(card).to_contain_text("Not all that is on disk is in force")
     expect(page.get_by_role("navigation").get_by_role("link", name=re.compile("Config"))).to_contain_text("1")
+    shot(page, "nack")
     refused.get_by_role("link", name="forecasting-service").click()
     policy = page.locator(".card-policy")
     expect(policy.locator(".problem-error")).to_contain_text("max program size")

@@ -2,7 +2,7 @@
 
 import re
 
-from browser import api, breakwater, browser, do, expect, row
+from browser import api, breakwater, browser, do, expect, row, shot
 
 FRAUD = "fraud-service"
 
@@ -19,6 +19,7 @@ def proved(dialog, verb: str, *proxies: str):
     expect(proof.locator("tbody tr")).to_have_count(len(proxies))
     assert proof.locator("tbody th").all_inner_texts() == list(proxies)
     expect(proof.locator("tbody td.good")).to_have_text(["proved"] * len(proxies))
+    shot(dialog.page, f"proof-{verb}")
     text = proof.inner_text()
     dialog.get_by_role("button", name="Close").click()
     expect(dialog).to_have_count(0)
@@ -39,6 +40,7 @@ def opens(board, view):
     expect(of(view, "two").locator(".flag")).to_have_text("in rotation")
     expect(view.locator(".machine-on[data-look='open']")).to_contain_text("1/2")
     expect(view.locator(".machine-on[data-look='closed']")).to_contain_text("1/2")
+    shot(view, "proxies", full_page=True)
     do("fail through two")
     expect(row(board, FRAUD).locator(".cell-proxies")).to_have_text("open on 2 of 2")
     expect(of(view, "two").locator(".state")).to_have_attribute("data-look", "open")
@@ -50,7 +52,7 @@ def resets(board, view):
     view.get_by_role("button", name="Reset", exact=True).click()
     dialog = view.get_by_role("dialog")
     expect(dialog).to_contain_text("closed on all 2 connected proxies")
-    expect(dialog.locator(".standing")).to_contain_text("open on 2 of 2 proxies")
+    expect(dialog.locator(".standing")).to_have_text("Now Open on 2 of 2 proxies")
     text = proved(dialog, "Reset", "one", "two")
     assert text.count("none ejected") == 2, text
     expect(row(board, FRAUD)).to_have_attribute("data-state", "closed")
@@ -65,7 +67,7 @@ def orders(board, view):
     expect(dialog).to_contain_text("through all 2 connected proxies, nor through those that connect later")
     dialog.get_by_role("combobox", name="On", exact=True).select_option("two")
     expect(dialog).to_contain_text("through proxy two.")
-    expect(dialog.locator(".standing")).to_contain_text("closed on two")
+    expect(dialog.locator(".standing")).to_have_text("Now Closed on two")
 
     # By the keyboard alone; what is no duration is refused, and said why.
     dialog.get_by_label("For").focus()
@@ -79,6 +81,7 @@ def orders(board, view):
         expect(duration).to_have_accessible_description(re.compile(re.escape(words)))
     view.keyboard.press("Enter")
     expect(duration).to_be_focused()
+    shot(view, "dialog-duration")
     expect(dialog.locator(".proof")).to_have_count(0)
     duration.fill("0")
     expect(duration).to_have_accessible_description("Until it is released.")
@@ -104,11 +107,12 @@ def follows(view):
     """An open confirmation is of the breaker as it is now, and says what has changed."""
     view.get_by_role("button", name="Force open", exact=True).click()
     dialog = view.get_by_role("dialog")
-    expect(dialog.locator(".standing")).to_contain_text("closed on 2 of 2 proxies")
+    expect(dialog.locator(".standing")).to_have_text("Now Closed on 2 of 2 proxies")
     expect(dialog.locator(".warn")).to_have_count(0)
     breakwater("force-open", FRAUD, "--proxy", "one", "--reason", "a colleague was quicker")
-    expect(dialog.locator(".standing")).to_contain_text("forced open on 1 of 2 proxies")
+    expect(dialog.locator(".standing")).to_have_text("Now Forced open on 1 of 2 proxies")
     expect(dialog.locator(".warn")).to_have_text("It has changed since you asked: it was closed on 2 of 2 proxies.")
+    shot(view, "dialog-changed")
     breakwater("release", FRAUD)
     expect(dialog.locator(".warn")).to_have_count(0)
 

@@ -40,11 +40,11 @@ export function ActionDialog(subject: Subject) {
   return action && <Confirmation key={`${action.kind} ${action.proxy ?? ""} ${action.host ?? ""}`} action={action} {...subject} />;
 }
 
-/** standing is the state that an action would change, and it in words. gone: the proxy is no longer connected. */
-function standing(breaker: Breaker, proxy: string): { state: State; words: string; gone: boolean } {
-  if (!proxy) return { state: breaker.state, words: breaker.summary.replaceAll("_", " "), gone: false };
+/** standing is the state that an action would change, and where it is. gone: the proxy is no longer connected. */
+function standing(breaker: Breaker, proxy: string): { state: State; where: string; gone: boolean } {
+  if (!proxy) return { state: breaker.state, where: breaker.summary.replace(`${breaker.state} on`, "on"), gone: false };
   const state = breaker.proxies.find((p) => p.proxy === proxy)?.state;
-  return { state: state ?? "unknown", words: `${word[state ?? "unknown"].toLowerCase()} on ${proxy}`, gone: state === undefined };
+  return { state: state ?? "unknown", where: `on ${proxy}`, gone: state === undefined };
 }
 
 function Confirmation({ action, breaker, fallback }: { action: Action } & Subject) {
@@ -110,12 +110,16 @@ function Confirmation({ action, breaker, fallback }: { action: Action } & Subjec
             <div class="effect">
               {isLive() && (
                 <p class="standing">
-                  Now <StateBadge state={now.state} /> {!now.gone && now.words}
+                  Now <StateBadge state={now.state} /> {!now.gone && now.where}
                 </p>
               )}
               <div role="status">
                 {now.gone && <p class="warn">Proxy {proxy.value} is no longer connected.</p>}
-                {!now.gone && now.words !== was.words && <p class="warn">It has changed since you asked: it was {was.words}.</p>}
+                {!now.gone && (now.state !== was.state || now.where !== was.where) && (
+                  <p class="warn">
+                    It has changed since you asked: it was {word[was.state].toLowerCase()} {was.where}.
+                  </p>
+                )}
               </div>
               {!now.gone &&
                 effect(action, breaker, proxy.value, fallback).map((line, i) => (
