@@ -59,7 +59,9 @@ def views(page, name: str, width: int):
     page.evaluate("scrollTo(0, 0)")
     shot(page, f"service-whole-{name}", full_page=True)
     page.get_by_role("button", name="Force open", exact=True).click()
-    expect(page.get_by_role("dialog")).to_be_visible()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("For").select_option(label="Another time…")
+    dialog.get_by_label("Duration").fill("soon")
     check(page, f"dialog-{name}", width)
     page.keyboard.press("Escape")
 

@@ -48,6 +48,7 @@ def opens(board, view):
 
 def resets(board, view):
     """A reset is for all, and each proxy proves it."""
+    expect(view.locator(".service-facts")).to_contain_text("open on 2 of 2 proxies")
     breakwater("demo", "heal", FRAUD)
     view.get_by_role("button", name="Reset", exact=True).click()
     dialog = view.get_by_role("dialog")
@@ -105,6 +106,7 @@ def orders(board, view):
 
 def follows(view):
     """An open confirmation is of the breaker as it is now, and says what has changed."""
+    expect(view.locator(".service-facts")).to_contain_text("closed on 2 of 2 proxies")
     view.get_by_role("button", name="Force open", exact=True).click()
     dialog = view.get_by_role("dialog")
     expect(dialog.locator(".standing")).to_have_text("Now Closed on 2 of 2 proxies")

@@ -29,6 +29,9 @@ with browser() as watched:
     expect(proxies.locator(".proxy-row .state[data-look='unknown']")).to_have_count(2)
     expect(view.locator(".machine-on")).to_have_count(0)
     expect(config.locator(".failed")).to_contain_text("Breakwater answers slowly")
+    # Late is better than never.
+    expect(view.locator(".card-explain")).to_contain_text(re.compile("forced open", re.IGNORECASE))
+
     # An order waits for its proof, and can not be given twice meanwhile.
     view.get_by_role("button", name="Release", exact=True).click()
     dialog = view.get_by_role("dialog")
@@ -36,8 +39,6 @@ with browser() as watched:
     expect(dialog.get_by_role("button", name="Waiting for the proof…")).to_be_disabled()
     expect(dialog.get_by_role("button", name="Cancel")).to_be_disabled()
     expect(row(late, SEARCH)).to_be_visible()
-    # Late is better than never.
-    expect(view.locator(".card-explain")).to_contain_text(re.compile("forced open", re.IGNORECASE))
     expect(dialog.locator(".proof")).to_have_attribute("data-ok", "true")
     expect(row(late, SEARCH)).to_have_attribute("data-state", "closed")
 
