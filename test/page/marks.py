@@ -35,14 +35,13 @@ def shadows(board, view):
     expect(view.locator(".proxy-row .mark-shadow", has_text="would be open").first).to_be_visible()
     expect(view.locator(".card-events li", has_text="Closed → Open").first.locator(".mark-shadow")).to_be_visible()
     # It is more in need of eyes than those that are well.
-    expect(board.locator(".row").first).to_have_attribute("data-service", "vision-service")
+    expect(board.locator(".row[data-state='closed']").first).to_have_attribute("data-service", "vision-service")
     breakwater("demo", "heal", "vision-service")
 
 
 def overloads(board, view):
     """The mark is there while the limit is hit, and then no more."""
     pricing = row(board, "pricing-service")
-    append("pricing.yaml", "limits: {max_requests: 1}\n")
     expect(view.locator(".policy tr", has_text="limits.max_requests").first).to_contain_text("pricing.yaml")
     breakwater("demo", "slow", "pricing-service", "--delay", "3s")
     waiting = [pool.submit(gateway, "/api/v1/pricing/1") for _ in range(3)]
@@ -59,6 +58,7 @@ def overloads(board, view):
 
 
 with browser() as watched:
+    append("pricing.yaml", "limits: {max_requests: 1}\n")
     first, second = watched.page("#/"), watched.page("#/service/vision-service")
     shadows(first, second)
     overloads(first, watched.page("#/service/pricing-service"))

@@ -6,6 +6,15 @@ from browser import breakwater, browser, do, expect, row
 
 SEARCH = "search-service"
 
+# old remembers whether what was explained of the state before was seen beside the state of now.
+OLD = """() => {
+  window.old = false;
+  new MutationObserver(() => {
+    const forced = document.querySelector("article[data-state='forced_open']");
+    window.old ||= forced?.querySelector(".card-explain .good") != null;
+  }).observe(document.body, {subtree: true, childList: true, attributes: true});
+}"""
+
 with browser() as watched:
     view = watched.page(f"#/service/{SEARCH}", user_agent="view")
     config = watched.page("#/config", user_agent="config")
@@ -14,6 +23,7 @@ with browser() as watched:
     expect(view.locator(".card-explain .good")).to_be_visible()
     expect(config.get_by_role("region", name="Connected proxies")).to_be_visible()
 
+    view.evaluate(OLD)
     do("slow")
     # One who comes now is told to wait.
     late = watched.context(user_agent="late").new_page()
@@ -24,13 +34,13 @@ with browser() as watched:
     breakwater("force-open", SEARCH, "--reason", "drill")
     # The stream is open: it brings the state at once. What the calls know of before is not shown as if it were.
     expect(view.locator("article")).to_have_attribute("data-state", "forced_open")
-    expect(view.locator(".card-explain")).to_contain_text("Asking the proxies…")
     expect(proxies.locator(".failed")).to_contain_text("Breakwater answers slowly")
     expect(proxies.locator(".proxy-row .state[data-look='unknown']")).to_have_count(2)
     expect(view.locator(".machine-on")).to_have_count(0)
     expect(config.locator(".failed")).to_contain_text("Breakwater answers slowly")
     # Late is better than never.
     expect(view.locator(".card-explain")).to_contain_text(re.compile("forced open", re.IGNORECASE))
+    assert not view.evaluate("window.old"), "it was explained why a breaker is closed that is forced open"
 
     # An order waits for its proof, and can not be given twice meanwhile.
     view.get_by_role("button", name="Release", exact=True).click()

@@ -1,6 +1,7 @@
 // All that the view of one service shows, asked for while it is open.
 
 import { effect, signal } from "@preact/signals";
+import { config } from "../live/config";
 import { get } from "../live/http";
 import { poll, type Poll } from "../live/poll";
 import { changed, entries } from "../live/store";
@@ -36,13 +37,13 @@ export class ServiceData {
     return this.asking.late.value;
   }
 
-  /** onChange asks again whenever the stream of summaries says that something else is the case. */
+  /** onChange asks again whenever something else is known to be the case, or another policy in force. */
   private onChange(polls: Poll[]): () => void {
     let last: string | undefined;
     return effect(() => {
       void changed.value;
       const breaker = entries.get(this.name)?.breaker.value;
-      const is = breaker && [breaker.state, breaker.summary, breaker.overview.since, breaker.overview.shadow_state].join();
+      const is = breaker && [breaker.state, breaker.summary, breaker.overview.since, breaker.overview.shadow_state, config.value?.digest].join();
       if (last !== undefined && is !== last) for (const p of polls) p.again();
       last = is ?? last;
     });
