@@ -96,7 +96,6 @@ func behindSlow(t *testing.T, to string) *slowServer {
 		case <-r.Context().Done():
 		}
 	}))
-	t.Cleanup(server.CloseClientConnections)
 	t.Cleanup(server.Close)
 	s.url = server.URL
 	return s
