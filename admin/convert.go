@@ -162,6 +162,10 @@ func proxyProto(p Proxy) *adminpb.Proxy {
 	}
 }
 
+func missedProxyProto(p MissedProxy) *adminpb.MissedProxy {
+	return &adminpb.MissedProxy{Id: p.ID, NodeCluster: p.NodeCluster, AdminAddress: p.AdminAddress, Left: timestampProto(p.Left)}
+}
+
 func proxyResourcesProto(r ProxyResources) *adminpb.ProxyResources {
 	resources := &adminpb.ProxyResources{TypeUrl: r.TypeURL, AcknowledgedVersion: r.Acknowledged}
 	if n := r.LastNACK; n != nil {

@@ -52,6 +52,21 @@ func proxyTrafficProto(p breaker.ProxyTraffic) *adminpb.ProxyTraffic {
 	return out
 }
 
+func historyProto(h breaker.History) *adminpb.GetHistoryResponse {
+	return &adminpb.GetHistoryResponse{
+		Since:    timestampProto(h.Since),
+		Start:    timestampProto(h.Start),
+		End:      timestampProto(h.End),
+		Step:     durationpb.New(h.Step),
+		Proxies:  h.Proxies,
+		Services: each(h.Services, serviceHistoryProto),
+	}
+}
+
+func serviceHistoryProto(s breaker.ServiceHistory) *adminpb.ServiceHistory {
+	return &adminpb.ServiceHistory{Service: s.Service, Attempts: s.Attempts, Failures: s.Failures, Refused: s.Refused}
+}
+
 func latencyBucketProto(b envoy.LatencyBucket) *adminpb.LatencyBucket {
 	out := &adminpb.LatencyBucket{Count: b.Count}
 	if b.Upper != 0 {

@@ -34,9 +34,11 @@ type fakeModel struct {
 	orders   []breaker.OrderRequest
 	plans    []admin.PlanRequest
 	atPlan   func() // if not nil, called by each Plan
+	forgets  []forgotten
 	levels   map[string]hclog.Level
 	watchers int
-	every    time.Duration // of the last Watch
+	every    time.Duration         // of the last Watch
+	filter   breaker.HistoryFilter // of the last History
 }
 
 func newFakeModel() *fakeModel {
@@ -144,6 +146,20 @@ func (f *fakeModel) Traffic(_ context.Context, service string) (breaker.Traffic,
 		}},
 		{Proxy: "edge-2", Error: "connection refused"},
 	}}, nil
+}
+
+// History has a gap, and two services; what is asked for is kept.
+func (f *fakeModel) History(_ context.Context, filter breaker.HistoryFilter) (breaker.History, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.filter = filter
+	return breaker.History{
+		Since: day, Start: day, End: day.Add(25 * time.Second), Step: 10 * time.Second, Proxies: []uint32{2, 0, 1},
+		Services: []breaker.ServiceHistory{
+			{Service: "fraud-service", Attempts: []uint32{40, 0, 2}, Failures: []uint32{4, 0, 0}, Refused: []uint32{0, 0, 7}},
+			{Service: "search-service", Attempts: []uint32{1, 0, 0}},
+		},
+	}, f.err
 }
 
 func (f *fakeModel) Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error) {

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/breakwater/breakwater/admin"
@@ -102,7 +103,7 @@ func TestRPCs(t *testing.T) {
 				}},
 			},
 			{Id: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: timestamppb.New(day), AdminError: "its bootstrap names no admin port"},
-		}}},
+		}, Missed: []*adminpb.MissedProxy{{Id: "edge-3", NodeCluster: "edge", AdminAddress: "127.0.0.1:9903", Left: timestamppb.New(day)}}}},
 		{name: "config", do: call(c.GetConfigStatus, &adminpb.GetConfigStatusRequest{}), want: &adminpb.GetConfigStatusResponse{
 			Digest: "abc", LastSuccess: timestamppb.New(day), LastAttempt: timestamppb.New(day.Add(time.Minute)), Services: 2,
 			Problems: []*adminpb.Problem{{
@@ -117,6 +118,18 @@ func TestRPCs(t *testing.T) {
 			}},
 			StaleServices: []string{"fraud-service"},
 		}},
+		{name: "history from no time", do: call(c.GetHistory, &adminpb.GetHistoryRequest{From: &timestamppb.Timestamp{Nanos: -1}}), code: codes.InvalidArgument, says: "from:"},
+		{
+			name: "history", do: call(c.GetHistory, &adminpb.GetHistoryRequest{}),
+			want: &adminpb.GetHistoryResponse{
+				Since: timestamppb.New(day), Start: timestamppb.New(day), End: timestamppb.New(day.Add(25 * time.Second)),
+				Step: durationpb.New(10 * time.Second), Proxies: []uint32{2, 0, 1},
+				Services: []*adminpb.ServiceHistory{
+					{Service: "fraud-service", Attempts: []uint32{40, 0, 2}, Failures: []uint32{4, 0, 0}, Refused: []uint32{0, 0, 7}},
+					{Service: "search-service", Attempts: []uint32{1, 0, 0}},
+				},
+			},
+		},
 		{name: "levels", do: call(c.GetLogLevel, &adminpb.GetLogLevelRequest{}), want: &adminpb.GetLogLevelResponse{Levels: levels}},
 		{
 			name: "set level", do: call(c.SetLogLevel, &adminpb.SetLogLevelRequest{Level: "trace", Subsystem: "xds"}),

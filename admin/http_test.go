@@ -74,6 +74,9 @@ const (
 		`{"outcome":"success","total":"40"},{"outcome":"error","total":"2"},{"outcome":"circuit_open","total":"0"},{"outcome":"overloaded","total":"1"},{"outcome":"fallback","total":"7"}],` +
 		`"retries":"3","latency":[{"upper":"0.015625s","count":"30"},{"upper":null,"count":"50"}]},` +
 		`{"proxy":"edge-2","error":"connection refused","outcomes":[],"retries":"0","latency":[]}]}`
+	historyJSON = `{"since":"2026-03-04T05:06:07Z","start":"2026-03-04T05:06:07Z","end":"2026-03-04T05:06:32Z","step":"10s","proxies":[2,0,1],"services":[` +
+		`{"service":"fraud-service","attempts":[40,0,2],"failures":[4,0,0],"refused":[0,0,7]},` +
+		`{"service":"search-service","attempts":[1,0,0],"failures":[],"refused":[]}]}`
 	searchJSON = `{"service":"search-service","state":"unknown","summary":"no proxy is connected","proxies":[],"overview":` + searchOverviewJSON + `}`
 	levelsJSON = `{"levels":[{"subsystem":"","level":"info"},{"subsystem":"xds","level":"debug"}]}`
 	resetJSON  = `{"service":"fraud-service","host":"","ok":true,"pushed":true,"generation":"7","proxies":[` +
@@ -88,7 +91,7 @@ const (
 		`"connected_since":"2026-03-04T05:06:07Z","admin_reachable":true,"admin_error":"","resources":[{"type_url":"type.googleapis.com/envoy.config.cluster.v3.Cluster",` +
 		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}],"last_load_report":"2026-03-04T05:06:08Z"},` +
 		`{"id":"edge-2","node_cluster":"","version":"","address":"127.0.0.1:40001","admin_address":"","connected_since":"2026-03-04T05:06:07Z",` +
-		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[],"last_load_report":null}]}`
+		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[],"last_load_report":null}],"missed":[` + missedJSON + `]}`
 	orderedJSON = `"proxies":[{"proxy":"edge-1","acknowledged":true,"state":"closed","note":"Envoy sends no request to the service","error":""}]}`
 	ordersJSON  = `{"orders":[{"service":"fraud-service","proxy":"edge-2","since":"2026-03-04T05:06:07Z",` +
 		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"}}]}`
@@ -111,6 +114,8 @@ func TestHTTP(t *testing.T) {
 		{"GET", "/api/v1/breakers/fraud-service", "", 200, `{"breaker":` + fraudJSON + `,` + windowsJSON + `}`},
 		{"GET", "/api/v1/breakers/fraud-service/traffic", "", 200, trafficJSON},
 		{"GET", "/api/v1/breakers/nope/traffic", "", 404, `{"code":5,"message":"unknown service \"nope\""}`},
+		{"GET", "/api/v1/history", "", 200, historyJSON},
+		{"GET", "/api/v1/history?from=yesterday", "", 400, ""},
 		{"GET", "/api/v1/breakers:watch?summary=perhaps", "", 400, `{"code":3,"message":"summary=\"perhaps\": must be true or false"}`},
 		{"GET", "/api/v1/breakers/nope", "", 404, `{"code":5,"message":"unknown service \"nope\""}`},
 		{"POST", "/api/v1/breakers/fraud-service/reset", "{}", 200, resetJSON},

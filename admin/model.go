@@ -19,6 +19,10 @@ var ErrUnknownSubsystem = errors.New("unknown subsystem")
 // proxies there are.
 var ErrUnsettled = errors.New("too early to say")
 
+// ErrProxyConnected is a Model's answer to forgetting a proxy that has not gone. It comes
+// wrapped, with what to do.
+var ErrProxyConnected = errors.New("the proxy is connected")
+
 // Model is what a Server serves. All methods are called concurrently. Beside the
 // errors named below, any other is reported to the client as an internal one.
 type Model interface {
@@ -33,6 +37,8 @@ type Model interface {
 	// breaker.ErrUnknownService. A proxy that can not be asked is an entry of the result, not
 	// an error.
 	Traffic(ctx context.Context, service string) (breaker.Traffic, error)
+	// History returns what the proxies have reported of late. It asks nobody.
+	History(ctx context.Context, f breaker.HistoryFilter) (breaker.History, error)
 	// Watch sends every breaker in the first element, and in each further one those that
 	// changed since, each in ascending order of service. Changes are merged while nobody
 	// receives and until every has passed since the last element (0: no such time); they are
@@ -59,6 +65,11 @@ type Model interface {
 	Explain(ctx context.Context, service string) (Explanation, error)
 	// Proxies returns the connected proxies in ascending order of id.
 	Proxies(ctx context.Context) ([]Proxy, error)
+	// Missed returns the proxies that are missed in ascending order of id; none while that is not known yet.
+	Missed(ctx context.Context) ([]MissedProxy, error)
+	// Forget strikes off a proxy that is missed, and returns what it was. It returns
+	// breaker.ErrUnknownProxy, ErrProxyConnected or ErrUnsettled.
+	Forget(ctx context.Context, proxy string, by breaker.Action) (MissedProxy, error)
 	// Targets returns the proxies that Prometheus is to scrape in ascending order of id: those that are connected, and
 	// those that are missed. It returns ErrUnsettled.
 	Targets(ctx context.Context) ([]Target, error)
@@ -95,6 +106,16 @@ type Proxy struct {
 	Resources []ProxyResources
 	// LastReport is when its last load report came; zero if none has.
 	LastReport time.Time
+}
+
+// MissedProxy is an Envoy that has gone, and that neither came back nor was replaced.
+type MissedProxy struct {
+	// ID and NodeCluster are from its node; NodeCluster may be empty.
+	ID, NodeCluster string
+	// AdminAddress is its admin API as ip:port; empty if its bootstrap names no port.
+	AdminAddress string
+	// Left is when it went.
+	Left time.Time
 }
 
 // Target is a proxy that Prometheus is to scrape.

@@ -73,7 +73,7 @@ func ttlOf(d *durationpb.Duration) (time.Duration, error) {
 // order checks the request, has the model do it and logs who did what. Its errors are
 // gRPC statuses.
 func (s *service) order(ctx context.Context, req breaker.OrderRequest) (breaker.OrderResult, error) {
-	if err := checkAction(req.Service, req.Actor, req.Reason); err != nil {
+	if err := checkAction("service", req.Service, req.Actor, req.Reason); err != nil {
 		return breaker.OrderResult{}, err
 	}
 	if req.Actor == "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
-// route is one path of the API, for the service fraud-service.
+// route is one path of the API, for the service fraud-service or the proxy edge-3.
 type route struct{ method, path, body string }
 
 // httpRoutes are those of http.yaml.
@@ -37,7 +37,7 @@ func httpRoutes(t *testing.T) []route {
 			if rule[method] == "" {
 				continue
 			}
-			r := route{method: strings.ToUpper(method), path: strings.ReplaceAll(rule[method], "{service}", "fraud-service")}
+			r := route{method: strings.ToUpper(method), path: strings.NewReplacer("{service}", "fraud-service", "{id}", "edge-3").Replace(rule[method])}
 			if rule["body"] != "" {
 				r.body = "{}"
 			}
@@ -87,21 +87,21 @@ func TestReadOnly(t *testing.T) {
 				t.Errorf("%s %s: %d %s", r.method, r.path, got.status, got.body)
 			}
 		}
-		for _, action := range []string{"/reset", "/force-open", "/disable", "/release", "/log-level"} {
+		for _, action := range []string{"/reset", "/force-open", "/disable", "/release", "/forget", "/log-level"} {
 			if strings.HasSuffix(r.path, action) {
 				actions++
 			}
 		}
 	}
-	if actions < 7 {
+	if actions < 8 {
 		t.Errorf("%d of the calls that change something are looked at", actions)
 	}
 	if got := do(t, http.MethodPost, run.url+plan, `{}`, nil); got.status == http.StatusForbidden {
 		t.Errorf("a plan changes nothing, but: %d %s", got.status, got.body)
 	}
 	model.set(func(f *fakeModel) {
-		if len(f.resets) > 0 || len(f.orders) > 0 || f.levels[""].String() != "info" {
-			t.Errorf("the model was told of %v, %v, %v", f.resets, f.orders, f.levels)
+		if len(f.resets) > 0 || len(f.orders) > 0 || len(f.forgets) > 0 || f.levels[""].String() != "info" {
+			t.Errorf("the model was told of %v, %v, %v, %v", f.resets, f.orders, f.forgets, f.levels)
 		}
 	})
 

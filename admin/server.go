@@ -161,7 +161,10 @@ func (s *Server) ServeGRPC(ctx context.Context, l net.Listener) error {
 	force := time.AfterFunc(s.opts.GracePeriod, s.grpc.Stop)
 	defer force.Stop()
 	s.grpc.GracefulStop()
-	return <-served
+	if err := <-served; !errors.Is(err, grpc.ErrServerStopped) { // it had not begun
+		return err
+	}
+	return nil
 }
 
 // ServeHTTP serves until ctx is done, and then at most for the grace period. It closes

@@ -197,3 +197,24 @@ func TestServeReportsABrokenListener(t *testing.T) {
 		}
 	}
 }
+
+// A server that is stopped before it has begun has not failed.
+func TestServeOfADoneContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 { // whether it has begun is up to the scheduler
+		server, err := admin.New(admin.Options{Model: newFakeModel()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, serve := range []func(context.Context, net.Listener) error{server.ServeGRPC, server.ServeHTTP} {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := serve(ctx, l); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -75,6 +75,21 @@ func (s *service) GetTraffic(ctx context.Context, req *adminpb.GetTrafficRequest
 	return trafficProto(t), nil
 }
 
+func (s *service) GetHistory(ctx context.Context, req *adminpb.GetHistoryRequest) (*adminpb.GetHistoryResponse, error) {
+	f := breaker.HistoryFilter{Services: req.GetServices()}
+	if req.GetFrom() != nil {
+		if err := req.GetFrom().CheckValid(); err != nil {
+			return nil, status.Errorf(codes.InvalidArgument, "from: %v", err)
+		}
+		f.From = req.GetFrom().AsTime()
+	}
+	h, err := s.model.History(ctx, f)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return historyProto(h), nil
+}
+
 func (s *service) WatchBreakers(req *adminpb.WatchBreakersRequest, stream grpc.ServerStreamingServer[adminpb.WatchBreakersResponse]) error {
 	return s.watch(stream.Context(), req, stream.Send, nil)
 }
@@ -95,7 +110,7 @@ func (s *service) ResetBreaker(ctx context.Context, req *adminpb.ResetBreakerReq
 // reset checks the request, has the model do it and logs who did what. Its errors are
 // gRPC statuses.
 func (s *service) reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error) {
-	if err := checkAction(req.Service, req.Actor, req.Reason); err != nil {
+	if err := checkAction("service", req.Service, req.Actor, req.Reason); err != nil {
 		return breaker.ResetResult{}, err
 	}
 	if req.Host != "" {
@@ -116,11 +131,12 @@ func (s *service) reset(ctx context.Context, req breaker.ResetRequest) (breaker.
 	return result, nil
 }
 
-// checkAction checks what every action of an operator has. Its error is a gRPC status.
-func checkAction(service, actor, reason string) error {
+// checkAction checks what every action of an operator has. On is the name of the field that says
+// what it is done to. Its error is a gRPC status.
+func checkAction(on, what, actor, reason string) error {
 	switch {
-	case service == "":
-		return status.Error(codes.InvalidArgument, "service is empty")
+	case what == "":
+		return status.Error(codes.InvalidArgument, on+" is empty")
 	case len(actor) > maxActor:
 		return status.Errorf(codes.InvalidArgument, "actor has %d bytes, at most %d are allowed", len(actor), maxActor)
 	case len(reason) > maxReason:
@@ -147,7 +163,29 @@ func (s *service) ListProxies(ctx context.Context, _ *adminpb.ListProxiesRequest
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &adminpb.ListProxiesResponse{Proxies: each(proxies, proxyProto)}, nil
+	missed, err := s.model.Missed(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	return &adminpb.ListProxiesResponse{Proxies: each(proxies, proxyProto), Missed: each(missed, missedProxyProto)}, nil
+}
+
+func (s *service) ForgetProxy(ctx context.Context, req *adminpb.ForgetProxyRequest) (*adminpb.ForgetProxyResponse, error) {
+	if err := checkAction("id", req.GetId(), req.GetActor(), req.GetReason()); err != nil {
+		return nil, err
+	}
+	by := breaker.Action{Actor: req.GetActor(), Reason: req.GetReason()}
+	if by.Actor == "" {
+		by.Actor = caller(ctx)
+	}
+	log := s.log.With("proxy", req.GetId(), "actor", by.Actor, "reason", by.Reason)
+	proxy, err := s.model.Forget(ctx, req.GetId(), by)
+	if err != nil {
+		log.Warn("forget refused", "error", err)
+		return nil, toStatus(err)
+	}
+	log.Info("forget")
+	return &adminpb.ForgetProxyResponse{Proxy: missedProxyProto(proxy)}, nil
 }
 
 func (s *service) GetConfigStatus(ctx context.Context, _ *adminpb.GetConfigStatusRequest) (*adminpb.GetConfigStatusResponse, error) {
@@ -195,7 +233,8 @@ func toStatus(err error) error {
 		code = codes.NotFound
 	case errors.Is(err, breaker.ErrInvalidOrder):
 		code = codes.InvalidArgument
-	case errors.Is(err, breaker.ErrHostNotResettable), errors.Is(err, breaker.ErrNoProxy), errors.Is(err, ErrNoPolicies):
+	case errors.Is(err, breaker.ErrHostNotResettable), errors.Is(err, breaker.ErrNoProxy), errors.Is(err, ErrNoPolicies),
+		errors.Is(err, ErrProxyConnected):
 		code = codes.FailedPrecondition
 	case errors.Is(err, ErrUnsettled):
 		code = codes.Unavailable

@@ -91,6 +91,7 @@ type Board struct {
 	events         *events
 	metrics        *metrics
 	readings       readings
+	history        *history
 }
 
 const defaultLease = 15 * time.Second
@@ -118,6 +119,7 @@ func NewBoard(opts Options) *Board {
 		dirty:       make(chan struct{}, 1),
 		events:      newEvents(),
 		readings:    readings{last: map[string]*reading{}},
+		history:     newHistory(),
 	}
 	b.metrics = newMetrics(b, opts.Registerer)
 	b.load()

@@ -24,15 +24,17 @@ const (
 	WasForcedOpen EventKind = "force_open"
 	WasDisabled   EventKind = "disable"
 	WasReleased   EventKind = "release"
+	WasForgotten  EventKind = "forget"
 )
 
-// Event is one thing that happened to a breaker.
+// Event is one thing that happened to a breaker, or to a proxy.
 type Event struct {
 	// ID counts the events; it grows by one with each, over restarts too.
-	ID      uint64    `json:"id"`
-	At      time.Time `json:"at"`
-	Kind    EventKind `json:"kind"`
-	Service string    `json:"service"`
+	ID   uint64    `json:"id"`
+	At   time.Time `json:"at"`
+	Kind EventKind `json:"kind"`
+	// Service is empty if a proxy was forgotten.
+	Service string `json:"service"`
 	// Proxy in which it happened; empty for all.
 	Proxy string `json:"proxy,omitempty"`
 	// Host is the host that was ejected or has returned, or the one that was reset; empty otherwise.
@@ -183,6 +185,11 @@ func (b *Board) FollowEvents(ctx context.Context, f EventFilter) <-chan Event {
 		}
 	}()
 	return out
+}
+
+// Forgot records that an operator has struck off a proxy.
+func (b *Board) Forgot(proxy string, by Action) {
+	b.record(Event{At: time.Now(), Kind: WasForgotten, Proxy: proxy, Cause: by.Reason, Actor: by.Actor})
 }
 
 // record keeps an event, and has it saved.

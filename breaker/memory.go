@@ -257,6 +257,7 @@ func (b *Board) revive(proxy xds.Proxy, now time.Time) map[string]*Machine {
 		if !now.Before(p.At.Add(b.opts.Lease)) {
 			for _, t := range m.Lapse(now) {
 				b.log.Warn("breaker changed", "service", name, "proxy", proxy.ID, "from", t.From, "to", t.To, "cause", t.Cause)
+				b.metrics.count(name, t.To, m.settings.Shadow) // callers have felt it, though nobody saw it
 				b.record(Event{At: now, Kind: Lapsed, Service: name, Proxy: proxy.ID, From: t.From, To: t.To, Cause: t.Cause, Shadow: m.settings.Shadow})
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/store"
 	"github.com/breakwater/breakwater/xds"
@@ -64,9 +66,21 @@ func TestRestartAfterTheLease(t *testing.T) {
 	if err := kept.Save(breakersDoc, map[string]parked{"p1": p}); err != nil {
 		t.Fatal(err)
 	}
-	g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept, Lease: time.Minute})
+	reg := prometheus.NewRegistry()
+	g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept, Lease: time.Minute, Registerer: reg})
+	g.Served()
 	if layers := g.Join(xds.Proxy{Delta: true, ID: "p1"}); len(layers.Breaker.Keys.AsMap()) > 0 {
 		t.Errorf("a proxy that comes back after the lease is told %v", layers.Breaker)
+	}
+	got := gathered(t, reg)
+	for _, state := range []State{Closed, Open, HalfOpen, Unknown} {
+		want := 0.0
+		if state == Closed {
+			want = 1
+		}
+		if n := got["gateway_circuit_breaker_state_changes{svc,"+string(state)+"}"]; n != want {
+			t.Errorf("%v transitions to %s are counted, want %v", n, state, want)
+		}
 	}
 	e := g.Events(EventFilter{Limit: 1})
 	if len(e) != 1 || e[0].Kind != Lapsed || e[0].From != Open || e[0].To != Closed {

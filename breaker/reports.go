@@ -47,6 +47,7 @@ func (w *watcher) take(ctx context.Context, r arrived) {
 	w.overflows.subtract(ctx, w.admin, r.Services)
 	w.statuses.correct(ctx, w.admin, set, r.Services)
 	now := time.Now()
+	w.board.history.report(now, w.proxy.ID, r.Services, set)
 	w.board.mu.Lock()
 	if w.left() {
 		w.board.mu.Unlock()

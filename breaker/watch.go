@@ -138,6 +138,7 @@ func (b *Board) Served() {
 		maps.DeleteFunc(p.Snapshots, func(name string, _ Snapshot) bool { return set.Lookup(name) == nil })
 	}
 	b.metrics.follow(set)
+	b.history.keep(set)
 	b.notifyAll()
 }
 

@@ -59,7 +59,7 @@ func (c rejectedCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 var connectedDesc = prometheus.NewDesc("breakwater_proxy_connected",
-	"1 for a proxy that is connected, 0 for one that has gone within the last hour and has not been replaced.", []string{"proxy"}, nil)
+	"1 for a proxy that is connected, 0 for one that has gone within the last hour and has been neither replaced nor forgotten.", []string{"proxy"}, nil)
 
 // rosterCollector tells the proxies that are connected from those that are missed.
 type rosterCollector struct{ roster *Roster }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,8 +13,8 @@ import (
 )
 
 const (
-	// goneFor is how long a proxy that has gone is remembered: long enough to alert and to be looked into, and short enough
-	// that nobody has to strike off one that was ended for good.
+	// goneFor is how long a proxy that has gone is remembered unless it is struck off: long enough to alert and to be
+	// looked into, and short enough that nobody has to strike off one that was ended for good.
 	goneFor = time.Hour
 	// maxGone bounds the proxies that are remembered so, for a fleet that comes and goes.
 	maxGone = 1000
@@ -27,8 +28,14 @@ const (
 	rosterDoc = "proxies"
 )
 
-// ErrUnsettled says that Breakwater has just started, and does not know yet which proxies there are.
-var ErrUnsettled = errors.New("the proxies are given a few seconds to connect after the start")
+var (
+	// ErrUnsettled says that Breakwater has just started, and does not know yet which proxies there are.
+	ErrUnsettled = errors.New("the proxies are given a few seconds to connect after the start")
+	// ErrConnected says that a proxy has not gone.
+	ErrConnected = errors.New("the proxy is connected")
+	// ErrNotMissed says that no proxy of an id is missed: there was none within goneFor, or another has come in its place.
+	ErrNotMissed = errors.New("no such proxy is missed")
+)
 
 // Member is a proxy that is connected, or is missed: it has gone, and neither has it come back nor another in its place.
 type Member struct {
@@ -60,6 +67,9 @@ type Roster struct {
 	now    func() time.Time
 	memory Memory
 	log    hclog.Logger
+
+	// saving is held while a document is made and saved, so that none takes the place of a newer one. It comes before mu.
+	saving sync.Mutex
 
 	mu sync.Mutex
 	// members by id, with all that have gone, missed or not; guarded by mu.
@@ -171,6 +181,70 @@ func (r *Roster) Members() ([]Member, error) {
 	return missed(r.all()), nil
 }
 
+// Forget strikes off a proxy that is missed, as if it had never been there, and saves that before it returns. It is back
+// once it connects. It returns ErrUnsettled, ErrConnected or ErrNotMissed, and changes nothing if it returns any error.
+func (r *Roster) Forget(id string) (Member, error) {
+	r.saving.Lock()
+	defer r.saving.Unlock()
+	member, ids, rest, err := r.without(id)
+	if err != nil {
+		return Member{}, err
+	}
+	if r.memory != nil {
+		if err := r.memory.Save(rosterDoc, rest); err != nil {
+			return Member{}, fmt.Errorf("the list of the proxies cannot be saved: %w", err)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := r.members[id]; m != nil && m.Left.IsZero() {
+		return Member{}, ErrConnected // it has just come back
+	}
+	for _, id := range ids {
+		if m := r.members[id]; m != nil && !m.Left.IsZero() {
+			delete(r.members, id)
+		}
+	}
+	return member, nil
+}
+
+// without returns a proxy that is missed, its id with those of all whom it stands for, who would be missed again without
+// it, and all other members.
+func (r *Roster) without(id string) (member Member, ids []string, rest []Member, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := r.members[id]; m != nil && m.Left.IsZero() {
+		return Member{}, nil, nil, ErrConnected
+	}
+	if r.settled.IsZero() || r.now().Before(r.settled) {
+		return Member{}, nil, nil, ErrUnsettled
+	}
+	r.prune()
+	rest = r.all()
+	left := missed(slices.Clone(rest))
+	i := slices.IndexFunc(left, func(m Member) bool { return m.ID == id })
+	if i < 0 {
+		return Member{}, nil, nil, ErrNotMissed
+	}
+	member = left[i]
+	stands := standIns(rest)
+	rest = slices.DeleteFunc(rest, func(m Member) bool {
+		last := m.ID
+		for range stands { // there are no more steps, even if times that are equal made a ring
+			by, ok := stands[last]
+			if !ok {
+				break
+			}
+			last = by
+		}
+		if last == id {
+			ids = append(ids, m.ID)
+		}
+		return last == id
+	})
+	return member, ids, rest, nil
+}
+
 // all returns copies of all members. The caller must hold r.mu.
 func (r *Roster) all() []Member {
 	out := make([]Member, 0, len(r.members))
@@ -181,37 +255,47 @@ func (r *Roster) all() []Member {
 	return out
 }
 
-// missed leaves out those that have gone and in whose place another has come. Each newcomer stands in for one, the first
-// that went; it does so even after it has gone itself, for then it is the one that is missed. One whose address another
-// has now is not missed either: it could not be told from that.
+// missed leaves out those that have gone and in whose place another has come. One whose address another has now is not
+// missed either: it could not be told from that.
 func missed(members []Member) []Member {
-	var gone, newcomers []*Member
+	replaced := standIns(members)
 	taken := map[string]bool{}
-	for i := range members {
-		if m := &members[i]; !m.Left.IsZero() {
-			gone = append(gone, m)
-		} else if m.AdminAddress != "" {
+	for _, m := range members {
+		if m.Left.IsZero() && m.AdminAddress != "" {
 			taken[m.AdminAddress] = true
 		}
-		if m := &members[i]; !m.Came.IsZero() {
+	}
+	return slices.DeleteFunc(members, func(m Member) bool {
+		return replaced[m.ID] != "" || !m.Left.IsZero() && taken[m.AdminAddress]
+	})
+}
+
+// standIns returns who stands in for whom, by the id of the one that has gone. Each newcomer stands in for one, the first
+// that went; it does so even after it has gone itself, for then it is the one that is missed.
+func standIns(members []Member) map[string]string {
+	var gone, newcomers []*Member
+	for i := range members {
+		m := &members[i]
+		if !m.Left.IsZero() {
+			gone = append(gone, m)
+		}
+		if !m.Came.IsZero() {
 			newcomers = append(newcomers, m)
 		}
 	}
 	slices.SortStableFunc(gone, func(a, b *Member) int { return a.Left.Compare(b.Left) })
 	slices.SortStableFunc(newcomers, func(a, b *Member) int { return a.Came.Compare(b.Came) })
-	replaced := map[string]bool{}
+	replaced := map[string]string{}
 	for _, m := range gone {
 		for i, n := range newcomers {
 			if n.replaces(m) {
-				replaced[m.ID] = true
+				replaced[m.ID] = n.ID
 				newcomers = slices.Delete(newcomers, i, i+1)
 				break
 			}
 		}
 	}
-	return slices.DeleteFunc(members, func(m Member) bool {
-		return replaced[m.ID] || !m.Left.IsZero() && taken[m.AdminAddress]
-	})
+	return replaced
 }
 
 // replaces reports whether a newcomer may stand in for a proxy that has gone.
@@ -263,6 +347,8 @@ func (r *Roster) save() {
 	if r.memory == nil {
 		return
 	}
+	r.saving.Lock()
+	defer r.saving.Unlock()
 	r.mu.Lock()
 	members := r.all()
 	r.mu.Unlock()

@@ -1,7 +1,9 @@
 package xds
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -31,6 +33,7 @@ type Server struct {
 	ledger    *Ledger
 	loads     func(LoadReport)
 	layers    func(Proxy) ProxyLayers
+	admins    map[string]string // by proxy; see ServerOptions.AdminAddresses
 	roster    *Roster
 	log       hclog.Logger
 	metrics   *serverMetrics
@@ -58,6 +61,9 @@ type ServerOptions struct {
 	// Layers is called when a proxy connects, before it is answered, and returns what its runtime layers are to have; nil:
 	// they are empty until they are set. It must not call the server.
 	Layers func(Proxy) ProxyLayers
+	// AdminAddresses are admin addresses, as ip:port, that are known by the proxy's id, as of an Envoy that this process
+	// supervises. That of any other is the address that it connects from, with the port that its node names.
+	AdminAddresses map[string]string
 	// Memory keeps the roster over a restart; nil: it is forgotten.
 	Memory Memory
 	// Registerer of the metrics; nil: none.
@@ -66,7 +72,7 @@ type ServerOptions struct {
 
 // NewServer returns a server of what the publisher publishes.
 func NewServer(p *Publisher, opts ServerOptions) *Server {
-	s := &Server{publisher: p, cache: p.cache, ledger: p.ledger, loads: opts.Loads, layers: opts.Layers, log: opts.Log, streams: map[streamKey]*stream{}}
+	s := &Server{publisher: p, cache: p.cache, ledger: p.ledger, loads: opts.Loads, layers: opts.Layers, admins: opts.AdminAddresses, log: opts.Log, streams: map[streamKey]*stream{}}
 	if s.log == nil {
 		s.log = hclog.NewNullLogger()
 	}
@@ -119,7 +125,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.roster.close()
 	cancel()
 	g.Stop()
-	return <-done
+	if err := <-done; !errors.Is(err, grpc.ErrServerStopped) { // it had not begun
+		return err
+	}
+	return nil
 }
 
 // services is the number of services that are served.
@@ -259,7 +268,7 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 		Cluster:      node.GetCluster(),
 		Version:      envoyVersion(node),
 		Address:      st.peer,
-		AdminAddress: adminAddress(st.peer, node),
+		AdminAddress: cmp.Or(s.admins[id], adminAddress(st.peer, node)),
 	}
 	p.Since = time.Now()
 	p.Delta = key.delta

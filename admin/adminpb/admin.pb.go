@@ -2286,7 +2286,7 @@ func (x *WatchEventsResponse) GetEvent() *Event {
 	return nil
 }
 
-// Event is one thing that happened to a breaker.
+// Event is one thing that happened to a breaker, or to a proxy.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Grows by one with each event of any service, over restarts too.
@@ -2295,9 +2295,9 @@ type Event struct {
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// "transition", "lapse" (the proxy heard nothing for so long that its open breakers
 	// closed), "host_ejected", "host_returned", or an operator's "reset", "force_open",
-	// "disable", "release".
+	// "disable", "release", "forget".
 	Kind string `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
-	// The service, as its policy names it.
+	// The service, as its policy names it. Empty for "forget", which is of a proxy.
 	Service string `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
 	// Id of the proxy in which it happened. Empty for all.
 	Proxy string `protobuf:"bytes,5,opt,name=proxy,proto3" json:"proxy,omitempty"`
@@ -3160,6 +3160,228 @@ func (x *LatencyBucket) GetCount() uint64 {
 	return 0
 }
 
+// GetHistoryRequest asks for what was reported.
+type GetHistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only these services; empty for all. One that is not known has no history.
+	Services []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
+	// Leaves out the buckets that were over by then. Unset: none.
+	From          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHistoryRequest) Reset() {
+	*x = GetHistoryRequest{}
+	mi := &file_admin_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHistoryRequest) ProtoMessage() {}
+
+func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHistoryRequest.ProtoReflect.Descriptor instead.
+func (*GetHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *GetHistoryRequest) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *GetHistoryRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+// GetHistoryResponse is what was reported of late, in buckets of equal length. A report counts in
+// the bucket in which it came.
+type GetHistoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the first report came that the history is of. Unset if none has.
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// When the first bucket begins.
+	Start *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	// Until when the last bucket, which is not over, has counted.
+	End *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	// The length of a bucket.
+	Step *durationpb.Duration `protobuf:"bytes,4,opt,name=step,proto3" json:"step,omitempty"`
+	// How many proxies have reported in each bucket, whether there were attempts or not. 0: what
+	// happened in that time is not known.
+	Proxies []uint32 `protobuf:"varint,5,rep,packed,name=proxies,proto3" json:"proxies,omitempty"`
+	// The services of which there is anything in these buckets, in ascending order.
+	Services      []*ServiceHistory `protobuf:"bytes,6,rep,name=services,proto3" json:"services,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHistoryResponse) Reset() {
+	*x = GetHistoryResponse{}
+	mi := &file_admin_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHistoryResponse) ProtoMessage() {}
+
+func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHistoryResponse.ProtoReflect.Descriptor instead.
+func (*GetHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *GetHistoryResponse) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *GetHistoryResponse) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *GetHistoryResponse) GetEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *GetHistoryResponse) GetStep() *durationpb.Duration {
+	if x != nil {
+		return x.Step
+	}
+	return nil
+}
+
+func (x *GetHistoryResponse) GetProxies() []uint32 {
+	if x != nil {
+		return x.Proxies
+	}
+	return nil
+}
+
+func (x *GetHistoryResponse) GetServices() []*ServiceHistory {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+// ServiceHistory is what was reported of one service: a number for each bucket, over all proxies.
+type ServiceHistory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The service.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Attempts that ended, without those that a limit kept from the service. Empty: none at all.
+	Attempts []uint32 `protobuf:"varint,2,rep,packed,name=attempts,proto3" json:"attempts,omitempty"`
+	// Those of attempts that failed. Empty: none at all.
+	Failures []uint32 `protobuf:"varint,3,rep,packed,name=failures,proto3" json:"failures,omitempty"`
+	// Requests that a limit kept from the service, such as those beyond the probes of a half-open
+	// breaker. What an open breaker refuses is in no report. Empty: none at all.
+	Refused       []uint32 `protobuf:"varint,4,rep,packed,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServiceHistory) Reset() {
+	*x = ServiceHistory{}
+	mi := &file_admin_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServiceHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServiceHistory) ProtoMessage() {}
+
+func (x *ServiceHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServiceHistory.ProtoReflect.Descriptor instead.
+func (*ServiceHistory) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ServiceHistory) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ServiceHistory) GetAttempts() []uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+func (x *ServiceHistory) GetFailures() []uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+func (x *ServiceHistory) GetRefused() []uint32 {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
 // ListProxiesRequest asks for all proxies.
 type ListProxiesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3169,7 +3391,7 @@ type ListProxiesRequest struct {
 
 func (x *ListProxiesRequest) Reset() {
 	*x = ListProxiesRequest{}
-	mi := &file_admin_proto_msgTypes[42]
+	mi := &file_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3181,7 +3403,7 @@ func (x *ListProxiesRequest) String() string {
 func (*ListProxiesRequest) ProtoMessage() {}
 
 func (x *ListProxiesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[42]
+	mi := &file_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3194,21 +3416,25 @@ func (x *ListProxiesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProxiesRequest.ProtoReflect.Descriptor instead.
 func (*ListProxiesRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{42}
+	return file_admin_proto_rawDescGZIP(), []int{45}
 }
 
 // ListProxiesResponse has all proxies.
 type ListProxiesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In ascending order of id.
-	Proxies       []*Proxy `protobuf:"bytes,1,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// Those that are connected, in ascending order of id.
+	Proxies []*Proxy `protobuf:"bytes,1,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// Those that are missed, in ascending order of id: they have gone within the last hour, and
+	// neither came back nor another of their node cluster in their place. Empty while Breakwater
+	// has just started and does not know them.
+	Missed        []*MissedProxy `protobuf:"bytes,2,rep,name=missed,proto3" json:"missed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListProxiesResponse) Reset() {
 	*x = ListProxiesResponse{}
-	mi := &file_admin_proto_msgTypes[43]
+	mi := &file_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3220,7 +3446,7 @@ func (x *ListProxiesResponse) String() string {
 func (*ListProxiesResponse) ProtoMessage() {}
 
 func (x *ListProxiesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[43]
+	mi := &file_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3233,12 +3459,203 @@ func (x *ListProxiesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProxiesResponse.ProtoReflect.Descriptor instead.
 func (*ListProxiesResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{43}
+	return file_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ListProxiesResponse) GetProxies() []*Proxy {
 	if x != nil {
 		return x.Proxies
+	}
+	return nil
+}
+
+func (x *ListProxiesResponse) GetMissed() []*MissedProxy {
+	if x != nil {
+		return x.Missed
+	}
+	return nil
+}
+
+// MissedProxy is an Envoy that has gone.
+type MissedProxy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its node id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its node cluster. May be empty.
+	NodeCluster string `protobuf:"bytes,2,opt,name=node_cluster,json=nodeCluster,proto3" json:"node_cluster,omitempty"`
+	// Its admin API, as ip:port. Empty if its bootstrap names no port.
+	AdminAddress string `protobuf:"bytes,3,opt,name=admin_address,json=adminAddress,proto3" json:"admin_address,omitempty"`
+	// When it went. For one that did not come back after a restart of Breakwater, the time of
+	// that start.
+	Left          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MissedProxy) Reset() {
+	*x = MissedProxy{}
+	mi := &file_admin_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MissedProxy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MissedProxy) ProtoMessage() {}
+
+func (x *MissedProxy) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MissedProxy.ProtoReflect.Descriptor instead.
+func (*MissedProxy) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *MissedProxy) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MissedProxy) GetNodeCluster() string {
+	if x != nil {
+		return x.NodeCluster
+	}
+	return ""
+}
+
+func (x *MissedProxy) GetAdminAddress() string {
+	if x != nil {
+		return x.AdminAddress
+	}
+	return ""
+}
+
+func (x *MissedProxy) GetLeft() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
+// ForgetProxyRequest asks for a proxy to be struck off.
+type ForgetProxyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its node id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Who asks, for the log and the events. Not authenticated. Empty for unknown.
+	Actor string `protobuf:"bytes,2,opt,name=actor,proto3" json:"actor,omitempty"`
+	// Why, for the log and the events. May be empty.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetProxyRequest) Reset() {
+	*x = ForgetProxyRequest{}
+	mi := &file_admin_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetProxyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetProxyRequest) ProtoMessage() {}
+
+func (x *ForgetProxyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetProxyRequest.ProtoReflect.Descriptor instead.
+func (*ForgetProxyRequest) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ForgetProxyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ForgetProxyRequest) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ForgetProxyRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ForgetProxyResponse says what was struck off.
+type ForgetProxyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it was listed. Always set.
+	Proxy         *MissedProxy `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetProxyResponse) Reset() {
+	*x = ForgetProxyResponse{}
+	mi := &file_admin_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetProxyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetProxyResponse) ProtoMessage() {}
+
+func (x *ForgetProxyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetProxyResponse.ProtoReflect.Descriptor instead.
+func (*ForgetProxyResponse) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ForgetProxyResponse) GetProxy() *MissedProxy {
+	if x != nil {
+		return x.Proxy
 	}
 	return nil
 }
@@ -3273,7 +3690,7 @@ type Proxy struct {
 
 func (x *Proxy) Reset() {
 	*x = Proxy{}
-	mi := &file_admin_proto_msgTypes[44]
+	mi := &file_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3285,7 +3702,7 @@ func (x *Proxy) String() string {
 func (*Proxy) ProtoMessage() {}
 
 func (x *Proxy) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[44]
+	mi := &file_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3298,7 +3715,7 @@ func (x *Proxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proxy.ProtoReflect.Descriptor instead.
 func (*Proxy) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{44}
+	return file_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Proxy) GetId() string {
@@ -3386,7 +3803,7 @@ type ProxyResources struct {
 
 func (x *ProxyResources) Reset() {
 	*x = ProxyResources{}
-	mi := &file_admin_proto_msgTypes[45]
+	mi := &file_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3398,7 +3815,7 @@ func (x *ProxyResources) String() string {
 func (*ProxyResources) ProtoMessage() {}
 
 func (x *ProxyResources) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[45]
+	mi := &file_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3411,7 +3828,7 @@ func (x *ProxyResources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyResources.ProtoReflect.Descriptor instead.
 func (*ProxyResources) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{45}
+	return file_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ProxyResources) GetTypeUrl() string {
@@ -3450,7 +3867,7 @@ type Nack struct {
 
 func (x *Nack) Reset() {
 	*x = Nack{}
-	mi := &file_admin_proto_msgTypes[46]
+	mi := &file_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3462,7 +3879,7 @@ func (x *Nack) String() string {
 func (*Nack) ProtoMessage() {}
 
 func (x *Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[46]
+	mi := &file_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3475,7 +3892,7 @@ func (x *Nack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nack.ProtoReflect.Descriptor instead.
 func (*Nack) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{46}
+	return file_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Nack) GetVersion() string {
@@ -3508,7 +3925,7 @@ type GetConfigStatusRequest struct {
 
 func (x *GetConfigStatusRequest) Reset() {
 	*x = GetConfigStatusRequest{}
-	mi := &file_admin_proto_msgTypes[47]
+	mi := &file_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3520,7 +3937,7 @@ func (x *GetConfigStatusRequest) String() string {
 func (*GetConfigStatusRequest) ProtoMessage() {}
 
 func (x *GetConfigStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[47]
+	mi := &file_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3533,7 +3950,7 @@ func (x *GetConfigStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetConfigStatusRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{47}
+	return file_admin_proto_rawDescGZIP(), []int{53}
 }
 
 // GetConfigStatusResponse is the state of the policies: what is served, and what is
@@ -3563,7 +3980,7 @@ type GetConfigStatusResponse struct {
 
 func (x *GetConfigStatusResponse) Reset() {
 	*x = GetConfigStatusResponse{}
-	mi := &file_admin_proto_msgTypes[48]
+	mi := &file_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3575,7 +3992,7 @@ func (x *GetConfigStatusResponse) String() string {
 func (*GetConfigStatusResponse) ProtoMessage() {}
 
 func (x *GetConfigStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[48]
+	mi := &file_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3588,7 +4005,7 @@ func (x *GetConfigStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConfigStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetConfigStatusResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{48}
+	return file_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetConfigStatusResponse) GetOk() bool {
@@ -3662,7 +4079,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_admin_proto_msgTypes[49]
+	mi := &file_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3674,7 +4091,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[49]
+	mi := &file_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3687,7 +4104,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{49}
+	return file_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Position) GetFile() string {
@@ -3735,7 +4152,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_admin_proto_msgTypes[50]
+	mi := &file_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3747,7 +4164,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[50]
+	mi := &file_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3760,7 +4177,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{50}
+	return file_admin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Problem) GetSeverity() string {
@@ -3825,7 +4242,7 @@ type SourceLine struct {
 
 func (x *SourceLine) Reset() {
 	*x = SourceLine{}
-	mi := &file_admin_proto_msgTypes[51]
+	mi := &file_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3837,7 +4254,7 @@ func (x *SourceLine) String() string {
 func (*SourceLine) ProtoMessage() {}
 
 func (x *SourceLine) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[51]
+	mi := &file_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3850,7 +4267,7 @@ func (x *SourceLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceLine.ProtoReflect.Descriptor instead.
 func (*SourceLine) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{51}
+	return file_admin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SourceLine) GetLine() uint32 {
@@ -3892,7 +4309,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_admin_proto_msgTypes[52]
+	mi := &file_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3904,7 +4321,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[52]
+	mi := &file_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3917,7 +4334,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{52}
+	return file_admin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Rejection) GetService() string {
@@ -3985,7 +4402,7 @@ type GetLogLevelRequest struct {
 
 func (x *GetLogLevelRequest) Reset() {
 	*x = GetLogLevelRequest{}
-	mi := &file_admin_proto_msgTypes[53]
+	mi := &file_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3997,7 +4414,7 @@ func (x *GetLogLevelRequest) String() string {
 func (*GetLogLevelRequest) ProtoMessage() {}
 
 func (x *GetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[53]
+	mi := &file_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4010,7 +4427,7 @@ func (x *GetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*GetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{53}
+	return file_admin_proto_rawDescGZIP(), []int{59}
 }
 
 // GetLogLevelResponse has the levels in force.
@@ -4024,7 +4441,7 @@ type GetLogLevelResponse struct {
 
 func (x *GetLogLevelResponse) Reset() {
 	*x = GetLogLevelResponse{}
-	mi := &file_admin_proto_msgTypes[54]
+	mi := &file_admin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4036,7 +4453,7 @@ func (x *GetLogLevelResponse) String() string {
 func (*GetLogLevelResponse) ProtoMessage() {}
 
 func (x *GetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[54]
+	mi := &file_admin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4049,7 +4466,7 @@ func (x *GetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*GetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{54}
+	return file_admin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetLogLevelResponse) GetLevels() []*LogLevel {
@@ -4072,7 +4489,7 @@ type LogLevel struct {
 
 func (x *LogLevel) Reset() {
 	*x = LogLevel{}
-	mi := &file_admin_proto_msgTypes[55]
+	mi := &file_admin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4084,7 +4501,7 @@ func (x *LogLevel) String() string {
 func (*LogLevel) ProtoMessage() {}
 
 func (x *LogLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[55]
+	mi := &file_admin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4097,7 +4514,7 @@ func (x *LogLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLevel.ProtoReflect.Descriptor instead.
 func (*LogLevel) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{55}
+	return file_admin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *LogLevel) GetSubsystem() string {
@@ -4127,7 +4544,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_admin_proto_msgTypes[56]
+	mi := &file_admin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4139,7 +4556,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[56]
+	mi := &file_admin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4152,7 +4569,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{56}
+	return file_admin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -4180,7 +4597,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_admin_proto_msgTypes[57]
+	mi := &file_admin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4192,7 +4609,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[57]
+	mi := &file_admin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4205,7 +4622,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{57}
+	return file_admin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *SetLogLevelResponse) GetLevels() []*LogLevel {
@@ -4224,7 +4641,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_admin_proto_msgTypes[58]
+	mi := &file_admin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4236,7 +4653,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[58]
+	mi := &file_admin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4249,7 +4666,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{58}
+	return file_admin_proto_rawDescGZIP(), []int{64}
 }
 
 // GetVersionResponse is the server's version.
@@ -4268,7 +4685,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_admin_proto_msgTypes[59]
+	mi := &file_admin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4280,7 +4697,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[59]
+	mi := &file_admin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4293,7 +4710,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{59}
+	return file_admin_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -4331,7 +4748,7 @@ type PlanPoliciesRequest struct {
 
 func (x *PlanPoliciesRequest) Reset() {
 	*x = PlanPoliciesRequest{}
-	mi := &file_admin_proto_msgTypes[60]
+	mi := &file_admin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4343,7 +4760,7 @@ func (x *PlanPoliciesRequest) String() string {
 func (*PlanPoliciesRequest) ProtoMessage() {}
 
 func (x *PlanPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[60]
+	mi := &file_admin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4356,7 +4773,7 @@ func (x *PlanPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*PlanPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{60}
+	return file_admin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *PlanPoliciesRequest) GetFiles() []*PolicyFile {
@@ -4386,7 +4803,7 @@ type PolicyFile struct {
 
 func (x *PolicyFile) Reset() {
 	*x = PolicyFile{}
-	mi := &file_admin_proto_msgTypes[61]
+	mi := &file_admin_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4398,7 +4815,7 @@ func (x *PolicyFile) String() string {
 func (*PolicyFile) ProtoMessage() {}
 
 func (x *PolicyFile) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[61]
+	mi := &file_admin_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4411,7 +4828,7 @@ func (x *PolicyFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyFile.ProtoReflect.Descriptor instead.
 func (*PolicyFile) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{61}
+	return file_admin_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PolicyFile) GetName() string {
@@ -4450,7 +4867,7 @@ type PlanPoliciesResponse struct {
 
 func (x *PlanPoliciesResponse) Reset() {
 	*x = PlanPoliciesResponse{}
-	mi := &file_admin_proto_msgTypes[62]
+	mi := &file_admin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4462,7 +4879,7 @@ func (x *PlanPoliciesResponse) String() string {
 func (*PlanPoliciesResponse) ProtoMessage() {}
 
 func (x *PlanPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[62]
+	mi := &file_admin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4475,7 +4892,7 @@ func (x *PlanPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*PlanPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{62}
+	return file_admin_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *PlanPoliciesResponse) GetOk() bool {
@@ -4531,7 +4948,7 @@ type ServicePlan struct {
 
 func (x *ServicePlan) Reset() {
 	*x = ServicePlan{}
-	mi := &file_admin_proto_msgTypes[63]
+	mi := &file_admin_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4543,7 +4960,7 @@ func (x *ServicePlan) String() string {
 func (*ServicePlan) ProtoMessage() {}
 
 func (x *ServicePlan) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[63]
+	mi := &file_admin_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4556,7 +4973,7 @@ func (x *ServicePlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicePlan.ProtoReflect.Descriptor instead.
 func (*ServicePlan) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{63}
+	return file_admin_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ServicePlan) GetService() string {
@@ -4605,7 +5022,7 @@ type SettingChange struct {
 
 func (x *SettingChange) Reset() {
 	*x = SettingChange{}
-	mi := &file_admin_proto_msgTypes[64]
+	mi := &file_admin_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4617,7 +5034,7 @@ func (x *SettingChange) String() string {
 func (*SettingChange) ProtoMessage() {}
 
 func (x *SettingChange) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[64]
+	mi := &file_admin_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4630,7 +5047,7 @@ func (x *SettingChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingChange.ProtoReflect.Descriptor instead.
 func (*SettingChange) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{64}
+	return file_admin_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *SettingChange) GetPath() string {
@@ -4676,7 +5093,7 @@ type Effect struct {
 
 func (x *Effect) Reset() {
 	*x = Effect{}
-	mi := &file_admin_proto_msgTypes[65]
+	mi := &file_admin_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4688,7 +5105,7 @@ func (x *Effect) String() string {
 func (*Effect) ProtoMessage() {}
 
 func (x *Effect) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[65]
+	mi := &file_admin_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4701,7 +5118,7 @@ func (x *Effect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Effect.ProtoReflect.Descriptor instead.
 func (*Effect) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{65}
+	return file_admin_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Effect) GetSeverity() string {
@@ -4742,7 +5159,7 @@ type ResourcePlan struct {
 
 func (x *ResourcePlan) Reset() {
 	*x = ResourcePlan{}
-	mi := &file_admin_proto_msgTypes[66]
+	mi := &file_admin_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4754,7 +5171,7 @@ func (x *ResourcePlan) String() string {
 func (*ResourcePlan) ProtoMessage() {}
 
 func (x *ResourcePlan) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[66]
+	mi := &file_admin_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4767,7 +5184,7 @@ func (x *ResourcePlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourcePlan.ProtoReflect.Descriptor instead.
 func (*ResourcePlan) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{66}
+	return file_admin_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ResourcePlan) GetTypeUrl() string {
@@ -5030,10 +5447,37 @@ const file_admin_proto_rawDesc = "" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\"V\n" +
 	"\rLatencyBucket\x12/\n" +
 	"\x05upper\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05upper\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"\x14\n" +
-	"\x12ListProxiesRequest\"K\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"_\n" +
+	"\x11GetHistoryRequest\x12\x1a\n" +
+	"\bservices\x18\x01 \x03(\tR\bservices\x12.\n" +
+	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\"\xb0\x02\n" +
+	"\x12GetHistoryResponse\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05start\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
+	"\x03end\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12-\n" +
+	"\x04step\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04step\x12\x18\n" +
+	"\aproxies\x18\x05 \x03(\rR\aproxies\x12?\n" +
+	"\bservices\x18\x06 \x03(\v2#.breakwater.admin.v1.ServiceHistoryR\bservices\"|\n" +
+	"\x0eServiceHistory\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
+	"\battempts\x18\x02 \x03(\rR\battempts\x12\x1a\n" +
+	"\bfailures\x18\x03 \x03(\rR\bfailures\x12\x18\n" +
+	"\arefused\x18\x04 \x03(\rR\arefused\"\x14\n" +
+	"\x12ListProxiesRequest\"\x85\x01\n" +
 	"\x13ListProxiesResponse\x124\n" +
-	"\aproxies\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.ProxyR\aproxies\"\xab\x03\n" +
+	"\aproxies\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.ProxyR\aproxies\x128\n" +
+	"\x06missed\x18\x02 \x03(\v2 .breakwater.admin.v1.MissedProxyR\x06missed\"\x95\x01\n" +
+	"\vMissedProxy\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
+	"\fnode_cluster\x18\x02 \x01(\tR\vnodeCluster\x12#\n" +
+	"\radmin_address\x18\x03 \x01(\tR\fadminAddress\x12.\n" +
+	"\x04left\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04left\"R\n" +
+	"\x12ForgetProxyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"M\n" +
+	"\x13ForgetProxyResponse\x126\n" +
+	"\x05proxy\x18\x01 \x01(\v2 .breakwater.admin.v1.MissedProxyR\x05proxy\"\xab\x03\n" +
 	"\x05Proxy\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fnode_cluster\x18\x02 \x01(\tR\vnodeCluster\x12\x18\n" +
@@ -5139,7 +5583,7 @@ const file_admin_proto_rawDesc = "" +
 	"\btype_url\x18\x01 \x01(\tR\atypeUrl\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x12\n" +
-	"\x04diff\x18\x04 \x01(\tR\x04diff2\xac\x0e\n" +
+	"\x04diff\x18\x04 \x01(\tR\x04diff2\xed\x0f\n" +
 	"\fAdminService\x12c\n" +
 	"\fListBreakers\x12(.breakwater.admin.v1.ListBreakersRequest\x1a).breakwater.admin.v1.ListBreakersResponse\x12]\n" +
 	"\n" +
@@ -5156,8 +5600,11 @@ const file_admin_proto_rawDesc = "" +
 	"\vWatchEvents\x12'.breakwater.admin.v1.WatchEventsRequest\x1a(.breakwater.admin.v1.WatchEventsResponse0\x01\x12i\n" +
 	"\x0eExplainBreaker\x12*.breakwater.admin.v1.ExplainBreakerRequest\x1a+.breakwater.admin.v1.ExplainBreakerResponse\x12]\n" +
 	"\n" +
-	"GetTraffic\x12&.breakwater.admin.v1.GetTrafficRequest\x1a'.breakwater.admin.v1.GetTrafficResponse\x12`\n" +
-	"\vListProxies\x12'.breakwater.admin.v1.ListProxiesRequest\x1a(.breakwater.admin.v1.ListProxiesResponse\x12l\n" +
+	"GetTraffic\x12&.breakwater.admin.v1.GetTrafficRequest\x1a'.breakwater.admin.v1.GetTrafficResponse\x12]\n" +
+	"\n" +
+	"GetHistory\x12&.breakwater.admin.v1.GetHistoryRequest\x1a'.breakwater.admin.v1.GetHistoryResponse\x12`\n" +
+	"\vListProxies\x12'.breakwater.admin.v1.ListProxiesRequest\x1a(.breakwater.admin.v1.ListProxiesResponse\x12`\n" +
+	"\vForgetProxy\x12'.breakwater.admin.v1.ForgetProxyRequest\x1a(.breakwater.admin.v1.ForgetProxyResponse\x12l\n" +
 	"\x0fGetConfigStatus\x12+.breakwater.admin.v1.GetConfigStatusRequest\x1a,.breakwater.admin.v1.GetConfigStatusResponse\x12`\n" +
 	"\vGetLogLevel\x12'.breakwater.admin.v1.GetLogLevelRequest\x1a(.breakwater.admin.v1.GetLogLevelResponse\x12`\n" +
 	"\vSetLogLevel\x12'.breakwater.admin.v1.SetLogLevelRequest\x1a(.breakwater.admin.v1.SetLogLevelResponse\x12]\n" +
@@ -5177,7 +5624,7 @@ func file_admin_proto_rawDescGZIP() []byte {
 	return file_admin_proto_rawDescData
 }
 
-var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_admin_proto_goTypes = []any{
 	(*ListBreakersRequest)(nil),      // 0: breakwater.admin.v1.ListBreakersRequest
 	(*ListBreakersResponse)(nil),     // 1: breakwater.admin.v1.ListBreakersResponse
@@ -5221,33 +5668,39 @@ var file_admin_proto_goTypes = []any{
 	(*ProxyTraffic)(nil),             // 39: breakwater.admin.v1.ProxyTraffic
 	(*OutcomeCount)(nil),             // 40: breakwater.admin.v1.OutcomeCount
 	(*LatencyBucket)(nil),            // 41: breakwater.admin.v1.LatencyBucket
-	(*ListProxiesRequest)(nil),       // 42: breakwater.admin.v1.ListProxiesRequest
-	(*ListProxiesResponse)(nil),      // 43: breakwater.admin.v1.ListProxiesResponse
-	(*Proxy)(nil),                    // 44: breakwater.admin.v1.Proxy
-	(*ProxyResources)(nil),           // 45: breakwater.admin.v1.ProxyResources
-	(*Nack)(nil),                     // 46: breakwater.admin.v1.Nack
-	(*GetConfigStatusRequest)(nil),   // 47: breakwater.admin.v1.GetConfigStatusRequest
-	(*GetConfigStatusResponse)(nil),  // 48: breakwater.admin.v1.GetConfigStatusResponse
-	(*Position)(nil),                 // 49: breakwater.admin.v1.Position
-	(*Problem)(nil),                  // 50: breakwater.admin.v1.Problem
-	(*SourceLine)(nil),               // 51: breakwater.admin.v1.SourceLine
-	(*Rejection)(nil),                // 52: breakwater.admin.v1.Rejection
-	(*GetLogLevelRequest)(nil),       // 53: breakwater.admin.v1.GetLogLevelRequest
-	(*GetLogLevelResponse)(nil),      // 54: breakwater.admin.v1.GetLogLevelResponse
-	(*LogLevel)(nil),                 // 55: breakwater.admin.v1.LogLevel
-	(*SetLogLevelRequest)(nil),       // 56: breakwater.admin.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),      // 57: breakwater.admin.v1.SetLogLevelResponse
-	(*GetVersionRequest)(nil),        // 58: breakwater.admin.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),       // 59: breakwater.admin.v1.GetVersionResponse
-	(*PlanPoliciesRequest)(nil),      // 60: breakwater.admin.v1.PlanPoliciesRequest
-	(*PolicyFile)(nil),               // 61: breakwater.admin.v1.PolicyFile
-	(*PlanPoliciesResponse)(nil),     // 62: breakwater.admin.v1.PlanPoliciesResponse
-	(*ServicePlan)(nil),              // 63: breakwater.admin.v1.ServicePlan
-	(*SettingChange)(nil),            // 64: breakwater.admin.v1.SettingChange
-	(*Effect)(nil),                   // 65: breakwater.admin.v1.Effect
-	(*ResourcePlan)(nil),             // 66: breakwater.admin.v1.ResourcePlan
-	(*timestamppb.Timestamp)(nil),    // 67: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 68: google.protobuf.Duration
+	(*GetHistoryRequest)(nil),        // 42: breakwater.admin.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),       // 43: breakwater.admin.v1.GetHistoryResponse
+	(*ServiceHistory)(nil),           // 44: breakwater.admin.v1.ServiceHistory
+	(*ListProxiesRequest)(nil),       // 45: breakwater.admin.v1.ListProxiesRequest
+	(*ListProxiesResponse)(nil),      // 46: breakwater.admin.v1.ListProxiesResponse
+	(*MissedProxy)(nil),              // 47: breakwater.admin.v1.MissedProxy
+	(*ForgetProxyRequest)(nil),       // 48: breakwater.admin.v1.ForgetProxyRequest
+	(*ForgetProxyResponse)(nil),      // 49: breakwater.admin.v1.ForgetProxyResponse
+	(*Proxy)(nil),                    // 50: breakwater.admin.v1.Proxy
+	(*ProxyResources)(nil),           // 51: breakwater.admin.v1.ProxyResources
+	(*Nack)(nil),                     // 52: breakwater.admin.v1.Nack
+	(*GetConfigStatusRequest)(nil),   // 53: breakwater.admin.v1.GetConfigStatusRequest
+	(*GetConfigStatusResponse)(nil),  // 54: breakwater.admin.v1.GetConfigStatusResponse
+	(*Position)(nil),                 // 55: breakwater.admin.v1.Position
+	(*Problem)(nil),                  // 56: breakwater.admin.v1.Problem
+	(*SourceLine)(nil),               // 57: breakwater.admin.v1.SourceLine
+	(*Rejection)(nil),                // 58: breakwater.admin.v1.Rejection
+	(*GetLogLevelRequest)(nil),       // 59: breakwater.admin.v1.GetLogLevelRequest
+	(*GetLogLevelResponse)(nil),      // 60: breakwater.admin.v1.GetLogLevelResponse
+	(*LogLevel)(nil),                 // 61: breakwater.admin.v1.LogLevel
+	(*SetLogLevelRequest)(nil),       // 62: breakwater.admin.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),      // 63: breakwater.admin.v1.SetLogLevelResponse
+	(*GetVersionRequest)(nil),        // 64: breakwater.admin.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),       // 65: breakwater.admin.v1.GetVersionResponse
+	(*PlanPoliciesRequest)(nil),      // 66: breakwater.admin.v1.PlanPoliciesRequest
+	(*PolicyFile)(nil),               // 67: breakwater.admin.v1.PolicyFile
+	(*PlanPoliciesResponse)(nil),     // 68: breakwater.admin.v1.PlanPoliciesResponse
+	(*ServicePlan)(nil),              // 69: breakwater.admin.v1.ServicePlan
+	(*SettingChange)(nil),            // 70: breakwater.admin.v1.SettingChange
+	(*Effect)(nil),                   // 71: breakwater.admin.v1.Effect
+	(*ResourcePlan)(nil),             // 72: breakwater.admin.v1.ResourcePlan
+	(*timestamppb.Timestamp)(nil),    // 73: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 74: google.protobuf.Duration
 }
 var file_admin_proto_depIdxs = []int32{
 	8,  // 0: breakwater.admin.v1.ListBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
@@ -5257,105 +5710,118 @@ var file_admin_proto_depIdxs = []int32{
 	8,  // 4: breakwater.admin.v1.WatchBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
 	10, // 5: breakwater.admin.v1.Breaker.proxies:type_name -> breakwater.admin.v1.ProxyBreaker
 	9,  // 6: breakwater.admin.v1.Breaker.overview:type_name -> breakwater.admin.v1.Overview
-	67, // 7: breakwater.admin.v1.Overview.since:type_name -> google.protobuf.Timestamp
-	67, // 8: breakwater.admin.v1.Overview.until:type_name -> google.protobuf.Timestamp
+	73, // 7: breakwater.admin.v1.Overview.since:type_name -> google.protobuf.Timestamp
+	73, // 8: breakwater.admin.v1.Overview.until:type_name -> google.protobuf.Timestamp
 	11, // 9: breakwater.admin.v1.Overview.order:type_name -> breakwater.admin.v1.Order
-	67, // 10: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
-	67, // 11: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
+	73, // 10: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
+	73, // 11: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
 	12, // 12: breakwater.admin.v1.ProxyBreaker.hosts:type_name -> breakwater.admin.v1.Host
 	11, // 13: breakwater.admin.v1.ProxyBreaker.order:type_name -> breakwater.admin.v1.Order
-	67, // 14: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
+	73, // 14: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
 	15, // 15: breakwater.admin.v1.ResetBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyReset
-	68, // 16: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
-	67, // 17: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	74, // 16: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	73, // 17: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
 	22, // 18: breakwater.admin.v1.ForceOpenBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
-	68, // 19: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
-	67, // 20: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	74, // 19: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	73, // 20: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
 	22, // 21: breakwater.admin.v1.DisableBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
 	22, // 22: breakwater.admin.v1.ReleaseBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
 	25, // 23: breakwater.admin.v1.ListOrdersResponse.orders:type_name -> breakwater.admin.v1.StandingOrder
-	67, // 24: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
+	73, // 24: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
 	11, // 25: breakwater.admin.v1.StandingOrder.order:type_name -> breakwater.admin.v1.Order
 	30, // 26: breakwater.admin.v1.ListEventsResponse.events:type_name -> breakwater.admin.v1.Event
 	30, // 27: breakwater.admin.v1.WatchEventsResponse.event:type_name -> breakwater.admin.v1.Event
-	67, // 28: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
-	67, // 29: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
+	73, // 28: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
+	73, // 29: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
 	8,  // 30: breakwater.admin.v1.ExplainBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
 	33, // 31: breakwater.admin.v1.ExplainBreakerResponse.findings:type_name -> breakwater.admin.v1.Finding
 	34, // 32: breakwater.admin.v1.ExplainBreakerResponse.counts:type_name -> breakwater.admin.v1.ProxyCounts
 	36, // 33: breakwater.admin.v1.ExplainBreakerResponse.settings:type_name -> breakwater.admin.v1.Setting
 	35, // 34: breakwater.admin.v1.ProxyCounts.counts:type_name -> breakwater.admin.v1.FailureCount
-	49, // 35: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
-	67, // 36: breakwater.admin.v1.GetTrafficResponse.time:type_name -> google.protobuf.Timestamp
+	55, // 35: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
+	73, // 36: breakwater.admin.v1.GetTrafficResponse.time:type_name -> google.protobuf.Timestamp
 	39, // 37: breakwater.admin.v1.GetTrafficResponse.proxies:type_name -> breakwater.admin.v1.ProxyTraffic
 	40, // 38: breakwater.admin.v1.ProxyTraffic.outcomes:type_name -> breakwater.admin.v1.OutcomeCount
 	41, // 39: breakwater.admin.v1.ProxyTraffic.latency:type_name -> breakwater.admin.v1.LatencyBucket
-	68, // 40: breakwater.admin.v1.LatencyBucket.upper:type_name -> google.protobuf.Duration
-	44, // 41: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
-	67, // 42: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
-	45, // 43: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
-	67, // 44: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
-	46, // 45: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
-	67, // 46: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
-	67, // 47: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
-	67, // 48: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
-	50, // 49: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
-	52, // 50: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
-	49, // 51: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
-	51, // 52: breakwater.admin.v1.Problem.excerpt:type_name -> breakwater.admin.v1.SourceLine
-	49, // 53: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
-	51, // 54: breakwater.admin.v1.Rejection.excerpt:type_name -> breakwater.admin.v1.SourceLine
-	55, // 55: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	55, // 56: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	67, // 57: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
-	61, // 58: breakwater.admin.v1.PlanPoliciesRequest.files:type_name -> breakwater.admin.v1.PolicyFile
-	50, // 59: breakwater.admin.v1.PlanPoliciesResponse.problems:type_name -> breakwater.admin.v1.Problem
-	63, // 60: breakwater.admin.v1.PlanPoliciesResponse.services:type_name -> breakwater.admin.v1.ServicePlan
-	66, // 61: breakwater.admin.v1.PlanPoliciesResponse.resources:type_name -> breakwater.admin.v1.ResourcePlan
-	64, // 62: breakwater.admin.v1.ServicePlan.settings:type_name -> breakwater.admin.v1.SettingChange
-	65, // 63: breakwater.admin.v1.ServicePlan.effects:type_name -> breakwater.admin.v1.Effect
-	49, // 64: breakwater.admin.v1.SettingChange.position:type_name -> breakwater.admin.v1.Position
-	0,  // 65: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
-	2,  // 66: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
-	6,  // 67: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
-	13, // 68: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
-	16, // 69: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
-	18, // 70: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
-	20, // 71: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
-	23, // 72: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
-	26, // 73: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
-	28, // 74: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
-	31, // 75: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
-	37, // 76: breakwater.admin.v1.AdminService.GetTraffic:input_type -> breakwater.admin.v1.GetTrafficRequest
-	42, // 77: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
-	47, // 78: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
-	53, // 79: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
-	56, // 80: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
-	58, // 81: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
-	60, // 82: breakwater.admin.v1.AdminService.PlanPolicies:input_type -> breakwater.admin.v1.PlanPoliciesRequest
-	1,  // 83: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
-	3,  // 84: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
-	7,  // 85: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
-	14, // 86: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
-	17, // 87: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
-	19, // 88: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
-	21, // 89: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
-	24, // 90: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
-	27, // 91: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
-	29, // 92: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
-	32, // 93: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
-	38, // 94: breakwater.admin.v1.AdminService.GetTraffic:output_type -> breakwater.admin.v1.GetTrafficResponse
-	43, // 95: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
-	48, // 96: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
-	54, // 97: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
-	57, // 98: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
-	59, // 99: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
-	62, // 100: breakwater.admin.v1.AdminService.PlanPolicies:output_type -> breakwater.admin.v1.PlanPoliciesResponse
-	83, // [83:101] is the sub-list for method output_type
-	65, // [65:83] is the sub-list for method input_type
-	65, // [65:65] is the sub-list for extension type_name
-	65, // [65:65] is the sub-list for extension extendee
-	0,  // [0:65] is the sub-list for field type_name
+	74, // 40: breakwater.admin.v1.LatencyBucket.upper:type_name -> google.protobuf.Duration
+	73, // 41: breakwater.admin.v1.GetHistoryRequest.from:type_name -> google.protobuf.Timestamp
+	73, // 42: breakwater.admin.v1.GetHistoryResponse.since:type_name -> google.protobuf.Timestamp
+	73, // 43: breakwater.admin.v1.GetHistoryResponse.start:type_name -> google.protobuf.Timestamp
+	73, // 44: breakwater.admin.v1.GetHistoryResponse.end:type_name -> google.protobuf.Timestamp
+	74, // 45: breakwater.admin.v1.GetHistoryResponse.step:type_name -> google.protobuf.Duration
+	44, // 46: breakwater.admin.v1.GetHistoryResponse.services:type_name -> breakwater.admin.v1.ServiceHistory
+	50, // 47: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
+	47, // 48: breakwater.admin.v1.ListProxiesResponse.missed:type_name -> breakwater.admin.v1.MissedProxy
+	73, // 49: breakwater.admin.v1.MissedProxy.left:type_name -> google.protobuf.Timestamp
+	47, // 50: breakwater.admin.v1.ForgetProxyResponse.proxy:type_name -> breakwater.admin.v1.MissedProxy
+	73, // 51: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
+	51, // 52: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
+	73, // 53: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
+	52, // 54: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
+	73, // 55: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
+	73, // 56: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
+	73, // 57: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
+	56, // 58: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
+	58, // 59: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
+	55, // 60: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
+	57, // 61: breakwater.admin.v1.Problem.excerpt:type_name -> breakwater.admin.v1.SourceLine
+	55, // 62: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
+	57, // 63: breakwater.admin.v1.Rejection.excerpt:type_name -> breakwater.admin.v1.SourceLine
+	61, // 64: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
+	61, // 65: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
+	73, // 66: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
+	67, // 67: breakwater.admin.v1.PlanPoliciesRequest.files:type_name -> breakwater.admin.v1.PolicyFile
+	56, // 68: breakwater.admin.v1.PlanPoliciesResponse.problems:type_name -> breakwater.admin.v1.Problem
+	69, // 69: breakwater.admin.v1.PlanPoliciesResponse.services:type_name -> breakwater.admin.v1.ServicePlan
+	72, // 70: breakwater.admin.v1.PlanPoliciesResponse.resources:type_name -> breakwater.admin.v1.ResourcePlan
+	70, // 71: breakwater.admin.v1.ServicePlan.settings:type_name -> breakwater.admin.v1.SettingChange
+	71, // 72: breakwater.admin.v1.ServicePlan.effects:type_name -> breakwater.admin.v1.Effect
+	55, // 73: breakwater.admin.v1.SettingChange.position:type_name -> breakwater.admin.v1.Position
+	0,  // 74: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
+	2,  // 75: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
+	6,  // 76: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
+	13, // 77: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
+	16, // 78: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
+	18, // 79: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
+	20, // 80: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
+	23, // 81: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
+	26, // 82: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
+	28, // 83: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
+	31, // 84: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
+	37, // 85: breakwater.admin.v1.AdminService.GetTraffic:input_type -> breakwater.admin.v1.GetTrafficRequest
+	42, // 86: breakwater.admin.v1.AdminService.GetHistory:input_type -> breakwater.admin.v1.GetHistoryRequest
+	45, // 87: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
+	48, // 88: breakwater.admin.v1.AdminService.ForgetProxy:input_type -> breakwater.admin.v1.ForgetProxyRequest
+	53, // 89: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
+	59, // 90: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
+	62, // 91: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
+	64, // 92: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
+	66, // 93: breakwater.admin.v1.AdminService.PlanPolicies:input_type -> breakwater.admin.v1.PlanPoliciesRequest
+	1,  // 94: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
+	3,  // 95: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
+	7,  // 96: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
+	14, // 97: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
+	17, // 98: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
+	19, // 99: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
+	21, // 100: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
+	24, // 101: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
+	27, // 102: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
+	29, // 103: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
+	32, // 104: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
+	38, // 105: breakwater.admin.v1.AdminService.GetTraffic:output_type -> breakwater.admin.v1.GetTrafficResponse
+	43, // 106: breakwater.admin.v1.AdminService.GetHistory:output_type -> breakwater.admin.v1.GetHistoryResponse
+	46, // 107: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
+	49, // 108: breakwater.admin.v1.AdminService.ForgetProxy:output_type -> breakwater.admin.v1.ForgetProxyResponse
+	54, // 109: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
+	60, // 110: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
+	63, // 111: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
+	65, // 112: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
+	68, // 113: breakwater.admin.v1.AdminService.PlanPolicies:output_type -> breakwater.admin.v1.PlanPoliciesResponse
+	94, // [94:114] is the sub-list for method output_type
+	74, // [74:94] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_admin_proto_init() }
@@ -5369,7 +5835,7 @@ func file_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_proto_rawDesc), len(file_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   67,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

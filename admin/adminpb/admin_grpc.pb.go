@@ -38,7 +38,9 @@ const (
 	AdminService_WatchEvents_FullMethodName      = "/breakwater.admin.v1.AdminService/WatchEvents"
 	AdminService_ExplainBreaker_FullMethodName   = "/breakwater.admin.v1.AdminService/ExplainBreaker"
 	AdminService_GetTraffic_FullMethodName       = "/breakwater.admin.v1.AdminService/GetTraffic"
+	AdminService_GetHistory_FullMethodName       = "/breakwater.admin.v1.AdminService/GetHistory"
 	AdminService_ListProxies_FullMethodName      = "/breakwater.admin.v1.AdminService/ListProxies"
+	AdminService_ForgetProxy_FullMethodName      = "/breakwater.admin.v1.AdminService/ForgetProxy"
 	AdminService_GetConfigStatus_FullMethodName  = "/breakwater.admin.v1.AdminService/GetConfigStatus"
 	AdminService_GetLogLevel_FullMethodName      = "/breakwater.admin.v1.AdminService/GetLogLevel"
 	AdminService_SetLogLevel_FullMethodName      = "/breakwater.admin.v1.AdminService/SetLogLevel"
@@ -97,8 +99,17 @@ type AdminServiceClient interface {
 	// counts that its /stats/prometheus has. They are read at most once a second, however many
 	// ask. NOT_FOUND for an unknown service.
 	GetTraffic(ctx context.Context, in *GetTrafficRequest, opts ...grpc.CallOption) (*GetTrafficResponse, error)
-	// ListProxies returns the connected Envoys, in ascending order of id.
+	// GetHistory returns what the Envoys have reported of the attempts at services in the last
+	// 15 minutes: what Breakwater has heard since it was started, so that no Envoy is asked.
+	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (*GetHistoryResponse, error)
+	// ListProxies returns the connected Envoys, and those that are missed, each in ascending order
+	// of id.
 	ListProxies(ctx context.Context, in *ListProxiesRequest, opts ...grpc.CallOption) (*ListProxiesResponse, error)
+	// ForgetProxy strikes off a proxy that has gone for good, as after a scale-down: it is no
+	// longer listed, nor scraped by Prometheus, and no alert tells of it. It holds over restarts,
+	// and ends when that proxy connects. NOT_FOUND for a proxy that is neither connected nor
+	// missed, FAILED_PRECONDITION for one that is connected: end it first.
+	ForgetProxy(ctx context.Context, in *ForgetProxyRequest, opts ...grpc.CallOption) (*ForgetProxyResponse, error)
 	// GetConfigStatus says what became of the policies on disk.
 	GetConfigStatus(ctx context.Context, in *GetConfigStatusRequest, opts ...grpc.CallOption) (*GetConfigStatusResponse, error)
 	// GetLogLevel returns the levels in force.
@@ -264,10 +275,30 @@ func (c *adminServiceClient) GetTraffic(ctx context.Context, in *GetTrafficReque
 	return out, nil
 }
 
+func (c *adminServiceClient) GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (*GetHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetHistoryResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ListProxies(ctx context.Context, in *ListProxiesRequest, opts ...grpc.CallOption) (*ListProxiesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListProxiesResponse)
 	err := c.cc.Invoke(ctx, AdminService_ListProxies_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ForgetProxy(ctx context.Context, in *ForgetProxyRequest, opts ...grpc.CallOption) (*ForgetProxyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForgetProxyResponse)
+	err := c.cc.Invoke(ctx, AdminService_ForgetProxy_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -375,8 +406,17 @@ type AdminServiceServer interface {
 	// counts that its /stats/prometheus has. They are read at most once a second, however many
 	// ask. NOT_FOUND for an unknown service.
 	GetTraffic(context.Context, *GetTrafficRequest) (*GetTrafficResponse, error)
-	// ListProxies returns the connected Envoys, in ascending order of id.
+	// GetHistory returns what the Envoys have reported of the attempts at services in the last
+	// 15 minutes: what Breakwater has heard since it was started, so that no Envoy is asked.
+	GetHistory(context.Context, *GetHistoryRequest) (*GetHistoryResponse, error)
+	// ListProxies returns the connected Envoys, and those that are missed, each in ascending order
+	// of id.
 	ListProxies(context.Context, *ListProxiesRequest) (*ListProxiesResponse, error)
+	// ForgetProxy strikes off a proxy that has gone for good, as after a scale-down: it is no
+	// longer listed, nor scraped by Prometheus, and no alert tells of it. It holds over restarts,
+	// and ends when that proxy connects. NOT_FOUND for a proxy that is neither connected nor
+	// missed, FAILED_PRECONDITION for one that is connected: end it first.
+	ForgetProxy(context.Context, *ForgetProxyRequest) (*ForgetProxyResponse, error)
 	// GetConfigStatus says what became of the policies on disk.
 	GetConfigStatus(context.Context, *GetConfigStatusRequest) (*GetConfigStatusResponse, error)
 	// GetLogLevel returns the levels in force.
@@ -440,8 +480,14 @@ func (UnimplementedAdminServiceServer) ExplainBreaker(context.Context, *ExplainB
 func (UnimplementedAdminServiceServer) GetTraffic(context.Context, *GetTrafficRequest) (*GetTrafficResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTraffic not implemented")
 }
+func (UnimplementedAdminServiceServer) GetHistory(context.Context, *GetHistoryRequest) (*GetHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetHistory not implemented")
+}
 func (UnimplementedAdminServiceServer) ListProxies(context.Context, *ListProxiesRequest) (*ListProxiesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListProxies not implemented")
+}
+func (UnimplementedAdminServiceServer) ForgetProxy(context.Context, *ForgetProxyRequest) (*ForgetProxyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ForgetProxy not implemented")
 }
 func (UnimplementedAdminServiceServer) GetConfigStatus(context.Context, *GetConfigStatusRequest) (*GetConfigStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetConfigStatus not implemented")
@@ -681,6 +727,24 @@ func _AdminService_GetTraffic_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_GetHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetHistory(ctx, req.(*GetHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ListProxies_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListProxiesRequest)
 	if err := dec(in); err != nil {
@@ -695,6 +759,24 @@ func _AdminService_ListProxies_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).ListProxies(ctx, req.(*ListProxiesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ForgetProxy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForgetProxyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ForgetProxy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ForgetProxy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ForgetProxy(ctx, req.(*ForgetProxyRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -837,8 +919,16 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_GetTraffic_Handler,
 		},
 		{
+			MethodName: "GetHistory",
+			Handler:    _AdminService_GetHistory_Handler,
+		},
+		{
 			MethodName: "ListProxies",
 			Handler:    _AdminService_ListProxies_Handler,
+		},
+		{
+			MethodName: "ForgetProxy",
+			Handler:    _AdminService_ForgetProxy_Handler,
 		},
 		{
 			MethodName: "GetConfigStatus",

@@ -30,7 +30,10 @@ Where there is no shell, as in an init container, --file writes it instead:
 For a control plane on another host --admin is a port alone, so that Breakwater reaches the
 admin API and other networks do not:
 
-  breakwater bootstrap --xds 10.0.0.5:18000 --admin :9901 > envoy.yaml`,
+  breakwater bootstrap --xds 10.0.0.5:18000 --admin :9901 > envoy.yaml
+
+Breakwater asks the admin API at the address that Envoy connects to --xds from, with the
+port of --admin: another ip than that one it does not find. On one host that is 127.0.0.1.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			marshal := map[string]func(proto.Message) ([]byte, error){outputYAML: envoy.MarshalYAML, outputJSON: envoy.MarshalJSON}[output]

@@ -45,6 +45,21 @@ func (c *client) completeProxies(cmd *cobra.Command, _ []string, _ string) ([]st
 	})
 }
 
+// completeMissed is a completion of a command's only argument, the id of a proxy that has gone.
+func (c *client) completeMissed(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var ids []string
+	return c.complete(cmd, &ids, func(ctx context.Context, api adminpb.AdminServiceClient) error {
+		resp, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
+		for _, p := range resp.GetMissed() {
+			ids = append(ids, p.GetId())
+		}
+		return err
+	})
+}
+
 // complete offers what ask appends to names.
 func (c *client) complete(cmd *cobra.Command, names *[]string, ask func(context.Context, adminpb.AdminServiceClient) error) ([]string, cobra.ShellCompDirective) {
 	asking := client{server: c.server, output: outputTable, timeout: completionTimeout}

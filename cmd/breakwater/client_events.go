@@ -22,7 +22,7 @@ func newEventsCmd() *cobra.Command {
 		Use:   "events [SERVICE]",
 		Short: "List what happened to the circuit breakers",
 		Long: `List what happened to the circuit breakers, or to that of one service: every change
-of a state with its cause, and what operators did. The server keeps the last 1,000
+of a state with its cause, and what operators did, with proxies too. The server keeps the last 1,000
 events, over restarts.
 
 With --follow each further event is printed as it happens, until Ctrl-C; if the
@@ -106,7 +106,7 @@ func printEvents(w io.Writer, events []*adminpb.Event) error {
 	}
 	g := grid{headers: []string{"TIME", "SERVICE", "PROXY", "EVENT", "CAUSE"}}
 	for _, e := range events {
-		g.row(formatTime(e.GetTime()), e.GetService(), proxyOrAll(e.GetProxy()), eventName(e), eventCause(e))
+		g.row(formatTime(e.GetTime()), orDash(e.GetService()), proxyOrAll(e.GetProxy()), eventName(e), eventCause(e))
 	}
 	return g.print(w)
 }
@@ -117,7 +117,7 @@ func eventLine(e *adminpb.Event) string {
 	if cause := eventCause(e); cause != "" {
 		what += ": " + cause
 	}
-	return columns(formatTime(e.GetTime()), e.GetService(), proxyOrAll(e.GetProxy()), what)
+	return columns(formatTime(e.GetTime()), orDash(e.GetService()), proxyOrAll(e.GetProxy()), what)
 }
 
 // eventName is such as "closed -> open", "host-ejected 10.0.0.1:80" or "reset".

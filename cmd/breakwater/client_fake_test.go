@@ -28,6 +28,7 @@ type fakeAPI struct {
 	config   *adminpb.GetConfigStatusResponse
 	reset    *adminpb.ResetBreakerResponse
 	proxies  []*adminpb.Proxy
+	missed   []*adminpb.MissedProxy
 	orders   []*adminpb.StandingOrder
 	events   []*adminpb.Event
 	ordered  []*adminpb.ProxyOrder
@@ -94,6 +95,10 @@ func newFakeAPI() *fakeAPI {
 			},
 			{Id: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: noon, AdminError: "its bootstrap names no admin port"},
 		},
+		missed: []*adminpb.MissedProxy{
+			{Id: "edge-3", NodeCluster: "edge", AdminAddress: "127.0.0.1:9903", Left: noon},
+			{Id: "edge-4", Left: noon},
+		},
 	}
 }
 
@@ -140,7 +145,16 @@ func (f *fakeAPI) ResetBreaker(ctx context.Context, req *adminpb.ResetBreakerReq
 }
 
 func (f *fakeAPI) ListProxies(ctx context.Context, req *adminpb.ListProxiesRequest) (*adminpb.ListProxiesResponse, error) {
-	return &adminpb.ListProxiesResponse{Proxies: f.proxies}, f.record(ctx, req)
+	return &adminpb.ListProxiesResponse{Proxies: f.proxies, Missed: f.missed}, f.record(ctx, req)
+}
+
+func (f *fakeAPI) ForgetProxy(ctx context.Context, req *adminpb.ForgetProxyRequest) (*adminpb.ForgetProxyResponse, error) {
+	for _, p := range f.missed {
+		if p.Id == req.Id {
+			return &adminpb.ForgetProxyResponse{Proxy: p}, f.record(ctx, req)
+		}
+	}
+	return nil, status.Errorf(codes.NotFound, "unknown proxy %s", req.Id)
 }
 
 func (f *fakeAPI) GetLogLevel(ctx context.Context, req *adminpb.GetLogLevelRequest) (*adminpb.GetLogLevelResponse, error) {

@@ -10,13 +10,16 @@ import (
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
-// newProxiesCmd lists the connected Envoys.
+// newProxiesCmd lists the connected Envoys, and those that are missed.
 func newProxiesCmd() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "proxies",
-		Short: "List the connected Envoys",
-		Args:  takes(0, 0),
+		Short: "List the connected Envoys, and those that have gone",
+		Long: `List the connected Envoys and, below them, those that are missed: they have gone
+within the last hour, and neither came back nor another of their node cluster in
+their place. One that was ended for good is struck off with forget.`,
+		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
 				resp, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
@@ -26,7 +29,10 @@ func newProxiesCmd() *cobra.Command {
 				if c.output != outputTable {
 					return printMessage(cmd.OutOrStdout(), c.output, resp)
 				}
-				return printProxies(cmd.OutOrStdout(), resp.GetProxies())
+				if err := printProxies(cmd.OutOrStdout(), resp.GetProxies()); err != nil {
+					return err
+				}
+				return printMissed(cmd.OutOrStdout(), resp.GetMissed())
 			})
 		},
 	}

@@ -174,6 +174,12 @@ proxies:
 edge-1  edge     envoy/1.40.0  127.0.0.1:40000  2026-03-04T12:00:00Z  2026-03-04T12:00:00Z  127.0.0.1:9901
 edge-2  -        -             127.0.0.1:40001  2026-03-04T12:00:00Z  -                     -: its bootstrap names no admin port
 edge-1 last refused Cluster v2 at 2026-03-04T12:00:00Z: no such filter
+
+MISSED  CLUSTER  GONE SINCE            ADMIN API
+edge-3  edge     2026-03-04T12:00:00Z  127.0.0.1:9903
+edge-4  -        2026-03-04T12:00:00Z  -
+
+One that was ended for good: breakwater forget PROXY
 `},
 		{"log-level", newLogLevelCmd, nil, "SUBSYSTEM  LEVEL\n(server)   info\nxds        debug\n"},
 		{"log-level set", newLogLevelCmd, []string{"trace"}, "SUBSYSTEM  LEVEL\n(server)   trace\n"},

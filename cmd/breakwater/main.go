@@ -68,7 +68,7 @@ a circuit breaker, retries, timeouts, limits and a fallback.`,
 	add(groupServe, newRunCmd(), newServeCmd(), newBootstrapCmd())
 	add(groupPolicy, newValidateCmd(), newLintCmd(), newRenderCmd())
 	add(groupClient, newStatusCmd(), newWatchCmd(), newExplainCmd(), newPlanCmd(), newEventsCmd(), newHealthcheckCmd(),
-		newResetCmd(), newForceOpenCmd(), newDisableCmd(), newReleaseCmd(), newProxiesCmd(), newLogLevelCmd())
+		newResetCmd(), newForceOpenCmd(), newDisableCmd(), newReleaseCmd(), newProxiesCmd(), newForgetCmd(), newLogLevelCmd())
 	add(groupDemo, newDemoCmd(), newDemoUpstreamCmd())
 	root.AddCommand(newVersionCmd())
 	return root

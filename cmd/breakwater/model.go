@@ -41,6 +41,10 @@ func (m *model) Traffic(ctx context.Context, service string) (breaker.Traffic, e
 	return m.plane.board.Traffic(ctx, service)
 }
 
+func (m *model) History(_ context.Context, f breaker.HistoryFilter) (breaker.History, error) {
+	return m.plane.board.History(f), nil
+}
+
 func (m *model) Reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error) {
 	return m.plane.board.Reset(ctx, req)
 }
@@ -81,6 +85,39 @@ func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
 		out = append(out, q)
 	}
 	return out, nil
+}
+
+func (m *model) Missed(context.Context) ([]admin.MissedProxy, error) {
+	members, err := m.plane.server.Roster().Members()
+	if errors.Is(err, xds.ErrUnsettled) {
+		return nil, nil
+	}
+	var out []admin.MissedProxy
+	for _, p := range members {
+		if !p.Left.IsZero() {
+			out = append(out, missedProxy(p))
+		}
+	}
+	return out, err
+}
+
+func (m *model) Forget(_ context.Context, proxy string, by breaker.Action) (admin.MissedProxy, error) {
+	gone, err := m.plane.server.Roster().Forget(proxy)
+	switch {
+	case err == nil:
+		m.plane.board.Forgot(proxy, by)
+	case errors.Is(err, xds.ErrConnected):
+		err = fmt.Errorf("%w: %s is forgotten only once it has gone, so end that Envoy first", admin.ErrProxyConnected, proxy)
+	case errors.Is(err, xds.ErrNotMissed):
+		err = fmt.Errorf("%w %s: it is neither connected nor missed", breaker.ErrUnknownProxy, proxy)
+	case errors.Is(err, xds.ErrUnsettled):
+		err = fmt.Errorf("%w: %w", admin.ErrUnsettled, err)
+	}
+	return missedProxy(gone), err
+}
+
+func missedProxy(p xds.Member) admin.MissedProxy {
+	return admin.MissedProxy{ID: p.ID, NodeCluster: p.Cluster, AdminAddress: p.AdminAddress, Left: p.Left}
 }
 
 func (m *model) Targets(context.Context) ([]admin.Target, error) {

@@ -37,6 +37,8 @@ type plane struct {
 	reloader  *watch.Reloader
 	admin     *admin.Server
 
+	// adminAddresses are those of Envoys of this process, by node id; see xds.ServerOptions.
+	adminAddresses map[string]string
 	// admit is asked once, before the first set is published; its error ends the start.
 	// Nil admits all.
 	admit func(*policy.Gateway) error
@@ -95,6 +97,8 @@ func (p *plane) wire() error {
 		Layers:     func(x xds.Proxy) xds.ProxyLayers { return p.board.Join(x) },
 		Memory:     p.store,
 		Registerer: registry,
+
+		AdminAddresses: p.adminAddresses,
 	})
 	p.board = breaker.NewBoard(breaker.Options{
 		Control:    p.publisher,

@@ -50,7 +50,7 @@ Envoy is $ENVOY, else ` + "`envoy`" + ` on PATH, else what ` + "`make envoy`" + 
 		},
 	}
 	f.register(cmd.Flags())
-	cmd.Flags().StringVar(&f.envoyAdmin, "envoy-admin", "127.0.0.1:9901", "address of Envoy's admin API, on the loopback interface")
+	cmd.Flags().StringVar(&f.envoyAdmin, "envoy-admin", "127.0.0.1:9901", "address of Envoy's admin API: any of the loopback interface")
 	cmd.Flags().StringVar(&f.nodeID, "node-id", hostname(), "id of this Envoy")
 	cmd.Flags().BoolVar(&f.demo, "demo", false, "start the example's seven services (default: true without --policies)")
 	bindEnv(cmd)
@@ -110,6 +110,8 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, f runFlags) (err erro
 	if err := envoy.CheckFree(adminAddr.String(), "Envoy's admin API (--envoy-admin)"); err != nil {
 		return err
 	}
+	// Envoy connects from whichever address of this host the system takes, which need not be that one.
+	p.adminAddresses = map[string]string{f.nodeID: adminAddr.String()}
 	if err := p.bind(); err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // An Envoy that dies stays among what Prometheus scrapes, over a restart of Breakwater too, so that somebody hears of it
-// until it is back.
+// until it is back, replaced or forgotten.
 func TestPrometheusMissesAnEnvoy(t *testing.T) {
 	t.Parallel()
 	b := newScript(t)
@@ -46,4 +46,13 @@ func TestPrometheusMissesAnEnvoy(t *testing.T) {
 		}
 		return err
 	})
+
+	// That one is ended for good.
+	gone = map[string]string{"proxy": "e2e-2"}
+	o.envoy.Stop()
+	o.untilFires("EnvoyDown", gone)
+	o.untilFires("ProxyGone", gone)
+	o.run("forget", "e2e-2", "--reason", "scaled down")
+	o.untilClears("EnvoyDown")
+	o.untilClears("ProxyGone")
 }

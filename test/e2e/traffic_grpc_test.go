@@ -32,12 +32,19 @@ type grpcBackend struct {
 
 func newGRPCBackend(t *testing.T, code codes.Code) *grpcBackend {
 	t.Helper()
+	b := &grpcBackend{}
+	b.code.Store(uint32(code))
+	b.addr = serveHealth(t, b)
+	return b
+}
+
+// serveHealth serves the health service until the test ends, and returns its address.
+func serveHealth(t *testing.T, b healthpb.HealthServer) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &grpcBackend{addr: l.Addr().String()}
-	b.code.Store(uint32(code))
 	server := grpc.NewServer()
 	healthpb.RegisterHealthServer(server, b)
 	served := make(chan error, 1)
@@ -48,7 +55,7 @@ func newGRPCBackend(t *testing.T, code codes.Code) *grpcBackend {
 			t.Error(err)
 		}
 	})
-	return b
+	return l.Addr().String()
 }
 
 func (b *grpcBackend) String() string { return "grpc://" + b.addr }

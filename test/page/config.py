@@ -1,9 +1,13 @@
-"""A policy is broken and mended, and another planned: the page shows where it is wrong, and what it would do."""
+"""The view of the configuration.
+
+A policy is broken and mended, and another planned: the page shows where it is wrong, and what it would do. A proxy
+goes, and is forgotten.
+"""
 
 import os
 import re
 
-from browser import breakwater, browser, expect
+from browser import breakwater, browser, do, expect
 
 FRAUD = os.path.join(os.environ["SHOP"], "examples", "shop", "fraud.yaml")
 
@@ -73,6 +77,37 @@ def plans(page, good):
     assert "30s" in breakwater("explain", "fraud-service"), "a plan was applied"
 
 
+def forgets(page):
+    """A proxy that has gone is missed until an operator says that it was ended for good."""
+    missed = page.get_by_role("region", name="Missed proxies")
+    expect(missed).to_have_count(0)
+    do("lose a proxy")
+    line = missed.locator("[data-missed='edge-9']")
+    expect(line).to_contain_text("spare")
+    line.get_by_role("button", name="Forget edge-9").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("heading")).to_have_text("Forget proxy edge-9?")
+    expect(dialog).to_contain_text("This is for a proxy that was ended for good.")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_have_count(0)
+    expect(line).to_be_visible()
+
+    line.get_by_role("button", name="Forget edge-9").click()
+    dialog.get_by_label("Reason").fill("scaled down")
+    dialog.get_by_label("Your name").fill("ann")
+    dialog.get_by_role("button", name="Forget", exact=True).click()
+    expect(dialog.get_by_role("status")).to_have_text("Proxy edge-9 is forgotten.")
+    dialog.get_by_role("button", name="Close").click()
+    expect(missed).to_have_count(0)
+    assert "edge-9" not in breakwater("proxies")
+    page.goto(page.url.split("#")[0] + "#/events")
+    event = page.locator(".timeline li", has_text="Proxy forgotten")
+    expect(event).to_contain_text("edge-9")
+    expect(event).to_contain_text("by ann: scaled down")
+    expect(event.get_by_role("link")).to_have_count(0)
+
+
 with browser() as watched:
     config = watched.page("#/config")
     plans(config, breaks(config))
+    forgets(config)

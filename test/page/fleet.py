@@ -1,5 +1,6 @@
 """A thousand services that all change each second: only what is seen is drawn, and the page stays smooth."""
 
+import re
 import time
 
 from browser import DESKTOP, PHONE, browser, do, expect, shot
@@ -42,6 +43,8 @@ with browser() as watched:
     page = watched.page()
     expect(page.locator(".board")).to_have_attribute("aria-rowcount", "1001")
     expect(page.locator(".rate").filter(has_text="/s").first).to_be_visible()
+    small = page.locator(".row .sparkline")
+    expect(small.first).to_have_attribute("aria-label", re.compile(r"^in 15 min [1-9][0-9,]* attempts, [1-9]\d* failed$"))
     shot(page, "fleet")
     best = None
     # A busy machine can spoil a run, not all of them.
@@ -57,6 +60,7 @@ with browser() as watched:
 
     page.get_by_role("searchbox").fill("service-0777")
     expect(page.locator(".row")).to_have_count(1)
+    expect(small).to_have_attribute("aria-label", re.compile(r"^in 15 min [1-9]"))
     page.get_by_role("searchbox").fill("")
     page.get_by_role("button", name="open", exact=False).first.click()
     expect(page.locator(".row:not([data-state='open'])")).to_have_count(0)

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
@@ -28,6 +29,42 @@ type fleet struct {
 	// quiet is true while only the service of index 0 changes.
 	quiet bool
 	tick  uint64
+	// asked and heavy are how many services one question for the history named at most, and what the answer weighed.
+	asked, heavy int
+}
+
+// history answers with 15 minutes of traffic of what is asked for.
+func (f *fleet) history(w http.ResponseWriter, r *http.Request) {
+	services := r.URL.Query()["services"]
+	const step, buckets = 10 * time.Second, 90
+	end := time.Now()
+	out := &adminpb.GetHistoryResponse{End: timestamppb.New(end), Step: durationpb.New(step)}
+	start := end.Truncate(step).Add(-(buckets - 1) * step)
+	if from, err := time.Parse(time.RFC3339, r.URL.Query().Get("from")); err == nil && from.After(start) {
+		start = from.Truncate(step)
+	}
+	out.Start, out.Since = timestamppb.New(start), timestamppb.New(end.Add(-time.Hour))
+	for at := start; at.Before(end); at = at.Add(step) {
+		out.Proxies = append(out.Proxies, 12)
+	}
+	for i, name := range services {
+		s := &adminpb.ServiceHistory{Service: name}
+		for j := range out.GetProxies() {
+			s.Attempts, s.Failures = append(s.Attempts, uint32(1000+i*j)), append(s.Failures, uint32(j%7))
+		}
+		last := &s.Attempts[len(s.Attempts)-1] // its bucket is not over
+		*last = uint32(float64(*last) * end.Sub(end.Truncate(step)).Seconds() / step.Seconds())
+		out.Services = append(out.Services, s)
+	}
+	data, err := marshal(out)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	f.mu.Lock()
+	f.asked, f.heavy = max(f.asked, len(services)), max(f.heavy, len(data))
+	f.mu.Unlock()
+	_, _ = w.Write(data)
 }
 
 // breakers are the summaries of this second.
@@ -114,6 +151,7 @@ func TestThousandServices(t *testing.T) {
 		mux.Handle(path, handler)
 	}
 	mux.Handle("/api/v1/breakers:watch", f)
+	mux.HandleFunc("/api/v1/history", f.history)
 	mux.Handle("/api/v1/version", answer(&adminpb.GetVersionResponse{Version: "devel"}))
 	mux.Handle("/api/v1/config", answer(&adminpb.GetConfigStatusResponse{Ok: true}))
 	server := httptest.NewUnstartedServer(mux)
@@ -130,4 +168,10 @@ func TestThousandServices(t *testing.T) {
 		defer f.mu.Unlock()
 		f.quiet = true
 	}})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t.Logf("a question for the history was of %d services, its answer of %d bytes", f.asked, f.heavy)
+	if f.asked == 0 || f.asked > 100 || f.heavy > 100_000 {
+		t.Error("more is asked for than can be seen")
+	}
 }

@@ -29,13 +29,19 @@ func TestPage(t *testing.T) {
 	s := shop.Start(t)
 	at := "http://" + s.HTTP
 	env := slices.Concat(s.Env, []string{"SHOP=" + s.Dir})
+	// What is resumed in one story goes on for the next: it is the whole test's.
+	power := map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }}
+	t.Run("history", func(t *testing.T) { story(t, "history.py", at, env, power) })
 	t.Run("live", func(t *testing.T) { story(t, "live.py", at, env, nil) })
-	t.Run("config", func(t *testing.T) { story(t, "config.py", at, env, nil) })
-	t.Run("doubt", func(t *testing.T) { story(t, "doubt.py", at, env, nil) })
-	t.Run("viewer", func(t *testing.T) { story(t, "viewer.py", behindPath(t, serve(t, s)), env, nil) })
-	t.Run("restart", func(t *testing.T) {
-		story(t, "restart.py", at, env, map[string]func(){"stop": s.Stop, "resume": func() { s.Resume(t) }})
+	t.Run("config", func(t *testing.T) {
+		story(t, "config.py", at, env, map[string]func(){"lose a proxy": func() { loseProxy(t, s.Addrs) }})
 	})
+	t.Run("doubt", func(t *testing.T) { story(t, "doubt.py", at, env, nil) })
+	t.Run("viewer", func(t *testing.T) {
+		viewer := serve(t, s)
+		story(t, "viewer.py", behindPath(t, "http://"+viewer.HTTP), env, map[string]func(){"lose a proxy": func() { loseProxy(t, viewer) }})
+	})
+	t.Run("restart", func(t *testing.T) { story(t, "restart.py", at, env, power) })
 }
 
 // TestAccessible looks at every view in every size and theme. Its shop is its own, for it takes as long as all the rest.
@@ -44,6 +50,7 @@ func TestAccessible(t *testing.T) {
 	chromium(t)
 	shop.PythonEnv(t)
 	s := shop.Start(t)
+	loseProxy(t, s.Addrs) // so that one is missed
 	story(t, "accessible.py", "http://"+s.HTTP, slices.Concat(s.Env, []string{"SHOP=" + s.Dir}), nil)
 }
 
@@ -61,18 +68,19 @@ func behindPath(t *testing.T, to string) string {
 	return server.URL + path
 }
 
-// serve runs another Breakwater on the shop's policies, whose HTTP address only shows, without an Envoy, and returns that
-// address.
-func serve(t *testing.T, s *shop.Shop) string {
+// serve runs another Breakwater on the shop's policies, whose HTTP address only shows, without an Envoy, and returns its
+// addresses.
+func serve(t *testing.T, s *shop.Shop) shop.Addrs {
 	t.Helper()
 	addrs := shop.FreeAddrs(t)
 	cmd := exec.Command(filepath.Join(s.Dir, "bin", "breakwater"), "serve", "--policies", "examples/shop", "--state", t.TempDir(), "--http-read-only")
 	cmd.Dir, cmd.Env = s.Dir, slices.Concat(s.Env, addrs.Env())
-	return launch(t, cmd, addrs)
+	launch(t, cmd, addrs)
+	return addrs
 }
 
-// launch starts a server, which ends with the test, waits until it is ready and returns the page's address.
-func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) string {
+// launch starts a server, which ends with the test, and waits until it is ready.
+func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) {
 	t.Helper()
 	var log envoytest.Output
 	cmd.Stdout, cmd.Stderr = &log, &log
@@ -91,5 +99,4 @@ func launch(t *testing.T, cmd *exec.Cmd, addrs shop.Addrs) string {
 	envoytest.Eventually(t, serveTimeout, at+" is ready", func() error {
 		return shop.Get(t.Context(), client, at+"/readyz")
 	})
-	return at
 }

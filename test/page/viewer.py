@@ -1,6 +1,6 @@
 """The page of an address that only shows has no actions."""
 
-from browser import browser, expect
+from browser import browser, do, expect
 
 with browser() as watched:
     page = watched.page("#/")
@@ -12,3 +12,6 @@ with browser() as watched:
         expect(page.get_by_role("button", name=verb)).to_have_count(0)
     page.goto(page.url.split("#")[0] + "#/config")
     expect(page.locator("[data-config='ok']")).to_be_visible()
+    do("lose a proxy")
+    expect(page.locator("[data-missed='edge-9']")).to_be_visible()
+    expect(page.get_by_role("button", name="Forget")).to_have_count(0)

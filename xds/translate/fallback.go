@@ -25,6 +25,9 @@ const (
 	contentType = "content-type"
 )
 
+// markHeaders are those by which the gateway marks a reply as its own.
+var markHeaders = []string{headerBreaker, headerAttempts}
+
 // FallbackKey is the runtime key, in percent, that sends the service's requests to its
 // fallback. Without it none goes there.
 func FallbackKey(service string) string { return "breakwater.fallback." + service }

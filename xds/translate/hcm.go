@@ -126,7 +126,7 @@ func requestID(traced bool) (*hcmv3.RequestIDExtension, error) {
 
 // httpFilters are those of every request.
 func httpFilters() ([]*hcmv3.HttpFilter, error) {
-	headers, err := pack(requestHeaders())
+	headers, err := pack(headerMutations())
 	if err != nil {
 		return nil, err
 	}
@@ -146,10 +146,16 @@ func httpFilters() ([]*hcmv3.HttpFilter, error) {
 	}, nil
 }
 
-// requestHeaders gives every request an x-correlation-id, the request's id if the client
+// headerMutations gives every request an x-correlation-id, the request's id if the client
 // sent none, and every response the same. A filter, not the route table: it covers
-// Envoy's own replies, and takes no byte per route.
-func requestHeaders() *headermutationv3.HeaderMutation {
+// Envoy's own replies, and takes no byte per route. From a service's trailers it takes what
+// the route table takes from its headers: a gRPC client finds the headers of a refusal among
+// its trailers, and those are headers to Envoy.
+func headerMutations() *headermutationv3.HeaderMutation {
+	var trailers []*mutationv3.HeaderMutation
+	for _, name := range markHeaders {
+		trailers = append(trailers, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: name}})
+	}
 	return &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
 		RequestMutations: []*mutationv3.HeaderMutation{
 			mutation(&corev3.HeaderValueOption{
@@ -162,6 +168,7 @@ func requestHeaders() *headermutationv3.HeaderMutation {
 		ResponseMutations: []*mutationv3.HeaderMutation{
 			mutation(setHeader(headerCorrelationID, "%REQ("+headerCorrelationID+")%")),
 		},
+		ResponseTrailersMutations: trailers,
 	}}
 }
 

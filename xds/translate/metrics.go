@@ -23,8 +23,8 @@ var countedMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "
 const otherMethod = "OTHER"
 
 // ending is how a request ended, as text that the expressions of endings are for: what Envoy says
-// of it and of the route, never a header of the answer, for the service may send
-// x-circuit-breaker itself. The details come last, because what they quote may have a slash.
+// of it and of the route, never a header of the answer, which is the service's word. The
+// details come last, because what they quote may have a slash.
 const ending = "%RESPONSE_CODE%/" + // 0 if there was no answer
 	"%METADATA(ROUTE:" + envoy.MetadataKey + ":" + metadataKind + ")%/" +
 	"%METADATA(ROUTE:" + envoy.MetadataKey + ":" + metadataBreaker + ")%/" +

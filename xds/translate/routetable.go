@@ -37,10 +37,10 @@ func RouteTable(units []*Unit, gw *policy.Gateway) *routev3.RouteConfiguration {
 		// A caller may name the port, "shop.example:8080", and means the same host.
 		IgnorePortInHostMatching:       true,
 		MaxDirectResponseBodySizeBytes: u32(maxBody),
-		// Callers repeat a POST by what it says, so that no service may say it: one that is
-		// itself behind such a gateway hands the other's count on. The routes' own headers
-		// come after.
-		ResponseHeadersToRemove:         []string{headerAttempts},
+		// Callers take them for this gateway's word, and repeat a POST by what they say, so that
+		// no service may say them, nor a gateway behind this one. What routes and local replies
+		// set comes after.
+		ResponseHeadersToRemove:         slices.Clone(markHeaders),
 		MostSpecificHeaderMutationsWins: true,
 	}
 	for _, host := range sortedKeys(byHost) {

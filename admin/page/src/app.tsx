@@ -7,6 +7,7 @@ import { totals } from "./board/filter";
 import { ConfigView } from "./config/config";
 import { EventsView } from "./events/events";
 import { followConfig } from "./live/config";
+import { followHistory } from "./live/history";
 import { follow, isLive } from "./live/store";
 import { ServiceView } from "./service/service";
 import { Header } from "./ui/header";
@@ -52,6 +53,7 @@ effect(() => {
 
 follow();
 followConfig();
+followHistory();
 const root = document.getElementById("app");
 if (root) {
   root.replaceChildren();

@@ -119,6 +119,23 @@ export interface Traffic {
   proxies: ProxyTraffic[];
 }
 
+/** ServiceHistory has a number for each bucket, or none at all if all are 0. */
+export interface ServiceHistory {
+  service: string;
+  attempts: number[];
+  failures: number[];
+  refused: number[];
+}
+
+export interface History {
+  since: Timestamp;
+  start: string;
+  end: string;
+  step: string;
+  proxies: number[];
+  services: ServiceHistory[];
+}
+
 export interface BreakerEvent {
   id: Uint64;
   time: string;
@@ -223,6 +240,22 @@ export interface Proxy {
   admin_reachable: boolean;
   admin_error: string;
   last_load_report: Timestamp;
+}
+
+export interface MissedProxy {
+  id: string;
+  node_cluster: string;
+  admin_address: string;
+  left: Timestamp;
+}
+
+export interface ListProxies {
+  proxies: Proxy[];
+  missed: MissedProxy[];
+}
+
+export interface ForgetAnswer {
+  proxy: MissedProxy;
 }
 
 export interface Version {

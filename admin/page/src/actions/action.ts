@@ -2,17 +2,26 @@
 
 import { signal } from "@preact/signals";
 import { post } from "../live/http";
-import type { Breaker, OrderAnswer, ResetAnswer } from "../wire";
+import { version } from "../live/store";
+import type { Breaker, ForgetAnswer, OrderAnswer, ResetAnswer } from "../wire";
 
-export type Kind = "reset" | "force-open" | "disable" | "release";
+export type Kind = Action["kind"];
+export type Action = BreakerAction | ProxyAction;
 
-export interface Action {
-  kind: Kind;
+/** BreakerAction is on the breaker of a service. */
+export interface BreakerAction {
+  kind: "reset" | "force-open" | "disable" | "release";
   service: string;
   /** Of one proxy alone. */
   proxy?: string;
   /** Of one host alone. */
   host?: string;
+}
+
+/** ProxyAction is on a proxy that has gone. */
+export interface ProxyAction {
+  kind: "forget";
+  proxy: string;
 }
 
 export interface Order {
@@ -36,8 +45,12 @@ export interface Proof {
 export interface Outcome {
   ok: boolean;
   words: string;
-  proofs: Proof[];
+  /** One for each proxy that has it to prove; null for what none has. */
+  proofs: Proof[] | null;
 }
+
+/** acts reports whether there are actions: not where the page only shows. */
+export const acts = () => version.value !== null && !version.value.read_only;
 
 /** asked is the action whose confirmation is open. */
 export const asked = signal<Action | null>(null);
@@ -48,28 +61,37 @@ export function act(action: Action): void {
 
 export const takesTTL = (kind: Kind) => kind === "force-open" || kind === "disable";
 
-export function title({ kind, service, host }: Action): string {
-  switch (kind) {
+export function title(action: Action): string {
+  switch (action.kind) {
     case "reset":
-      return host ? `Reset host ${host} of ${service}?` : `Reset ${service}?`;
+      return action.host ? `Reset host ${action.host} of ${action.service}?` : `Reset ${action.service}?`;
     case "force-open":
-      return `Force ${service} open?`;
+      return `Force ${action.service} open?`;
     case "disable":
-      return `Disable the breaker of ${service}?`;
+      return `Disable the breaker of ${action.service}?`;
     case "release":
-      return `Release ${service}?`;
+      return `Release ${action.service}?`;
+    case "forget":
+      return `Forget proxy ${action.proxy}?`;
   }
 }
 
 export function verb(kind: Kind): string {
-  return { reset: "Reset", "force-open": "Force open", disable: "Disable", release: "Release" }[kind];
+  return { reset: "Reset", "force-open": "Force open", disable: "Disable", release: "Release", forget: "Forget" }[kind];
 }
 
 const noProxy = "No proxy is connected now: those that connect later follow.";
 
-/** effect says what will happen as breaker is now. fallback: callers have one; proxy: of one proxy alone. */
-export function effect({ kind, host }: Action, breaker: Breaker, proxy: string, fallback: boolean): string[] {
-  const n = breaker.overview.proxies;
+/** effect says what will happen as breaker is now, of which the action is. fallback: callers have one; proxy: of one proxy alone. */
+export function effect(action: Action, breaker: Breaker | null, proxy: string, fallback: boolean): string[] {
+  if (action.kind === "forget") {
+    return [
+      "It is not missed any more: it leaves this list and what Prometheus scrapes, and the alerts that tell of it end.",
+      "This is for a proxy that was ended for good. If it connects again, it is back.",
+    ];
+  }
+  const { kind, host } = action;
+  const n = breaker?.overview.proxies ?? 0;
   if (n === 0) return [kind === "reset" ? "No proxy is connected: there is nothing to reset." : noProxy];
   const where = proxy ? `proxy ${proxy}` : n === 1 ? "the one connected proxy" : `all ${n.toLocaleString("en")} connected proxies`;
   switch (kind) {
@@ -93,8 +115,12 @@ export function effect({ kind, host }: Action, breaker: Breaker, proxy: string, 
 
 /** perform gives the order and returns what the proxies reported. Its errors are APIErrors. */
 export async function perform(action: Action, order: Order): Promise<Outcome> {
-  const path = `api/v1/breakers/${encodeURIComponent(action.service)}/${action.kind}`;
   const { actor, reason } = order;
+  if (action.kind === "forget") {
+    await post<ForgetAnswer>(`api/v1/proxies/${encodeURIComponent(action.proxy)}/forget`, { actor, reason });
+    return { ok: true, words: `Proxy ${action.proxy} is forgotten.`, proofs: null };
+  }
+  const path = `api/v1/breakers/${encodeURIComponent(action.service)}/${action.kind}`;
   if (action.kind === "reset") {
     const answer = await post<ResetAnswer>(path, { actor, reason, ...(action.host ? { host: action.host } : {}) });
     return {

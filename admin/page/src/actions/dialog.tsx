@@ -27,27 +27,56 @@ function knownActor(): string {
 }
 
 interface Subject {
-  /** As it is now. */
-  breaker: Breaker;
-  /** Callers have one. */
-  fallback: boolean;
+  /** What the actions of this view are on, as it is now; without: they are on proxies. */
+  breaker?: Breaker;
+  /** Callers of the service have one. */
+  fallback?: boolean;
 }
 
 /** ActionDialog shows the confirmation that is asked for, if one is, and forgets it with the view that it is of. */
 export function ActionDialog(subject: Subject) {
   const action = asked.value;
   useEffect(() => () => (asked.value = null), []);
-  return action && <Confirmation key={`${action.kind} ${action.proxy ?? ""} ${action.host ?? ""}`} action={action} {...subject} />;
+  return action && <Confirmation key={`${title(action)} ${action.proxy ?? ""}`} action={action} {...subject} />;
 }
 
-/** standing is the state that an action would change, and where it is. gone: the proxy is no longer connected. */
-function standing(breaker: Breaker, proxy: string): { state: State; where: string; gone: boolean } {
+/** Standing is the state that an action would change, and where it is. gone: the proxy is no longer connected. */
+interface Standing {
+  state: State;
+  where: string;
+  gone: boolean;
+}
+
+function standing(breaker: Breaker | undefined, proxy: string): Standing | null {
+  if (!breaker) return null;
   if (!proxy) return { state: breaker.state, where: breaker.summary.replace(`${breaker.state} on`, "on"), gone: false };
   const state = breaker.proxies.find((p) => p.proxy === proxy)?.state;
   return { state: state ?? "unknown", where: `on ${proxy}`, gone: state === undefined };
 }
 
-function Confirmation({ action, breaker, fallback }: { action: Action } & Subject) {
+/** Now shows how it stands, and how that differs from how it stood when the operator asked. */
+function Now({ is, was, proxy }: { is: Standing; was: Standing | null; proxy: string }) {
+  const changed = was && !is.gone && (is.state !== was.state || is.where !== was.where);
+  return (
+    <>
+      {isLive() && (
+        <p class="standing">
+          Now <StateBadge state={is.state} /> {!is.gone && is.where}
+        </p>
+      )}
+      <div role="status">
+        {is.gone && <p class="warn">Proxy {proxy} is no longer connected.</p>}
+        {changed && (
+          <p class="warn">
+            It has changed since you asked: it was {word[was.state].toLowerCase()} {was.where}.
+          </p>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Confirmation({ action, breaker, fallback = false }: { action: Action } & Subject) {
   const dialog = useRef<HTMLDialogElement>(null);
   const close = useRef<HTMLButtonElement>(null);
   const actor = useSignal(knownActor());
@@ -91,7 +120,7 @@ function Confirmation({ action, breaker, fallback }: { action: Action } & Subjec
     proxy.value = name;
     setWas(standing(breaker, name));
   };
-  const scoped = (action.kind === "force-open" || action.kind === "release") && (breaker.proxies.length > 1 || proxy.value !== "");
+  const scope = (action.kind === "force-open" || action.kind === "release") && breaker && (breaker.proxies.length > 1 || proxy.value !== "") ? breaker.proxies : null;
   return (
     <dialog
       ref={dialog}
@@ -108,31 +137,16 @@ function Confirmation({ action, breaker, fallback }: { action: Action } & Subjec
         ) : (
           <>
             <div class="effect">
-              {isLive() && (
-                <p class="standing">
-                  Now <StateBadge state={now.state} /> {!now.gone && now.where}
-                </p>
-              )}
-              <div role="status">
-                {now.gone && <p class="warn">Proxy {proxy.value} is no longer connected.</p>}
-                {!now.gone && (now.state !== was.state || now.where !== was.where) && (
-                  <p class="warn">
-                    It has changed since you asked: it was {word[was.state].toLowerCase()} {was.where}.
-                  </p>
-                )}
-              </div>
-              {!now.gone &&
-                effect(action, breaker, proxy.value, fallback).map((line, i) => (
-                  <p key={i}>{line}</p>
-                ))}
+              {now && <Now is={now} was={was} proxy={proxy.value} />}
+              {!now?.gone && effect(action, breaker ?? null, proxy.value, fallback).map((line, i) => <p key={i}>{line}</p>)}
             </div>
-            {scoped && (
+            {scope && (
               <label class="field">
                 <span>On</span>
                 <select value={proxy.value} disabled={busy.value} onChange={(e) => choose(e.currentTarget.value)}>
                   <option value="">all proxies</option>
-                  {now.gone && <option value={proxy.value}>{proxy.value}</option>}
-                  {breaker.proxies.map((p) => (
+                  {now?.gone && <option value={proxy.value}>{proxy.value}</option>}
+                  {scope.map((p) => (
                     <option key={p.proxy} value={p.proxy}>
                       {p.proxy}
                     </option>
@@ -167,8 +181,8 @@ function Confirmation({ action, breaker, fallback }: { action: Action } & Subjec
             {outcome.value ? "Close" : "Cancel"}
           </button>
           {!outcome.value && (
-            <button type="submit" class="button button-main" disabled={busy.value || !isLive() || now.gone}>
-              {busy.value ? "Waiting for the proof…" : verb(action.kind)}
+            <button type="submit" class="button button-main" disabled={busy.value || !isLive() || now?.gone}>
+              {!busy.value ? verb(action.kind) : action.kind === "forget" ? "Waiting for the answer…" : "Waiting for the proof…"}
             </button>
           )}
         </div>
@@ -179,6 +193,13 @@ function Confirmation({ action, breaker, fallback }: { action: Action } & Subjec
 
 /** Proved says what each Envoy reported, and what could not be proved. */
 function Proved({ outcome }: { outcome: Outcome }) {
+  if (!outcome.proofs) {
+    return (
+      <p role="status" class="good">
+        {outcome.words}
+      </p>
+    );
+  }
   const before = outcome.proofs.some((p) => p.before !== "");
   return (
     <div role="status" class="proof" data-ok={outcome.ok}>

@@ -40,7 +40,9 @@ export function Board() {
             <div role="columnheader">Time</div>
             <div role="columnheader">Hosts</div>
             <div role="columnheader">Proxies</div>
-            <div role="columnheader">Attempts</div>
+            <div role="columnheader" title="Per second; the drawing is of the last 15 minutes">
+              Attempts
+            </div>
             <div role="columnheader">Failed</div>
           </div>
         </div>

@@ -3,13 +3,15 @@
 
 import { Fragment } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
+import { act, acts } from "../actions/action";
+import { ActionDialog } from "../actions/dialog";
 import { config } from "../live/config";
 import { isLive, version } from "../live/store";
 import { count } from "../ui/format";
 import { serviceLink } from "../ui/route";
 import { Table } from "../ui/table";
 import { Ago, Moment } from "../ui/time";
-import type { ConfigStatus, Proxy, Timestamp } from "../wire";
+import type { ConfigStatus, MissedProxy, Proxy, Timestamp } from "../wire";
 import { ConfigData } from "./data";
 import { Planner } from "./plan";
 import { Problems, Rejections } from "./problems";
@@ -24,8 +26,10 @@ export function ConfigView() {
       {data.error.value && isLive() && <p class="failed">{data.error.value}</p>}
       {isLive() && status && !data.error.value && data.late && <p class="failed">This is what was known last. Breakwater answers slowly.</p>}
       {!status ? <p class="empty">Waiting for Breakwater…</p> : <Status status={status} />}
-      {data.proxies.value && <Proxies proxies={data.proxies.value} />}
+      {data.proxies.value && <Proxies proxies={data.proxies.value.proxies} />}
+      {data.proxies.value && <Missed missed={data.proxies.value.missed} />}
       <Planner />
+      <ActionDialog />
     </div>
   );
 }
@@ -129,6 +133,40 @@ function Proxies({ proxies }: { proxies: Proxy[] }) {
           </tbody>
         </Table>
       )}
+    </section>
+  );
+}
+
+/** Missed are the proxies that have gone, and that can be forgotten. */
+function Missed({ missed }: { missed: MissedProxy[] }) {
+  if (missed.length === 0) return null;
+  return (
+    <section class="card" aria-label="Missed proxies">
+      <h2>{count(missed.length, "missed proxy", "missed proxies")}</h2>
+      <p class="faint">Gone within the last hour, and neither back nor replaced by another of the same node cluster.</p>
+      <Table label="Missed proxies" columns={["Proxy", "Node cluster", "Admin API", "Gone for", ...(acts() ? [{ hidden: "Actions" }] : [])]}>
+        <tbody>
+          {missed.map((p) => (
+            <tr key={p.id} data-missed={p.id}>
+              <th scope="row" class="mono">
+                {p.id}
+              </th>
+              <td>{p.node_cluster}</td>
+              <td class="mono">{p.admin_address}</td>
+              <td>
+                <Ago at={p.left} />
+              </td>
+              {acts() && (
+                <td class="row-actions">
+                  <button type="button" class="button button-small" disabled={!isLive()} onClick={() => act({ kind: "forget", proxy: p.id })}>
+                    Forget<span class="hidden"> {p.id}</span>
+                  </button>
+                </td>
+              )}
+            </tr>
+          ))}
+        </tbody>
+      </Table>
     </section>
   );
 }

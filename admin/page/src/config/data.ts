@@ -4,10 +4,10 @@ import { signal } from "@preact/signals";
 import { askConfig } from "../live/config";
 import { get } from "../live/http";
 import { poll, type Poll } from "../live/poll";
-import type { Proxy } from "../wire";
+import type { ListProxies } from "../wire";
 
 export class ConfigData {
-  readonly proxies = signal<Proxy[] | null>(null);
+  readonly proxies = signal<ListProxies | null>(null);
   readonly error = signal("");
   private readonly asking: Poll;
 
@@ -26,7 +26,7 @@ export class ConfigData {
 
   private async ask(s: AbortSignal): Promise<void> {
     try {
-      const [, { proxies }] = await Promise.all([askConfig(), get<{ proxies: Proxy[] }>("api/v1/proxies", s)]);
+      const [, proxies] = await Promise.all([askConfig(), get<ListProxies>("api/v1/proxies", s)]);
       this.proxies.value = proxies;
       this.error.value = "";
     } catch (err) {

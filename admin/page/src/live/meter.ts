@@ -1,14 +1,12 @@
 // Rates from two growing counters, sampled once a second.
 
-/** span is the number of seconds that a meter remembers. */
-export const span = 60;
-/** recent is the number of seconds that a shown rate is the mean of. */
+/** recent is the number of seconds that a meter remembers, and that a shown rate is the mean of. */
 const recent = 10;
 
 export class Meter {
   /** Attempts and failures of each of the last seconds, oldest first. */
-  attempts: number[] = [];
-  failures: number[] = [];
+  private attempts: number[] = [];
+  private failures: number[] = [];
   private last: { attempts: number; failures: number } | null = null;
 
   /** forget begins anew: nothing is known of the time until the next sample. */
@@ -29,7 +27,7 @@ export class Meter {
     const moved = this.busy();
     this.attempts.push(fresh ? 0 : attempts - last.attempts);
     this.failures.push(fresh ? 0 : failures - last.failures);
-    if (this.attempts.length > span) {
+    if (this.attempts.length > recent) {
       this.attempts.shift();
       this.failures.shift();
     }
@@ -42,21 +40,16 @@ export class Meter {
 
   /** rate is attempts per second of late, or null if that is not known yet. */
   rate(): number | null {
-    return mean(this.attempts);
+    return this.attempts.length > 1 ? sum(this.attempts) / this.attempts.length : null;
   }
 
   /** errorRate is the share of the attempts of late that failed, null without attempts. */
   errorRate(): number | null {
-    const attempts = sum(this.attempts.slice(-recent));
-    return attempts > 0 ? sum(this.failures.slice(-recent)) / attempts : null;
+    const attempts = sum(this.attempts);
+    return attempts > 0 ? sum(this.failures) / attempts : null;
   }
 }
 
 function sum(of: number[]): number {
   return of.reduce((total, n) => total + n, 0);
-}
-
-function mean(of: number[]): number | null {
-  const late = of.slice(-recent);
-  return late.length > 1 ? sum(late) / late.length : null;
 }

@@ -1,8 +1,8 @@
 // The breaker in each proxy, and the hosts as that proxy sees them.
 
 import { useSignal } from "@preact/signals";
-import { isLive, version } from "../live/store";
-import { act } from "../actions/action";
+import { isLive } from "../live/store";
+import { act, acts } from "../actions/action";
 import { percent } from "../ui/format";
 import { severity, StateBadge } from "../ui/states";
 import { Table } from "../ui/table";
@@ -32,8 +32,6 @@ export function Proxies({ breaker, known }: { breaker: Breaker; known: boolean }
     </>
   );
 }
-
-const acts = () => version.value !== null && !version.value.read_only;
 
 function ProxyRows({ service, proxy: p, live }: { service: string; proxy: ProxyBreaker; live: boolean }) {
   return (

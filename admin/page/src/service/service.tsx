@@ -2,13 +2,15 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
-import { act, type Kind } from "../actions/action";
+import { act, acts, type BreakerAction } from "../actions/action";
 import { ActionDialog } from "../actions/dialog";
 import { Hosts, Marks, Times } from "../board/row";
 import { Problems, Rejections } from "../config/problems";
 import { config } from "../live/config";
-import { changed, entries, isLive, version } from "../live/store";
-import { milliseconds, perSecond } from "../ui/format";
+import { useSeries } from "../live/history";
+import { changed, entries, isLive } from "../live/store";
+import { clockTime, milliseconds, perSecond } from "../ui/format";
+import { columns, story } from "../ui/history";
 import { Plot, type Line } from "../ui/plot";
 import { StateBadge } from "../ui/states";
 import type { Breaker } from "../wire";
@@ -20,6 +22,11 @@ import { Proxies } from "./proxies";
 import { Timeline } from "./timeline";
 import { Windows } from "./window";
 
+const attemptLines: Line[] = [
+  { label: "attempts", colour: "--plot-1" },
+  { label: "failed", colour: "--plot-2", dash: [6, 3] },
+  { label: "refused by a limit", colour: "--plot-3", dash: [10, 3, 2, 3] },
+];
 const outcomeLines: Line[] = [
   { label: "success", colour: "--plot-1" },
   { label: "error", colour: "--plot-2", dash: [6, 3] },
@@ -73,6 +80,7 @@ export function ServiceView({ name }: { name: string }) {
           <Explain data={data} state={breaker.state} />
         </Card>
         <Card title="Traffic" area="traffic" note={data.trafficError.value}>
+          <Attempts name={name} />
           <Traffic data={data} />
         </Card>
         <Card title="Window" area="window">
@@ -113,13 +121,13 @@ function Head({ breaker }: { breaker: Breaker }) {
           hosts <Hosts breaker={breaker} />
         </span>
       </div>
-      {version.value && !version.value.read_only && <Actions breaker={breaker} />}
+      {acts() && <Actions breaker={breaker} />}
     </div>
   );
 }
 
 function Actions({ breaker }: { breaker: Breaker }) {
-  const button = (kind: Kind, words: string) => (
+  const button = (kind: BreakerAction["kind"], words: string) => (
     <button type="button" class="button" disabled={!isLive()} onClick={() => act({ kind, service: breaker.service })}>
       {words}
     </button>
@@ -134,13 +142,24 @@ function Actions({ breaker }: { breaker: Breaker }) {
   );
 }
 
+/** Attempts are those of the last 15 minutes. */
+function Attempts({ name }: { name: string }) {
+  const series = useSeries(name);
+  const at = series.moved.value;
+  const data = useMemo(() => columns(series), [series, at]);
+  return <Plot title="Attempts per second at the service" lines={attemptLines} data={data} format={perSecond} top={1} notes={story(series.spans())} />;
+}
+
+/** Traffic is what is counted while somebody looks. */
 function Traffic({ data }: { data: ServiceData }) {
   const at = data.sampled.value;
   const rates = useMemo(() => data.history.rates(), [data, at]);
   const times = useMemo(() => data.history.percentiles(), [data, at]);
+  const begin = data.history.begin();
+  const notes = begin === null ? [] : [`Counted since ${clockTime(begin * 1000)}, while this view is open.`];
   return (
     <>
-      <Plot title="Requests per second by outcome" lines={outcomeLines} data={rates} format={perSecond} top={1} />
+      <Plot title="Requests per second by outcome" lines={outcomeLines} data={rates} format={perSecond} top={1} notes={notes} />
       <Plot title="Latency, interpolated in Envoy's buckets" lines={latencyLines} data={times} format={milliseconds} top={10} />
       {data.history.errors.map((p) => (
         <p key={p.proxy} class="bad">

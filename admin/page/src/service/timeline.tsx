@@ -13,6 +13,7 @@ const kinds: Record<string, string> = {
   force_open: "Forced open",
   disable: "Disabled",
   release: "Released",
+  forget: "Proxy forgotten",
 };
 
 /** look is the state whose colour and shape an event has. */
@@ -27,6 +28,7 @@ export function look(e: BreakerEvent): State {
     case "host_ejected":
       return "open";
     case "lapse":
+    case "forget":
       return "unknown";
     default:
       return "closed";
@@ -48,7 +50,7 @@ export function Timeline({ events, services = false }: { events: BreakerEvent[];
           <StateIcon state={look(e)} />
           <div>
             <div class="event-what">
-              {services && <a href={serviceLink(e.service)}>{e.service}</a>}
+              {services && e.service && <a href={serviceLink(e.service)}>{e.service}</a>}
               <b>{what(e)}</b>
               {e.proxy && <small class="mono">{e.proxy}</small>}
               {e.shadow && <span class="mark mark-shadow">shadow</span>}

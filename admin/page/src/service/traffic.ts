@@ -56,6 +56,11 @@ export class History {
     return true;
   }
 
+  /** begin is when the first answer was of, in s; null before it. */
+  begin(): number | null {
+    return this.totals[0]?.at ?? null;
+  }
+
   /** rates are columns for a plot: times in s, then requests per second by outcome. */
   rates(): (number | null)[][] {
     const columns: (number | null)[][] = [[], ...outcomes.map(() => [])];

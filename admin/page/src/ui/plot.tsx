@@ -23,13 +23,15 @@ interface Props {
   none?: string;
   /** A greatest value that is shown at least. */
   top: number;
+  /** What else there is to be said, below it. */
+  notes?: string[];
 }
 
 const plotHeight = 170;
 /** span is the least time in s that is shown. */
 const span = 60;
 
-export function Plot({ title, lines, data, format, top, none = "–" }: Props) {
+export function Plot({ title, lines, data, format, top, none = "–", notes = [] }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const hover = useSignal<number | null>(null);
@@ -54,7 +56,7 @@ export function Plot({ title, lines, data, format, top, none = "–" }: Props) {
         cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false } },
         scales: { x: { range: (_u, min, max) => [Math.min(min, max - span), max] }, y: { range: (_u, _min, max) => [0, Math.max(top, max * 1.1)] } },
         axes: [
-          { ...axis, size: 26, space: 70, incrs: [5, 10, 15, 30, 60], values: "{HH}:{mm}:{ss}" as unknown as uPlot.Axis.Values },
+          { ...axis, size: 26, space: 70, incrs: [5, 10, 15, 30, 60, 120, 180, 300, 600], values: "{HH}:{mm}:{ss}" as unknown as uPlot.Axis.Values },
           { ...axis, size: 52, space: 34, values: (_u, ticks) => ticks.map((t) => format(t)) },
         ],
         series: [
@@ -104,6 +106,11 @@ export function Plot({ title, lines, data, format, top, none = "–" }: Props) {
         ))}
       </ul>
       <div class="plot-area" ref={place} role="img" aria-label={`${title}: ${words}`} />
+      {notes.map((note) => (
+        <p class="plot-note" key={note}>
+          {note}
+        </p>
+      ))}
     </figure>
   );
 }

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/breakwater/breakwater/admin/adminpb"
+)
+
+// newForgetCmd strikes off an Envoy that was ended for good.
+func newForgetCmd() *cobra.Command {
+	var c client
+	req := &adminpb.ForgetProxyRequest{}
+	cmd := &cobra.Command{
+		Use:   "forget PROXY",
+		Short: "Strike off an Envoy that has gone for good",
+		Long: `Strike off an Envoy that was ended for good, as by a scale-down, so that it is not
+missed any more: EnvoyDown and ProxyGone end, which else tell of it for an hour. It
+holds over restarts of Breakwater, until that Envoy connects again. An Envoy that is
+connected is not forgotten: end it first.`,
+		Args: takes(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req.Id = args[0]
+			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
+				resp, err := api.ForgetProxy(ctx, req)
+				if err != nil {
+					return err
+				}
+				if c.output != outputTable {
+					return printMessage(cmd.OutOrStdout(), c.output, resp)
+				}
+				p := resp.GetProxy()
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: forgotten; it went at %s\n", oneLine(p.GetId()), formatTime(p.GetLeft()))
+				return err
+			})
+		},
+	}
+	cmd.ValidArgsFunction = c.completeMissed
+	f := cmd.Flags()
+	f.StringVar(&req.Reason, "reason", "", "why, for the log and the events")
+	f.StringVar(&req.Actor, "actor", currentUser(), "who, for the log and the events")
+	c.addFlags(cmd, readTimeout)
+	bindEnv(cmd)
+	return cmd
+}
+
+// printMissed lists the proxies that have gone, if there are any.
+func printMissed(w io.Writer, missed []*adminpb.MissedProxy) error {
+	if len(missed) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	g := grid{headers: []string{"MISSED", "CLUSTER", "GONE SINCE", "ADMIN API"}}
+	for _, p := range missed {
+		g.row(p.GetId(), orDash(p.GetNodeCluster()), formatTime(p.GetLeft()), orDash(p.GetAdminAddress()))
+	}
+	if err := g.print(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, "\nOne that was ended for good: breakwater forget PROXY")
+	return err
+}
