@@ -119,12 +119,13 @@ func (h *host) run(command string) error {
 	envoytest.Eventually(h.t, serveTimeout, command+" is ready", func() error {
 		select {
 		case <-s.Done():
-			h.t.Fatalf("%s ended: %v\n%s", command, s.Err(), s.log.String())
+			err = fmt.Errorf("%s ended: %w\n%s", command, s.Err(), s.log.String())
+			return nil
 		default:
 		}
 		return h.answers(url)
 	})
-	return nil
+	return err
 }
 
 // answers returns an error if a URL does not answer 200.
