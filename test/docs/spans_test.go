@@ -71,8 +71,8 @@ func spansOf(name string, line int, text string) []span {
 }
 
 // notation is what has several words and is no command: a field or header with its value, JSON, YAML, a flag alone, a
-// comment, a call of the API, a function.
-var notation = regexp.MustCompile(`^(\S+:\s|["'\[{<#-]|(GET|HEAD|POST|PUT|DELETE) /|\w+\()`)
+// comment, a call of the API, a function, a switch in the configuration of another program.
+var notation = regexp.MustCompile(`^(\S+:\s|["'\[{<#-]|(GET|HEAD|POST|PUT|DELETE) /|\w+\(|[a-z]+_[a-z_]+ (on|off)$)`)
 
 // isCommand reports whether a span is a command. One word is a name. All of several are commands but for those that are
 // plainly something else, so that one of a program that nobody has thought of is found too.
@@ -107,6 +107,7 @@ func TestNoSpanEscapes(t *testing.T) {
 		"`word`, `--flag value`, `key: value`":      nil,
 		"`GET /x y`, `{\"a\": 1}`, `[a, b]`":        nil,
 		"`sum(rate(x[5m])) by (y)`, `# a comment`":  nil,
+		"`some_buffering off`, `swap off`":          {"swap off"},
 		"`status [SERVICE]` and `watch [SERVICE…]`": {"status [SERVICE]", "watch [SERVICE…]"},
 	} {
 		var got []string
