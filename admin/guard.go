@@ -30,11 +30,15 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("X-Frame-Options", "DENY")
 		if (onLoopback(r) || len(s.opts.AllowedHosts) > 0) && !s.hostAllowed(r.Host) {
 			writeStatus(w, http.StatusMisdirectedRequest, codes.PermissionDenied,
-				"host "+r.Host+" is not a name of this server: use its IP address or localhost")
+				"host "+r.Host+" is not a name of this server: use its IP address or localhost, or give the name to --http-host")
 			return
 		}
 		if err := origin.Check(r); err != nil {
-			writeStatus(w, http.StatusForbidden, codes.PermissionDenied, err.Error())
+			why := err.Error()
+			if r.Header.Get("Sec-Fetch-Site") == "" {
+				why += ": a proxy in between must pass on the Host header that the browser sends"
+			}
+			writeStatus(w, http.StatusForbidden, codes.PermissionDenied, why)
 			return
 		}
 		limit := bodyLimit(r)

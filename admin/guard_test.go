@@ -19,26 +19,34 @@ func TestBrowsersOfOtherOrigins(t *testing.T) {
 		name, method, path string
 		header             map[string]string
 		status             int
+		advice             string // of what can be done, if it is refused
 	}{
-		{"a tool", "POST", reset, nil, 200},
-		{"the own page", "POST", reset, map[string]string{"Origin": run.url, "Sec-Fetch-Site": "same-origin"}, 200},
-		{"the own page in an older browser", "POST", reset, map[string]string{"Origin": run.url}, 200},
-		{"another site's form", "POST", reset, map[string]string{"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}, 403},
-		{"another port of this host", "POST", reset, map[string]string{"Origin": "http://127.0.0.1:1", "Sec-Fetch-Site": "same-site"}, 403},
-		{"another site in an older browser", "POST", "/api/v1/breakers/fraud-service/reset", map[string]string{"Origin": "https://evil.example"}, 403},
-		{"a page without origin", "PUT", "/api/v1/log-level", map[string]string{"Origin": "null"}, 403},
-		{"a rebound name", "GET", "/api/v1/breakers", map[string]string{"Host": "evil.example"}, 421},
-		{"a rebound name of the same origin", "POST", reset, map[string]string{"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, 421},
-		{"localhost", "GET", "/api/v1/breakers", map[string]string{"Host": "localhost:8081"}, 200},
-		{"an IPv6 address", "GET", "/api/v1/breakers", map[string]string{"Host": "[::1]:8081"}, 200},
-		{"an IPv6 address without port", "GET", "/api/v1/breakers", map[string]string{"Host": "[::1]"}, 200},
-		{"an allowed name", "GET", "/api/v1/breakers", map[string]string{"Host": "Ops.Example:443"}, 200},
+		{"a tool", "POST", reset, nil, 200, ""},
+		{"the own page", "POST", reset, map[string]string{"Origin": run.url, "Sec-Fetch-Site": "same-origin"}, 200, ""},
+		{"the own page in an older browser", "POST", reset, map[string]string{"Origin": run.url}, 200, ""},
+		{"another site's form", "POST", reset, map[string]string{"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}, 403, ""},
+		{"another port of this host", "POST", reset, map[string]string{"Origin": "http://127.0.0.1:1", "Sec-Fetch-Site": "same-site"}, 403, ""},
+		{"another site in an older browser", "POST", "/api/v1/breakers/fraud-service/reset", map[string]string{"Origin": "https://evil.example"}, 403, "must pass on the Host header"},
+		{"a page without origin", "PUT", "/api/v1/log-level", map[string]string{"Origin": "null"}, 403, "must pass on the Host header"},
+		{"a rebound name", "GET", "/api/v1/breakers", map[string]string{"Host": "evil.example"}, 421, "--http-host"},
+		{"a rebound name of the same origin", "POST", reset, map[string]string{"Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, 421, "--http-host"},
+		{"localhost", "GET", "/api/v1/breakers", map[string]string{"Host": "localhost:8081"}, 200, ""},
+		{"an IPv6 address", "GET", "/api/v1/breakers", map[string]string{"Host": "[::1]:8081"}, 200, ""},
+		{"an IPv6 address without port", "GET", "/api/v1/breakers", map[string]string{"Host": "[::1]"}, 200, ""},
+		{"an allowed name", "GET", "/api/v1/breakers", map[string]string{"Host": "Ops.Example:443"}, 200, ""},
+		{"the own page behind a proxy that ends TLS", "POST", reset, map[string]string{"Host": "ops.example", "Origin": "https://ops.example", "Sec-Fetch-Site": "same-origin"}, 200, ""},
+		{"the same in an older browser", "POST", reset, map[string]string{"Host": "ops.example", "Origin": "https://ops.example"}, 200, ""},
+		{"the own page behind a proxy that has TLS and another host", "POST", reset, map[string]string{"Origin": "https://ops.example", "Sec-Fetch-Site": "same-origin"}, 200, ""},
+		{"the own page behind a proxy without TLS and with another host", "POST", reset, map[string]string{"Origin": "http://ops.example"}, 403, "must pass on the Host header"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := len(model.resets)
 			got := do(t, tt.method, run.url+tt.path, "", tt.header)
 			if got.status != tt.status {
 				t.Errorf("status %d: %s, want %d", got.status, got.body, tt.status)
+			}
+			if !strings.Contains(got.body, tt.advice) {
+				t.Errorf("it is answered %s, without %q", got.body, tt.advice)
 			}
 			if tt.status >= 400 && len(model.resets) != before {
 				t.Error("refused, and yet the model was asked")

@@ -39,6 +39,17 @@ func settingsFor(svc *policy.Service, p xds.Proxy) Settings {
 	return s
 }
 
+// onlyObserves reports whether a service's breaker, which has observed nothing yet, will act on nothing in this proxy. The
+// caller must hold board.mu.
+func (w *watcher) onlyObserves(service string) bool {
+	set := w.board.opts.Control.Set()
+	if set == nil {
+		return false
+	}
+	svc := set.Lookup(service)
+	return svc != nil && settingsFor(svc, w.proxy).Shadow
+}
+
 // observe lets a service's machine observe. The caller must hold board.mu.
 func (w *watcher) observe(svc *policy.Service, o Observation, now time.Time) {
 	m := w.machine(svc, now)

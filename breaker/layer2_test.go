@@ -137,6 +137,25 @@ func TestReportsMoveTheBreaker(t *testing.T) {
 	}
 }
 
+func TestClosedSinceBeforeTheFirstAttempts(t *testing.T) {
+	f := start(t, []*policy.Service{layer2Service()}, "p1")
+	before, err := f.Breaker(t.Context(), "svc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Report(attempts(5, 0))
+	until(t, "the attempts are counted", func() string {
+		after, err := f.Breaker(t.Context(), "svc")
+		if err != nil || after.Proxies[0].Attempts != 5 {
+			return fmt.Sprintf("%+v, %v", after, err)
+		}
+		if got, want := after.Proxies[0].Since, before.Proxies[0].Since; !got.Equal(want) {
+			t.Errorf("closed since %s, want %s", got, want)
+		}
+		return ""
+	})
+}
+
 func TestOpenIsToldAndRenewed(t *testing.T) {
 	f := startWith(t, Options{Lease: 30 * time.Millisecond}, []*policy.Service{layer2Service(func(s *policy.Service) {
 		s.Fallback = &policy.Fallback{Status: 200}
@@ -264,6 +283,7 @@ func (f *fixture) report(t *testing.T, r xds.LoadReport) {
 
 func TestShadowActsOnNothing(t *testing.T) {
 	f := start(t, []*policy.Service{layer2Service(func(s *policy.Service) { s.Breaker.Shadow = true })}, "p1")
+	f.untilShadow(t, Closed)
 	f.Report(attempts(0, 3))
 	until(t, "it would be open", func() string {
 		b, err := f.Breaker(t.Context(), "svc")

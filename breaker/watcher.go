@@ -361,6 +361,8 @@ func (w *watcher) view(service string) ProxyBreaker {
 	}
 	if m := w.machines[service]; m != nil {
 		m.describe(&p)
+	} else if w.onlyObserves(service) {
+		p.Shadow, p.ShadowState = true, Closed
 	}
 	return p
 }
@@ -386,7 +388,7 @@ func (m *Machine) describe(p *ProxyBreaker) {
 	case m.Told() != Closed:
 		p.State, p.Cause, p.Since, p.Until = m.Told(), m.Cause(), m.Since(), m.Until()
 		p.Overloaded = p.Overloaded && m.Told() != HalfOpen // the limit that is hit is that of the probes
-	case p.State == Closed && m.Since().After(p.Since):
+	case p.State == Closed && m.cause != "" && m.Since().After(p.Since): // one that was made a moment ago has changed nothing
 		p.Since = m.Since()
 	}
 }

@@ -56,9 +56,12 @@ def views(page, name: str, width: int):
     expect(page.locator(".timeline li").first).to_be_visible()
     page.locator("details").evaluate_all("(all) => all.forEach((d) => { d.open = true; })")
     check(page, f"service-{name}", width)
+    page.evaluate("scrollTo(0, 0)")
     shot(page, f"service-whole-{name}", full_page=True)
     page.get_by_role("button", name="Force open", exact=True).click()
-    expect(page.get_by_role("dialog")).to_be_visible()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("For").select_option(label="Another time…")
+    dialog.get_by_label("Duration").fill("soon")
     check(page, f"dialog-{name}", width)
     page.keyboard.press("Escape")
 
@@ -75,6 +78,7 @@ def views(page, name: str, width: int):
     expect(page.locator(".plan")).to_be_visible()
     page.locator("details").evaluate_all("(all) => all.forEach((d) => { d.open = true; })")
     check(page, f"config-{name}", width)
+    page.evaluate("scrollTo(0, 0)")
     shot(page, f"config-whole-{name}", full_page=True)
 
     to(page, "#/service/no-such-service")

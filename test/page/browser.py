@@ -80,9 +80,10 @@ class Watched:
 def browser():
     with sync_playwright() as playwright:
         # Without its sandbox, for root has none; it sees this test's page only.
-        launched = playwright.chromium.launch(
-            executable_path=os.environ["CHROMIUM"], args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
+        args = ["--no-sandbox", "--disable-dev-shm-usage"]
+        if names := os.environ.get("RESOLVE"):
+            args.append(f"--host-resolver-rules=MAP {names} 127.0.0.1")
+        launched = playwright.chromium.launch(executable_path=os.environ["CHROMIUM"], args=args)
         watched = Watched(launched)
         yield watched
         launched.close()

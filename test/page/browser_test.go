@@ -54,6 +54,12 @@ func story(t *testing.T, name, url string, env []string, deeds map[string]func()
 	if env == nil {
 		env = os.Environ()
 	}
+	// What Python reads, Go is to know of, lest it takes an old result for this story's.
+	for _, script := range []string{name, "browser.py"} {
+		if _, err := os.Stat(script); err != nil {
+			t.Fatal(err)
+		}
+	}
 	cmd := exec.CommandContext(t.Context(), "python3", name)
 	cmd.Env = slices.Concat(env, shop.PythonEnv(t), []string{
 		"PAGE=" + url,

@@ -88,6 +88,14 @@ type Shop struct {
 // Start runs the example and waits until its services are served.
 func Start(t testing.TB) *Shop {
 	t.Helper()
+	s := open(t)
+	s.Resume(t)
+	return s
+}
+
+// open starts the services of a new shop, before which nothing is.
+func open(t testing.TB) *Shop {
+	t.Helper()
 	binary := envoytest.Binary(t)
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	for err == nil && !exists(filepath.Join(root, "go.mod")) && root != filepath.Dir(root) {
@@ -117,7 +125,6 @@ func Start(t testing.TB) *Shop {
 		s.Env = append(s.Env, fmt.Sprintf("%s=http://%s:%d", name, host, port))
 	}
 	s.upstream = s.launch(t, "demo-upstream", "--host", host)
-	s.Resume(t)
 	return s
 }
 
@@ -128,8 +135,14 @@ func (s *Shop) Stop() { s.run.Stop(stopGrace) }
 func (s *Shop) Resume(t testing.TB) {
 	t.Helper()
 	s.run = s.launch(t, "run", "--policies", "examples/shop")
+	s.untilServed(t, "http://"+s.Gateway+"/api/v1/fraud/score", "http://"+s.Gateway+"/api/v1/pricing/1")
+}
+
+// untilServed waits until each URL answers 200.
+func (s *Shop) untilServed(t testing.TB, urls ...string) {
+	t.Helper()
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	for _, url := range []string{"http://" + s.Gateway + "/api/v1/fraud/score", "http://" + s.Gateway + "/api/v1/pricing/1"} {
+	for _, url := range urls {
 		envoytest.Eventually(t, startTimeout, url+" is served", func() error {
 			for _, p := range []*process{s.upstream, s.run} {
 				if p.ended() {

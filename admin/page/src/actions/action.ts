@@ -3,7 +3,6 @@
 import { signal } from "@preact/signals";
 import { post } from "../live/http";
 import { version } from "../live/store";
-import { count } from "../ui/format";
 import type { Breaker, ForgetAnswer, OrderAnswer, ResetAnswer } from "../wire";
 
 export type Kind = Action["kind"];
@@ -13,7 +12,6 @@ export type Action = BreakerAction | ProxyAction;
 export interface BreakerAction {
   kind: "reset" | "force-open" | "disable" | "release";
   service: string;
-  breaker: Breaker;
   /** Of one proxy alone. */
   proxy?: string;
   /** Of one host alone. */
@@ -82,17 +80,20 @@ export function verb(kind: Kind): string {
   return { reset: "Reset", "force-open": "Force open", disable: "Disable", release: "Release", forget: "Forget" }[kind];
 }
 
-/** effect says what will happen. fallback: callers have one; proxy: of one proxy alone. */
-export function effect(action: Action, proxy: string, fallback: boolean): string[] {
+const noProxy = "No proxy is connected now: those that connect later follow.";
+
+/** effect says what will happen as breaker is now, of which the action is. fallback: callers have one; proxy: of one proxy alone. */
+export function effect(action: Action, breaker: Breaker | null, proxy: string, fallback: boolean): string[] {
   if (action.kind === "forget") {
     return [
       "It is not missed any more: it leaves this list and what Prometheus scrapes, and the alerts that tell of it end.",
       "This is for a proxy that was ended for good. If it connects again, it is back.",
     ];
   }
-  const { kind, host, breaker } = action;
-  const n = breaker.overview.proxies;
-  const where = proxy ? `proxy ${proxy}` : n === 1 ? "the one connected proxy" : `all ${count(n, "connected proxy", "connected proxies")}`;
+  const { kind, host } = action;
+  const n = breaker?.overview.proxies ?? 0;
+  if (n === 0) return [kind === "reset" ? "No proxy is connected: there is nothing to reset." : noProxy];
+  const where = proxy ? `proxy ${proxy}` : n === 1 ? "the one connected proxy" : `all ${n.toLocaleString("en")} connected proxies`;
   switch (kind) {
     case "reset":
       if (host) return [`Every proxy takes ${host} back into rotation. If it still fails, it will be ejected again.`];
@@ -138,11 +139,11 @@ export async function perform(action: Action, order: Order): Promise<Outcome> {
     actor,
     reason,
     ...(order.proxy && action.kind !== "disable" ? { proxy: order.proxy } : {}),
-    ...(takesTTL(action.kind) && order.ttl > 0 ? { ttl: `${order.ttl}s` } : {}),
+    ...(takesTTL(action.kind) && order.ttl > 0 ? { ttl: `${order.ttl.toFixed(9)}s` } : {}),
   });
   return {
     ok: answer.ok,
-    words: answer.proxies.length === 0 ? "No proxy is connected now: those that connect later follow." : "",
+    words: answer.proxies.length === 0 ? noProxy : "",
     proofs: answer.proxies.map((p) => ({
       proxy: p.proxy,
       error: p.error,

@@ -1,20 +1,16 @@
 // The confirmation of an action, and its proof.
 
 import { useSignal } from "@preact/signals";
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { APIError } from "../live/http";
 import { isLive } from "../live/store";
+import { StateBadge, word } from "../ui/states";
 import { Table } from "../ui/table";
+import type { Breaker, State } from "../wire";
 import { asked, effect, perform, takesTTL, title, verb, type Action, type Outcome } from "./action";
+import { Lifetime } from "./lifetime-field";
 
 const actorKey = "breakwater.actor";
-const lives: [number, string][] = [
-  [300, "5 minutes"],
-  [900, "15 minutes"],
-  [3600, "1 hour"],
-  [14_400, "4 hours"],
-  [0, "Until it is released"],
-];
 
 /** refusal says why there is no proof. Without an answer the order may have been taken all the same. */
 function refusal({ status, message }: APIError): string {
@@ -30,23 +26,70 @@ function knownActor(): string {
   }
 }
 
-/** ActionDialog shows the confirmation that is asked for, if one is, and forgets it with the view that it is of. fallback: callers of the service have one. */
-export function ActionDialog({ fallback = false }: { fallback?: boolean }) {
-  const action = asked.value;
-  useEffect(() => () => (asked.value = null), []);
-  return action && <Confirmation key={`${title(action)} ${action.proxy ?? ""}`} action={action} fallback={fallback} />;
+interface Subject {
+  /** What the actions of this view are on, as it is now; without: they are on proxies. */
+  breaker?: Breaker;
+  /** Callers of the service have one. */
+  fallback?: boolean;
 }
 
-function Confirmation({ action, fallback }: { action: Action; fallback: boolean }) {
+/** ActionDialog shows the confirmation that is asked for, if one is, and forgets it with the view that it is of. */
+export function ActionDialog(subject: Subject) {
+  const action = asked.value;
+  useEffect(() => () => (asked.value = null), []);
+  return action && <Confirmation key={`${title(action)} ${action.proxy ?? ""}`} action={action} {...subject} />;
+}
+
+/** Standing is the state that an action would change, and where it is. gone: the proxy is no longer connected. */
+interface Standing {
+  state: State;
+  where: string;
+  gone: boolean;
+}
+
+function standing(breaker: Breaker | undefined, proxy: string): Standing | null {
+  if (!breaker) return null;
+  if (!proxy) return { state: breaker.state, where: breaker.summary.replace(`${breaker.state} on`, "on"), gone: false };
+  const state = breaker.proxies.find((p) => p.proxy === proxy)?.state;
+  return { state: state ?? "unknown", where: `on ${proxy}`, gone: state === undefined };
+}
+
+/** Now shows how it stands, and how that differs from how it stood when the operator asked. */
+function Now({ is, was, proxy }: { is: Standing; was: Standing | null; proxy: string }) {
+  const changed = was && !is.gone && (is.state !== was.state || is.where !== was.where);
+  return (
+    <>
+      {isLive() && (
+        <p class="standing">
+          Now <StateBadge state={is.state} /> {!is.gone && is.where}
+        </p>
+      )}
+      <div role="status">
+        {is.gone && <p class="warn">Proxy {proxy} is no longer connected.</p>}
+        {changed && (
+          <p class="warn">
+            It has changed since you asked: it was {word[was.state].toLowerCase()} {was.where}.
+          </p>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Confirmation({ action, breaker, fallback = false }: { action: Action } & Subject) {
   const dialog = useRef<HTMLDialogElement>(null);
   const close = useRef<HTMLButtonElement>(null);
   const actor = useSignal(knownActor());
   const reason = useSignal("");
-  const ttl = useSignal(900);
+  const ttl = useSignal<number | string>(900);
   const proxy = useSignal(action.proxy ?? "");
   const busy = useSignal(false);
   const failed = useSignal("");
   const outcome = useSignal<Outcome | null>(null);
+
+  const now = standing(breaker, proxy.value);
+  // What it was when the operator asked, or chose another proxy.
+  const [was, setWas] = useState(now);
 
   useLayoutEffect(() => dialog.current?.showModal(), []);
   useLayoutEffect(() => {
@@ -55,6 +98,10 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
 
   const submit = async (e: Event) => {
     e.preventDefault();
+    if (typeof ttl.value === "string") {
+      dialog.current?.querySelector<HTMLElement>("#lifetime")?.focus();
+      return;
+    }
     busy.value = true;
     failed.value = "";
     try {
@@ -69,7 +116,11 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
     }
     busy.value = false;
   };
-  const scope = (action.kind === "force-open" || action.kind === "release") && action.breaker.proxies.length > 1 ? action.breaker.proxies : null;
+  const choose = (name: string) => {
+    proxy.value = name;
+    setWas(standing(breaker, name));
+  };
+  const scope = (action.kind === "force-open" || action.kind === "release") && breaker && (breaker.proxies.length > 1 || proxy.value !== "") ? breaker.proxies : null;
   return (
     <dialog
       ref={dialog}
@@ -86,15 +137,15 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
         ) : (
           <>
             <div class="effect">
-              {effect(action, proxy.value, fallback).map((line) => (
-                <p key={line}>{line}</p>
-              ))}
+              {now && <Now is={now} was={was} proxy={proxy.value} />}
+              {!now?.gone && effect(action, breaker ?? null, proxy.value, fallback).map((line, i) => <p key={i}>{line}</p>)}
             </div>
             {scope && (
               <label class="field">
                 <span>On</span>
-                <select value={proxy.value} disabled={busy.value} onChange={(e) => (proxy.value = e.currentTarget.value)}>
+                <select value={proxy.value} disabled={busy.value} onChange={(e) => choose(e.currentTarget.value)}>
                   <option value="">all proxies</option>
+                  {now?.gone && <option value={proxy.value}>{proxy.value}</option>}
                   {scope.map((p) => (
                     <option key={p.proxy} value={p.proxy}>
                       {p.proxy}
@@ -103,18 +154,7 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
                 </select>
               </label>
             )}
-            {takesTTL(action.kind) && (
-              <label class="field">
-                <span>For</span>
-                <select name="ttl" value={String(ttl.value)} disabled={busy.value} onChange={(e) => (ttl.value = Number(e.currentTarget.value))}>
-                  {lives.map(([seconds, name]) => (
-                    <option key={seconds} value={String(seconds)}>
-                      {name}
-                    </option>
-                  ))}
-                </select>
-              </label>
-            )}
+            {takesTTL(action.kind) && <Lifetime ttl={ttl} disabled={busy.value} />}
             <label class="field">
               <span>Reason</span>
               <input name="reason" maxLength={300} autocomplete="off" value={reason.value} disabled={busy.value} onInput={(e) => (reason.value = e.currentTarget.value)} />
@@ -141,7 +181,7 @@ function Confirmation({ action, fallback }: { action: Action; fallback: boolean 
             {outcome.value ? "Close" : "Cancel"}
           </button>
           {!outcome.value && (
-            <button type="submit" class="button button-main" disabled={busy.value || !isLive()}>
+            <button type="submit" class="button button-main" disabled={busy.value || !isLive() || now?.gone}>
               {!busy.value ? verb(action.kind) : action.kind === "forget" ? "Waiting for the answer…" : "Waiting for the proof…"}
             </button>
           )}

@@ -1,6 +1,7 @@
 // The view of the configuration: what is served, what is wrong with what is on disk, what
 // proxies refuse, and what a change would do.
 
+import { Fragment } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import { act, acts } from "../actions/action";
 import { ActionDialog } from "../actions/dialog";
@@ -23,6 +24,7 @@ export function ConfigView() {
     <div class={isLive() ? "config" : "config service-stale"}>
       <h1>Configuration</h1>
       {data.error.value && isLive() && <p class="failed">{data.error.value}</p>}
+      {isLive() && status && !data.error.value && data.late && <p class="failed">This is what was known last. Breakwater answers slowly.</p>}
       {!status ? <p class="empty">Waiting for Breakwater…</p> : <Status status={status} />}
       {data.proxies.value && <Proxies proxies={data.proxies.value.proxies} />}
       {data.proxies.value && <Missed missed={data.proxies.value.missed} />}
@@ -55,10 +57,10 @@ function Status({ status }: { status: ConfigStatus }) {
         <p class="config-stale">
           Served by their last good version:{" "}
           {status.stale_services.map((s, i) => (
-            <>
+            <Fragment key={s}>
               {i > 0 && ", "}
               <a href={serviceLink(s)}>{s}</a>
-            </>
+            </Fragment>
           ))}
         </p>
       )}

@@ -1,8 +1,10 @@
 // What a policy would change if it were saved, without saving it.
 
 import { useSignal, type Signal } from "@preact/signals";
+import { useMemo } from "preact/hooks";
 import { isLive } from "../live/store";
 import { post } from "../live/http";
+import { keyed } from "../ui/keyed";
 import { serviceLink } from "../ui/route";
 import { Table } from "../ui/table";
 import { place, Sentence } from "../ui/text";
@@ -10,12 +12,17 @@ import type { Plan, ResourcePlan, ServicePlan } from "../wire";
 import { Problems, shortType } from "./problems";
 
 interface File {
+  /** Of its fields, for as long as they are there. */
+  key: number;
   name: string;
   content: string;
 }
 
+let lastKey = 0;
+const newFile = (name = "", content = ""): File => ({ key: ++lastKey, name, content });
+
 export function Planner() {
-  const files = useSignal<File[]>([{ name: "", content: "" }]);
+  const files = useSignal<File[]>(useMemo(() => [newFile()], []));
   const complete = useSignal(false);
   const plan = useSignal<Plan | null>(null);
   const failed = useSignal("");
@@ -25,7 +32,7 @@ export function Planner() {
     files.value = files.value.map((f, at) => (at === i ? { ...f, ...part } : f));
   };
   const upload = async (input: HTMLInputElement) => {
-    const read = await Promise.all([...(input.files ?? [])].map(async (f) => ({ name: f.name, content: await f.text() })));
+    const read = await Promise.all([...(input.files ?? [])].map(async (f) => newFile(f.name, await f.text())));
     input.value = "";
     const kept = files.value.filter((f) => (f.name || f.content) && !read.some((r) => r.name === f.name));
     if (read.length > 0) files.value = [...kept, ...read];
@@ -36,7 +43,7 @@ export function Planner() {
     failed.value = "";
     plan.value = null;
     try {
-      plan.value = await post<Plan>("api/v1/plan", { files: files.value, complete: complete.value });
+      plan.value = await post<Plan>("api/v1/plan", { files: files.value.map(({ name, content }) => ({ name, content })), complete: complete.value });
     } catch (err) {
       failed.value = (err as Error).message;
     }
@@ -48,14 +55,14 @@ export function Planner() {
       <p class="faint">See what a policy would change before you save it. Nothing is applied.</p>
       <form onSubmit={(e) => void ask(e)}>
         {files.value.map((f, i) => (
-          <FileFields key={i} file={f} index={i} only={files.value.length === 1} change={(part) => change(i, part)} remove={() => (files.value = files.value.filter((_, at) => at !== i))} />
+          <FileFields key={f.key} file={f} index={i} only={files.value.length === 1} change={(part) => change(i, part)} remove={() => (files.value = files.value.filter((_, at) => at !== i))} />
         ))}
         <div class="planner-tools">
           <label class="button">
             Open files
             <input class="hidden" type="file" multiple accept=".yaml,.yml" onChange={(e) => void upload(e.currentTarget)} />
           </label>
-          <button type="button" class="button" onClick={() => (files.value = [...files.value, { name: "", content: "" }])}>
+          <button type="button" class="button" onClick={() => (files.value = [...files.value, newFile()])}>
             Add a file
           </button>
           <Complete on={complete} />
@@ -160,8 +167,8 @@ function Service({ plan }: { plan: ServicePlan }) {
         <b class={`plan-${plan.action}`}>{plan.action}</b> {plan.service ? <a href={serviceLink(plan.service)}>{plan.service}</a> : "what all services share"}
       </p>
       <ul>
-        {plan.effects.map((e) => (
-          <li key={e.text} class={e.severity === "warning" ? "plan-warning" : ""}>
+        {keyed(plan.effects, (e) => e.text).map(([key, e]) => (
+          <li key={key} class={e.severity === "warning" ? "plan-warning" : ""}>
             {e.severity === "warning" && <b>Warning: </b>}
             <Sentence text={e.text} />
             {e.proxies.length > 0 && <small> ({e.proxies.join(", ")})</small>}
@@ -171,8 +178,8 @@ function Service({ plan }: { plan: ServicePlan }) {
       {plan.settings.length > 0 && (
         <Table label={`Settings of ${plan.service}`} columns={["Setting", "Now", "Then", "From"]}>
           <tbody>
-            {plan.settings.map((s) => (
-              <tr key={s.path}>
+            {keyed(plan.settings, (s) => s.path).map(([key, s]) => (
+              <tr key={key}>
                 <th scope="row" class="mono">
                   {s.path}
                 </th>

@@ -1,5 +1,6 @@
 // What is wrong with the policies, with the lines where it is.
 
+import { keyed } from "../ui/keyed";
 import { serviceLink } from "../ui/route";
 import { place } from "../ui/text";
 import type { Position, Problem, Rejection, SourceLine } from "../wire";
@@ -9,8 +10,8 @@ export function Problems({ problems, services = false }: { problems: Problem[]; 
   const rest = problems.filter((p) => p.severity !== "error");
   return (
     <ul class="problems">
-      {[...errors, ...rest].map((p) => (
-        <li key={`${place(p.position)} ${p.path} ${p.message}`} class={`problem problem-${p.severity}`}>
+      {keyed([...errors, ...rest], (p) => `${place(p.position)} ${p.path} ${p.message}`).map(([key, p]) => (
+        <li key={key} class={`problem problem-${p.severity}`}>
           <p>
             <b class="problem-severity">{p.severity === "error" ? "Error" : "Warning"}</b> <span class="mono">{place(p.position)}</span>
             {services && p.service && (
@@ -36,8 +37,8 @@ export function Problems({ problems, services = false }: { problems: Problem[]; 
 export function Rejections({ rejections, services = false }: { rejections: Rejection[]; services?: boolean }) {
   return (
     <ul class="problems">
-      {rejections.map((r) => (
-        <li key={`${r.type_url} ${r.resource} ${r.message}`} class="problem problem-error">
+      {keyed(rejections, (r) => `${r.type_url} ${r.resource} ${r.message}`).map(([key, r]) => (
+        <li key={key} class="problem problem-error">
           <p>
             <b class="problem-severity">Refused by Envoy</b> <span class="mono">{place(r.position)}</span>
             {services && r.service && (
@@ -53,7 +54,7 @@ export function Rejections({ rejections, services = false }: { rejections: Rejec
           <p>{r.message}</p>
           <p>
             <small>
-              {r.proxies.length > 0 && `${r.proxies.join(", ")} ${r.proxies.length === 1 ? "keeps" : "keep"} what it had before. `}
+              {r.proxies.length > 0 && `${r.proxies.join(", ")} ${r.proxies.length === 1 ? "keeps what it" : "keep what they"} had before. `}
               {r.partial && "Other proxies accepted it."}
             </small>
           </p>

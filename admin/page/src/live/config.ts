@@ -13,10 +13,16 @@ export const faults = computed(() => {
 });
 
 let text = "";
+let open: Promise<void> | null = null;
 
-/** askConfig brings config up to date. Its errors are APIErrors. */
-export async function askConfig(s?: AbortSignal): Promise<void> {
-  const answer = await request("api/v1/config", s ? { signal: s } : {});
+/** askConfig brings config up to date. Who asks while the question is open gets its answer. Its errors are APIErrors. */
+export function askConfig(): Promise<void> {
+  open ??= ask().finally(() => (open = null));
+  return open;
+}
+
+async function ask(): Promise<void> {
+  const answer = await request("api/v1/config");
   if (answer === text) return;
   text = answer;
   config.value = JSON.parse(answer) as ConfigStatus;
@@ -24,9 +30,9 @@ export async function askConfig(s?: AbortSignal): Promise<void> {
 
 /** followConfig keeps config up to date for as long as the page lives. */
 export function followConfig(): void {
-  poll(5000, async (s) => {
+  poll(5000, async () => {
     try {
-      await askConfig(s);
+      await askConfig();
     } catch {
       // The stream of breakers says if Breakwater is gone.
     }

@@ -7,8 +7,7 @@ import { duration } from "../ui/format";
 import type { History } from "../wire";
 import { serverNow } from "./clock";
 import { get } from "./http";
-import { poll } from "./poll";
-import { isLive } from "./store";
+import { poll, type Poll } from "./poll";
 
 /** kept is the time in s that is known at most, and brief that which is drawn at least. */
 export const kept = 900;
@@ -110,6 +109,7 @@ export class Series {
 
 const viewed = new Map<string, Series>();
 let asking = 0;
+let following: Poll | null = null;
 
 /** useSeries is a service's series, which is kept up to date while the component is there. */
 export function useSeries(name: string): Series {
@@ -119,7 +119,7 @@ export function useSeries(name: string): Series {
     series.viewers++;
     if (series.last === 0) {
       clearTimeout(asking);
-      asking = window.setTimeout(() => isLive() && void ask(looked((s) => s.last === 0)), rest);
+      asking = window.setTimeout(() => following?.again(), rest);
     }
     return () => void series.viewers--;
   }, [series]);
@@ -134,7 +134,7 @@ function looked(which: (s: Series) => boolean): Series[] {
 }
 
 /** ask brings some series up to date. */
-async function ask(all: Series[], abort?: AbortSignal): Promise<void> {
+async function ask(all: Series[], abort: AbortSignal): Promise<void> {
   for (let i = 0; i < all.length; i += most) {
     const some = all.slice(i, i + most);
     const query = new URLSearchParams(some.map((s) => ["services", s.name]));
@@ -148,7 +148,7 @@ async function ask(all: Series[], abort?: AbortSignal): Promise<void> {
       if (since > 0) began = Math.min(began, since);
       for (const s of some) s.add(answer);
     } catch {
-      if (abort?.aborted) return;
+      if (abort.aborted) return;
       end = serverNow() / 1000; // what happens meanwhile is not known
     }
     batch(() => some.forEach((s) => s.moved.value++));
@@ -157,7 +157,7 @@ async function ask(all: Series[], abort?: AbortSignal): Promise<void> {
 
 /** followHistory keeps what somebody looks at up to date for as long as the page lives. */
 export function followHistory(): void {
-  poll(every, async (abort) => {
+  following = poll(every, async (abort) => {
     await ask(looked((s) => s.last > 0), abort);
     await ask(looked((s) => s.last === 0), abort);
   });

@@ -1,39 +1,65 @@
 // Questions that are asked again and again while somebody looks.
 
-import { effect } from "@preact/signals";
+import { computed, effect, signal, type ReadonlySignal } from "@preact/signals";
+import { now } from "./clock";
 import { isLive } from "./store";
+
+/** slack is how much older, in ms, an answer may be than the time between two questions before it is late. */
+const slack = 3_000;
+
+export interface Poll {
+  /** late: what was answered last is so old that it is no longer what is. */
+  readonly late: ReadonlySignal<boolean>;
+  /** again asks without waiting for the next turn; if a question is open, once more after it. */
+  again(): void;
+  end(): void;
+}
 
 /**
  * poll calls ask every so many ms, never twice at a time, and not while the page is hidden or
- * Breakwater is not there; it begins again at once when that is over. The function that it
- * returns ends it.
+ * Breakwater is not there; it begins again at once when that is over.
  */
-export function poll(every: number, ask: (signal: AbortSignal) => Promise<void>): () => void {
+export function poll(every: number, ask: (signal: AbortSignal) => Promise<void>): Poll {
   const abort = new AbortController();
+  // When the question was asked that was answered last: its answer may be as old as that.
+  const asked = signal(performance.now());
   let timer = 0;
   let asking = false;
+  let more = false;
 
   const run = async () => {
     clearTimeout(timer);
     if (asking || abort.signal.aborted || document.hidden || !isLive()) return;
     asking = true;
+    more = false;
     const begun = performance.now();
     try {
       await ask(abort.signal);
+      asked.value = begun;
     } finally {
       asking = false;
     }
-    if (!abort.signal.aborted) timer = window.setTimeout(() => void run(), Math.max(50, every - (performance.now() - begun)));
+    if (!abort.signal.aborted) timer = window.setTimeout(() => void run(), more ? 0 : Math.max(50, every - (performance.now() - begun)));
   };
   const shown = () => void run();
   document.addEventListener("visibilitychange", shown);
   const stop = effect(() => {
     if (isLive()) void run();
   });
-  return () => {
-    abort.abort();
-    clearTimeout(timer);
-    document.removeEventListener("visibilitychange", shown);
-    stop();
+  return {
+    late: computed(() => {
+      void now.value;
+      return performance.now() - asked.value > every + slack;
+    }),
+    again: () => {
+      more = true;
+      void run();
+    },
+    end: () => {
+      abort.abort();
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", shown);
+      stop();
+    },
   };
 }

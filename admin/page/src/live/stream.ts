@@ -3,6 +3,8 @@
 
 import { learn } from "./clock";
 
+/** opening is how long, in ms, the answer may take to begin. */
+const opening = 15_000;
 /** silence is how long, in ms, a stream may bring nothing: keep-alives come every 3 s. */
 const silence = 8_000;
 /** linger is how long, in ms, a page that is hidden keeps its stream. */
@@ -35,12 +37,12 @@ export function openStream(path: () => string, handlers: Handlers): () => void {
   const once = async (): Promise<string> => {
     abort = new AbortController();
     let watchdog = 0;
-    const alive = () => {
+    const alive = (wait: number) => {
       clearTimeout(watchdog);
-      watchdog = window.setTimeout(() => abort.abort(), silence);
+      watchdog = window.setTimeout(() => abort.abort(), wait);
     };
     try {
-      alive();
+      alive(opening);
       const sent = performance.now();
       const answer = await fetch(path(), {
         headers: { Accept: "text/event-stream" },
@@ -50,6 +52,7 @@ export function openStream(path: () => string, handlers: Handlers): () => void {
       learn(answer.headers.get("Date"), sent, performance.now());
       if (!answer.ok || answer.body === null) return `Breakwater answers ${answer.status}`;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      alive(silence);
       const parser = new Parser((event, data) => {
         handlers.message(event, data);
         retry = firstRetry;
@@ -57,7 +60,7 @@ export function openStream(path: () => string, handlers: Handlers): () => void {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return "Breakwater closed the connection";
-        alive();
+        alive(silence);
         if (!closed) parser.push(value);
       }
     } catch {

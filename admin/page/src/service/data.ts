@@ -1,9 +1,10 @@
 // All that the view of one service shows, asked for while it is open.
 
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
+import { config } from "../live/config";
 import { get } from "../live/http";
-import { poll } from "../live/poll";
-import { entries } from "../live/store";
+import { poll, type Poll } from "../live/poll";
+import { changed, entries } from "../live/store";
 import type { BreakerEvent, Explanation, GetBreaker, Traffic } from "../wire";
 import { History } from "./traffic";
 
@@ -20,22 +21,41 @@ export class ServiceData {
   readonly explainError = signal("");
   private readonly ends: (() => void)[] = [];
   private readonly path: string;
+  private readonly asking: Poll;
 
   constructor(readonly name: string) {
     this.path = `api/v1/breakers/${encodeURIComponent(name)}`;
-    this.ends.push(
-      this.poll(1000, (s) => this.askBreaker(s)),
-      this.poll(1000, (s) => this.askTraffic(s)),
-      this.poll(2000, (s) => this.askEvents(s)),
-      this.poll(10_000, (s) => this.askExplanation(s)),
-    );
+    this.asking = this.poll(1000, (s) => this.askBreaker(s));
+    this.poll(1000, (s) => this.askTraffic(s));
+    const events = this.poll(2000, (s) => this.askEvents(s));
+    const explanation = this.poll(10_000, (s) => this.askExplanation(s));
+    this.ends.push(this.onChange([this.asking, events, explanation]));
+  }
+
+  /** late: the proxies are known as they were some seconds ago, not as they are. */
+  get late(): boolean {
+    return this.asking.late.value;
+  }
+
+  /** onChange asks again whenever something else is known to be the case, or another policy in force. */
+  private onChange(polls: Poll[]): () => void {
+    let last: string | undefined;
+    return effect(() => {
+      void changed.value;
+      const breaker = entries.get(this.name)?.breaker.value;
+      const is = breaker && [breaker.state, breaker.summary, breaker.overview.since, breaker.overview.shadow_state, config.value?.digest].join();
+      if (last !== undefined && is !== last) for (const p of polls) p.again();
+      last = is ?? last;
+    });
   }
 
   /** poll is poll, while the service is served. */
-  private poll(every: number, ask: (s: AbortSignal) => Promise<void>): () => void {
-    return poll(every, async (s) => {
+  private poll(every: number, ask: (s: AbortSignal) => Promise<void>): Poll {
+    const made = poll(every, async (s) => {
       if (entries.has(this.name)) await ask(s);
     });
+    this.ends.push(made.end);
+    return made;
   }
 
   close(): void {
@@ -44,15 +64,8 @@ export class ServiceData {
 
   private async askBreaker(s: AbortSignal): Promise<void> {
     try {
-      const was = this.breaker.peek()?.breaker;
-      const answer = await get<GetBreaker>(this.path, s);
-      this.breaker.value = answer;
+      this.breaker.value = await get<GetBreaker>(this.path, s);
       this.breakerError.value = "";
-      const is = answer.breaker;
-      if (was && (was.state !== is.state || was.overview.since !== is.overview.since)) {
-        void this.askExplanation(s);
-        void this.askEvents(s);
-      }
     } catch (err) {
       if (!s.aborted) this.breakerError.value = (err as Error).message;
     }
@@ -76,12 +89,12 @@ export class ServiceData {
     }
   }
 
-  async askExplanation(s?: AbortSignal): Promise<void> {
+  private async askExplanation(s: AbortSignal): Promise<void> {
     try {
       this.explanation.value = await get<Explanation>(`${this.path}/explain`, s);
       this.explainError.value = "";
     } catch (err) {
-      if (!s?.aborted) this.explainError.value = (err as Error).message;
+      if (!s.aborted) this.explainError.value = (err as Error).message;
     }
   }
 

@@ -1,20 +1,24 @@
 // Why requests to a service fail now, in words.
 
+import { isLive } from "../live/store";
+import { keyed } from "../ui/keyed";
 import { Table } from "../ui/table";
 import { Sentence } from "../ui/text";
+import type { State } from "../wire";
 import type { ServiceData } from "./data";
 
-export function Explain({ data }: { data: ServiceData }) {
+/** state is the breaker's now. */
+export function Explain({ data, state }: { data: ServiceData; state: State }) {
   const e = data.explanation.value;
   if (data.explainError.value) return <p class="bad">It could not be asked: {data.explainError.value}</p>;
-  if (!e) return <p class="faint">Asking the proxies…</p>;
+  if (!e || (isLive() && e.breaker.state !== state)) return <p class="faint">Asking the proxies…</p>;
   const counted = e.counts.filter((c) => c.counts.length > 0 || c.error);
   return (
     <>
       {e.findings.length === 0 && <p class="good">Nothing keeps requests from succeeding.</p>}
       <ul class="findings">
-        {e.findings.map((f) => (
-          <li key={f.what}>
+        {keyed(e.findings, (f) => f.what).map(([key, f]) => (
+          <li key={key}>
             <p>
               <Sentence text={f.what} />
             </p>
@@ -47,8 +51,8 @@ export function Explain({ data }: { data: ServiceData }) {
                     </td>
                   </tr>
                 )}
-                {p.counts.map((c) => (
-                  <tr key={c.stat}>
+                {keyed(p.counts, (c) => c.stat).map(([key, c]) => (
+                  <tr key={key}>
                     <td>
                       <Sentence text={c.meaning} />
                       <div class="counter mono">

@@ -9,16 +9,18 @@ interface Node {
   state: State;
   x: number;
   y: number;
+  /** Half of its width. */
+  half: number;
 }
 
 const nodes: Node[] = [
-  { state: "closed", x: 84, y: 62 },
-  { state: "open", x: 356, y: 62 },
-  { state: "half_open", x: 220, y: 196 },
-  { state: "forced_open", x: 100, y: 282 },
-  { state: "disabled", x: 340, y: 282 },
+  { state: "closed", x: 84, y: 62, half: 76 },
+  { state: "open", x: 356, y: 62, half: 76 },
+  { state: "half_open", x: 220, y: 196, half: 76 },
+  { state: "forced_open", x: 114, y: 282, half: 98 },
+  { state: "disabled", x: 326, y: 282, half: 98 },
 ];
-const half = { width: 76, height: 24 };
+const halfHeight = 24;
 
 /** Policy is what the labels say of the policy: "" for a value that is not known. */
 type Policy = (path: string) => string;
@@ -84,12 +86,12 @@ function describe(breaker: Breaker, live: boolean): string {
   return live ? `State machine: ${breaker.summary.replaceAll("_", " ")}` : "State machine: the state is not known";
 }
 
-function Box({ node: { state, x, y }, on, of }: { node: Node; on: number; of: number }) {
+function Box({ node: { state, x, y, half }, on, of }: { node: Node; on: number; of: number }) {
   const text = of > 1 && on > 0 ? `${word[state]} ${on}/${of}` : word[state];
   return (
     <g class={`machine-state ${on > 0 ? "machine-on" : ""}`} data-look={state} transform={`translate(${x} ${y})`}>
-      <rect x={-half.width} y={-half.height} width={2 * half.width} height={2 * half.height} rx="10" />
-      <g class="state-icon" transform={`translate(${-half.width + 11} -8)`}>
+      <rect x={-half} y={-halfHeight} width={2 * half} height={2 * halfHeight} rx="10" />
+      <g class="state-icon" transform={`translate(${-half + 11} -8)`}>
         {shapes[state]}
       </g>
       <text x={12} y={4.5} text-anchor="middle">
@@ -106,7 +108,7 @@ function Edge(props: { d: string; label: string[]; x: number; y: number; anchor?
     <>
       <path class="machine-edge" d={d} marker-end="url(#tip)" />
       {label.map((line, i) => (
-        <text key={line} class="machine-label" x={x} y={top + 15 * i} text-anchor={anchor ?? "middle"}>
+        <text key={i} class="machine-label" x={x} y={top + 15 * i} text-anchor={anchor ?? "middle"}>
           {line}
         </text>
       ))}

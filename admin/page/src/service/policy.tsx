@@ -1,5 +1,6 @@
 // The effective policy, with the place that each value comes from.
 
+import { keyed } from "../ui/keyed";
 import { Table } from "../ui/table";
 import { place } from "../ui/text";
 import type { Setting } from "../wire";
@@ -39,8 +40,8 @@ function Settings({ settings, label }: { settings: Setting[]; label: string }) {
   return (
     <Table label={label} columns={["Setting", "Value", "From"]} kind="policy">
       <tbody>
-        {settings.map((s) => (
-          <tr key={s.path}>
+        {keyed(settings, (s) => s.path).map(([key, s]) => (
+          <tr key={key}>
             <th scope="row" class="mono">
               {s.path}
             </th>

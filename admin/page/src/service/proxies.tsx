@@ -21,7 +21,7 @@ export function Proxies({ breaker, known }: { breaker: Breaker; known: boolean }
     <>
       <Table label="Proxies and hosts" columns={["Proxy and hosts", "State", "Cause", "Time", { number: "Attempts" }, { number: "Failed" }, ...(acts() ? [{ hidden: "Actions" }] : [])]} kind="proxies">
         {shown.map((p) => (
-          <ProxyRows key={p.proxy} breaker={breaker} proxy={p} live={known && isLive()} />
+          <ProxyRows key={p.proxy} service={breaker.service} proxy={p} live={known && isLive()} />
         ))}
       </Table>
       {sorted.length > shown.length && (
@@ -33,8 +33,7 @@ export function Proxies({ breaker, known }: { breaker: Breaker; known: boolean }
   );
 }
 
-function ProxyRows({ breaker, proxy: p, live }: { breaker: Breaker; proxy: ProxyBreaker; live: boolean }) {
-  const service = breaker.service;
+function ProxyRows({ service, proxy: p, live }: { service: string; proxy: ProxyBreaker; live: boolean }) {
   return (
     <tbody data-proxy={p.proxy}>
       <tr class="proxy-row">
@@ -69,11 +68,11 @@ function ProxyRows({ breaker, proxy: p, live }: { breaker: Breaker; proxy: Proxy
         {acts() && (
           <td class="row-actions">
             {p.order ? (
-              <button type="button" class="button button-small" disabled={!live} onClick={() => act({ kind: "release", service, proxy: p.proxy, breaker })}>
+              <button type="button" class="button button-small" disabled={!live} onClick={() => act({ kind: "release", service, proxy: p.proxy })}>
                 Release<span class="hidden"> on {p.proxy}</span>
               </button>
             ) : (
-              <button type="button" class="button button-small" disabled={!live} onClick={() => act({ kind: "force-open", service, proxy: p.proxy, breaker })}>
+              <button type="button" class="button button-small" disabled={!live} onClick={() => act({ kind: "force-open", service, proxy: p.proxy })}>
                 Force open<span class="hidden"> on {p.proxy}</span>
               </button>
             )}
@@ -81,13 +80,13 @@ function ProxyRows({ breaker, proxy: p, live }: { breaker: Breaker; proxy: Proxy
         )}
       </tr>
       {p.hosts.map((h) => (
-        <HostRow key={h.address} breaker={breaker} host={h} live={live} />
+        <HostRow key={h.address} service={service} host={h} live={live} />
       ))}
     </tbody>
   );
 }
 
-function HostRow({ breaker, host: h, live }: { breaker: Breaker; host: Host; live: boolean }) {
+function HostRow({ service, host: h, live }: { service: string; host: Host; live: boolean }) {
   const n = Number(h.requests);
   const failed = Number(h.errors);
   return (
@@ -123,7 +122,7 @@ function HostRow({ breaker, host: h, live }: { breaker: Breaker; host: Host; liv
               type="button"
               class="button button-small"
               disabled={!live}
-              onClick={() => act({ kind: "reset", service: breaker.service, host: h.address, breaker })}
+              onClick={() => act({ kind: "reset", service, host: h.address })}
             >
               Reset<span class="hidden"> host {h.address}</span>
             </button>

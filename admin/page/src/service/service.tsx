@@ -25,7 +25,7 @@ import { Windows } from "./window";
 const attemptLines: Line[] = [
   { label: "attempts", colour: "--plot-1" },
   { label: "failed", colour: "--plot-2", dash: [6, 3] },
-  { label: "refused by a limit", colour: "--plot-3", dash: [10, 3, 2, 3] },
+  { label: "refused", colour: "--plot-3", dash: [10, 3, 2, 3] },
 ];
 const outcomeLines: Line[] = [
   { label: "success", colour: "--plot-1" },
@@ -66,7 +66,7 @@ export function ServiceView({ name }: { name: string }) {
       </p>
     );
   }
-  const lost = isLive() && data.breakerError.value;
+  const lost = !isLive() ? "" : data.breakerError.value ? `Breakwater can not be asked now: ${data.breakerError.value}` : detail && data.late ? "Breakwater answers slowly." : "";
   const fallback = data.explanation.value?.settings.some((s) => s.path.startsWith("fallback.") && s.value !== "off") ?? false;
   return (
     <article class={`service ${isLive() ? "" : "service-stale"}`} data-service={name} data-state={isLive() ? breaker.state : "unknown"}>
@@ -77,7 +77,7 @@ export function ServiceView({ name }: { name: string }) {
           <Machine breaker={breaker} known={!lost} policy={(path) => data.setting(path)} />
         </Card>
         <Card title="Why requests fail now" area="explain">
-          <Explain data={data} />
+          <Explain data={data} state={breaker.state} />
         </Card>
         <Card title="Traffic" area="traffic" note={data.trafficError.value}>
           <Attempts name={name} />
@@ -99,7 +99,7 @@ export function ServiceView({ name }: { name: string }) {
           {data.explanation.value && <Policy settings={data.explanation.value.settings} />}
         </Card>
       </div>
-      <ActionDialog fallback={fallback} />
+      <ActionDialog breaker={breaker} fallback={fallback} />
     </article>
   );
 }
@@ -128,7 +128,7 @@ function Head({ breaker }: { breaker: Breaker }) {
 
 function Actions({ breaker }: { breaker: Breaker }) {
   const button = (kind: BreakerAction["kind"], words: string) => (
-    <button type="button" class="button" disabled={!isLive()} onClick={() => act({ kind, service: breaker.service, breaker })}>
+    <button type="button" class="button" disabled={!isLive()} onClick={() => act({ kind, service: breaker.service })}>
       {words}
     </button>
   );
@@ -172,7 +172,7 @@ function Traffic({ data }: { data: ServiceData }) {
 
 /** Lost says that what is shown of the proxies is old. */
 function Lost({ why }: { why: string }) {
-  return <p class="failed">This is what was known last. Breakwater can not be asked now: {why}</p>;
+  return <p class="failed">This is what was known last. {why}</p>;
 }
 
 /** Findings are what is wrong with the policy on disk, and what proxies refuse of it. */

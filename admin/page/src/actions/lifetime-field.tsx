@@ -1,0 +1,70 @@
+// How long an order is to hold: one of some times, or one of the operator's own.
+
+import { useSignal, type Signal } from "@preact/signals";
+import { now } from "../live/clock";
+import { dateTime } from "../ui/format";
+import { lifetime } from "./lifetime";
+
+const lives: [number, string][] = [
+  [300, "5 minutes"],
+  [900, "15 minutes"],
+  [3600, "1 hour"],
+  [14_400, "4 hours"],
+  [0, "Until it is released"],
+];
+const own = "own";
+
+/** Lifetime sets ttl: in s, 0 for until it is released, or what is wrong with what was written. */
+export function Lifetime({ ttl, disabled }: { ttl: Signal<number | string>; disabled: boolean }) {
+  const choice = useSignal(String(ttl.peek()));
+  const text = useSignal("");
+  const left = useSignal(false);
+  const choose = (value: string) => {
+    choice.value = value;
+    ttl.value = value === own ? lifetime(text.value) : Number(value);
+  };
+  const write = (value: string) => {
+    text.value = value;
+    ttl.value = lifetime(value);
+  };
+  // Who has not written anything yet has made no mistake.
+  const begun = left.value || text.value !== "";
+  const wrong = typeof ttl.value === "string" ? ttl.value : "";
+  return (
+    <>
+      <label class="field">
+        <span>For</span>
+        <select name="ttl" value={choice.value} disabled={disabled} onChange={(e) => choose(e.currentTarget.value)}>
+          {lives.map(([seconds, name]) => (
+            <option key={seconds} value={String(seconds)}>
+              {name}
+            </option>
+          ))}
+          <option value={own}>Another time…</option>
+        </select>
+      </label>
+      {choice.value === own && (
+        <div class="field">
+          <label for="lifetime">Duration</label>
+          <input
+            id="lifetime"
+            class="mono"
+            placeholder="2h30m"
+            autocomplete="off"
+            autocapitalize="off"
+            spellcheck={false}
+            aria-describedby="lifetime-words"
+            aria-invalid={wrong !== "" && begun}
+            value={text.value}
+            disabled={disabled}
+            onInput={(e) => write(e.currentTarget.value)}
+            onBlur={() => (left.value = true)}
+          />
+          <p id="lifetime-words" class={wrong && begun ? "bad" : "faint"} role="status">
+            {wrong || (ttl.value === 0 ? "Until it is released." : `Until ${dateTime(now.value + Number(ttl.value) * 1000, now.value)}.`)}
+          </p>
+        </div>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,24 @@
+// How long an order holds, as an operator writes it: the CLI's --ttl, such as 45m or 2h30m.
+
+const units: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 1e-3, us: 1e-6, "µs": 1e-6, "μs": 1e-6, ns: 1e-9 };
+const term = /(\d+\.?\d*|\.\d+)(h|ms|m|s|us|µs|μs|ns)/y;
+/** longest is what Go's durations hold, in s, and an order with them: 292 years. */
+const longest = 9_223_372_036;
+
+/** lifetime is text in s; 0 for until it is released. In the place of a time that can not be is what is wrong with it. */
+export function lifetime(text: string): number | string {
+  const t = text.trim();
+  if (t === "") return "Say how long, such as 45m or 2h30m.";
+  if (/^\d+$/.test(t) && Number(t) > 0) return `${t} of what? Say the unit: ${t}s, ${t}m or ${t}h.`;
+  if (t.startsWith("-")) return "It must not be negative.";
+  if (/^[+]?0$/.test(t)) return 0;
+  let seconds = 0;
+  term.lastIndex = t.startsWith("+") ? 1 : 0;
+  while (term.lastIndex < t.length) {
+    const [, number, unit] = term.exec(t) ?? [];
+    if (!number || !unit) return `“${t}” is no duration. Write hours, minutes and seconds, such as 45m, 2h30m or 90s.`;
+    seconds += Number(number) * (units[unit] ?? NaN);
+  }
+  if (seconds > longest) return "It is too long; 0 is until it is released.";
+  return seconds;
+}
