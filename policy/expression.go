@@ -91,8 +91,11 @@ func isClass(name string) bool {
 	return unicode.Categories[name] != nil && len(name) <= 2 || unicode.Scripts[name] != nil
 }
 
-// expressionSize is how many instructions the program of an expression has in Envoy. The expression is one that
-// checkExpression takes.
+// maxCounted bounds the instructions that are counted as Envoy has them, for that takes up to the square of the time.
+const maxCounted = 10 * maxExpressionSize
+
+// expressionSize is how many instructions the program of an expression has in Envoy, or at least has if that is far too
+// many. The expression is one that checkExpression takes.
 func expressionSize(s string) int {
 	// RE2 is told that the text is Latin-1, so that each byte is a character.
 	latin := make([]rune, len(s))
@@ -106,6 +109,9 @@ func expressionSize(s string) int {
 	program, err := syntax.Compile(re.Simplify())
 	if err != nil {
 		return 0
+	}
+	if len(program.Inst) > maxCounted {
+		return atLeast(program)
 	}
 	const fail, unanchored = 1, 2
 	size := fail
@@ -121,6 +127,19 @@ func expressionSize(s string) int {
 		size += f.list(root)
 	}
 	return size
+}
+
+// atLeast counts the instructions that are no branches: each is in some list.
+func atLeast(program *syntax.Prog) int {
+	n := 0
+	for i := range program.Inst {
+		switch program.Inst[i].Op {
+		case syntax.InstAlt, syntax.InstAltMatch, syntax.InstNop, syntax.InstFail:
+		default:
+			n++
+		}
+	}
+	return n
 }
 
 // flattener counts the instructions of a program as RE2 has them in the end: as lists of what can be next, of which one
