@@ -24,7 +24,7 @@ export function ConfigView() {
     <div class={isLive() ? "config" : "config service-stale"}>
       <h1>Configuration</h1>
       {data.error.value && isLive() && <p class="failed">{data.error.value}</p>}
-      {isLive() && status && !data.error.value && data.late && <p class="failed">This is what was known last. Breakwater answers slowly.</p>}
+      {isLive() && status && !data.error.value && data.slow && <p class="failed">This is what was known last. Breakwater answers slowly.</p>}
       {!status ? <p class="empty">Waiting for Breakwater…</p> : <Status status={status} />}
       {data.proxies.value && <Proxies proxies={data.proxies.value.proxies} />}
       {data.proxies.value && <Missed missed={data.proxies.value.missed} />}

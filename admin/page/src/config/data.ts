@@ -15,9 +15,9 @@ export class ConfigData {
     this.asking = poll(1500, (s) => this.ask(s));
   }
 
-  /** late: what is shown is older than it should be. */
-  get late(): boolean {
-    return this.asking.late.value;
+  /** slow: what is shown is older than it should be, for the answer does not come. */
+  get slow(): boolean {
+    return this.asking.slow.value;
   }
 
   close(): void {

@@ -4,12 +4,14 @@ import { computed, effect, signal, type ReadonlySignal } from "@preact/signals";
 import { now } from "./clock";
 import { isLive } from "./store";
 
-/** slack is how much older, in ms, an answer may be than the time between two questions before it is late. */
+/** slack is how much older, in ms, an answer may be than the time between two questions before it is late, and how long one may take before it is slow. */
 const slack = 3_000;
 
 export interface Poll {
   /** late: what was answered last is so old that it is no longer what is. */
   readonly late: ReadonlySignal<boolean>;
+  /** slow: it is late because the answer that is awaited does not come; not because nothing was asked while nobody looked. */
+  readonly slow: ReadonlySignal<boolean>;
   /** again asks without waiting for the next turn; if a question is open, once more after it. */
   again(): void;
   end(): void;
@@ -23,6 +25,7 @@ export function poll(every: number, ask: (signal: AbortSignal) => Promise<void>)
   const abort = new AbortController();
   // When the question was asked that was answered last: its answer may be as old as that.
   const asked = signal(performance.now());
+  let begun = 0;
   let timer = 0;
   let asking = false;
   let more = false;
@@ -32,7 +35,7 @@ export function poll(every: number, ask: (signal: AbortSignal) => Promise<void>)
     if (asking || abort.signal.aborted || document.hidden || !isLive()) return;
     asking = true;
     more = false;
-    const begun = performance.now();
+    begun = performance.now();
     try {
       await ask(abort.signal);
       asked.value = begun;
@@ -46,10 +49,15 @@ export function poll(every: number, ask: (signal: AbortSignal) => Promise<void>)
   const stop = effect(() => {
     if (isLive()) void run();
   });
+  const late = computed(() => {
+    void now.value;
+    return performance.now() - asked.value > every + slack;
+  });
   return {
-    late: computed(() => {
+    late,
+    slow: computed(() => {
       void now.value;
-      return performance.now() - asked.value > every + slack;
+      return late.value && asking && performance.now() - begun > slack;
     }),
     again: () => {
       more = true;

@@ -37,6 +37,11 @@ export class ServiceData {
     return this.asking.late.value;
   }
 
+  /** slow: they are because the answer does not come. */
+  get slow(): boolean {
+    return this.asking.slow.value;
+  }
+
   /** onChange asks again whenever something else is known to be the case, or another policy in force. */
   private onChange(polls: Poll[]): () => void {
     let last: string | undefined;

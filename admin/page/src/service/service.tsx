@@ -66,7 +66,8 @@ export function ServiceView({ name }: { name: string }) {
       </p>
     );
   }
-  const lost = !isLive() ? "" : data.breakerError.value ? `Breakwater can not be asked now: ${data.breakerError.value}` : detail && data.late ? "Breakwater answers slowly." : "";
+  const lost = !isLive() ? "" : data.breakerError.value ? `Breakwater can not be asked now: ${data.breakerError.value}` : detail && data.slow ? "Breakwater answers slowly." : "";
+  const known = !lost && !(detail && data.late);
   const fallback = data.explanation.value?.settings.some((s) => s.path.startsWith("fallback.") && s.value !== "off") ?? false;
   return (
     <article class={`service ${isLive() ? "" : "service-stale"}`} data-service={name} data-state={isLive() ? breaker.state : "unknown"}>
@@ -74,7 +75,7 @@ export function ServiceView({ name }: { name: string }) {
       <div class="cards">
         <Card title="State machine" area="machine">
           {lost && <Lost why={lost} />}
-          <Machine breaker={breaker} known={!lost} policy={(path) => data.setting(path)} />
+          <Machine breaker={breaker} known={known} policy={(path) => data.setting(path)} />
         </Card>
         <Card title="Why requests fail now" area="explain">
           <Explain data={data} state={breaker.state} />
@@ -89,7 +90,7 @@ export function ServiceView({ name }: { name: string }) {
         </Card>
         <Card title="Proxies and hosts" area="proxies">
           {lost && <Lost why={lost} />}
-          <Proxies breaker={breaker} known={!lost} />
+          <Proxies breaker={breaker} known={known} />
         </Card>
         <Card title="Events" area="events">
           {data.events.value.length === 0 ? <p class="faint">Nothing has happened yet.</p> : <Timeline events={data.events.value} />}
@@ -99,7 +100,7 @@ export function ServiceView({ name }: { name: string }) {
           {data.explanation.value && <Policy settings={data.explanation.value.settings} />}
         </Card>
       </div>
-      <ActionDialog breaker={breaker} fallback={fallback} />
+      <ActionDialog breaker={breaker} known={known} fallback={fallback} />
     </article>
   );
 }
