@@ -4,10 +4,15 @@ import re
 
 from browser import api, browser, do, expect, row
 
-# SLOW remembers whether Breakwater was said to answer slowly.
+# SLOW has the service's answers take half a second, and remembers whether a failure of old was told of.
 SLOW = """() => {
-  window.slow = false;
-  new MutationObserver(() => (window.slow ||= document.body.innerText.includes("answers slowly"))).observe(document.body, {subtree: true, childList: true});
+  const ask = window.fetch;
+  window.fetch = async (path, ...rest) => {
+    if (path.endsWith("/search-service")) await new Promise((resolve) => setTimeout(resolve, 500));
+    return ask(path, ...rest);
+  };
+  window.told = false;
+  new MutationObserver(() => (window.told ||= document.body.innerText.includes("This is what was known last"))).observe(document.body, {subtree: true, childList: true});
 }"""
 
 with browser() as watched:
@@ -16,6 +21,7 @@ with browser() as watched:
     services = len(api("/api/v1/breakers")["breakers"])
     expect(board.locator(".row[data-state='closed']")).to_have_count(services)
     expect(article).to_have_attribute("data-state", "closed")
+    expect(view.locator(".proxy-row .state[data-look='closed']")).to_have_count(1)
     view.evaluate(SLOW)
     # An operator is about to give an order, where no order will be taken any more.
     late = watched.page("#/service/search-service")
@@ -46,7 +52,8 @@ with browser() as watched:
     expect(board.locator(".row[data-state='closed']")).to_have_count(services)
     expect(article).to_have_attribute("data-state", "closed")
     expect(view.get_by_role("button", name="Reset", exact=True)).to_be_enabled()
-    assert not view.evaluate("window.slow"), "Breakwater was said to answer slowly before it could answer"
+    expect(view.locator(".proxy-row .state[data-look='closed']")).to_have_count(1)
+    assert not view.evaluate("window.told"), "a failure was told of before Breakwater could answer"
     expect(dialog.get_by_role("alert")).to_have_text("This address only shows now: no order is taken here.")
     expect(dialog.get_by_role("button", name="Reset")).to_be_disabled()
     watched.outage = False

@@ -12,6 +12,8 @@ export interface Poll {
   readonly late: ReadonlySignal<boolean>;
   /** slow: it is late because the answer that is awaited does not come; not because nothing was asked while nobody looked. */
   readonly slow: ReadonlySignal<boolean>;
+  /** error is why the last answer did not come, "" if it did. A connection that is lost says so itself: nothing is said here then. */
+  readonly error: ReadonlySignal<string>;
   /** again asks without waiting for the next turn; if a question is open, once more after it. */
   again(): void;
   end(): void;
@@ -19,12 +21,14 @@ export interface Poll {
 
 /**
  * poll calls ask every so many ms, never twice at a time, and not while the page is hidden or
- * Breakwater is not there; it begins again at once when that is over.
+ * Breakwater is not there; it begins again at once when that is over. What ask throws is the
+ * poll's error.
  */
 export function poll(every: number, ask: (signal: AbortSignal) => Promise<void>): Poll {
   const abort = new AbortController();
   // When the question was asked that was answered last: its answer may be as old as that.
   const asked = signal(performance.now());
+  const error = signal("");
   let begun = 0;
   let timer = 0;
   let asking = false;
@@ -38,16 +42,19 @@ export function poll(every: number, ask: (signal: AbortSignal) => Promise<void>)
     begun = performance.now();
     try {
       await ask(abort.signal);
-      asked.value = begun;
-    } finally {
-      asking = false;
+      error.value = "";
+    } catch (err) {
+      error.value = isLive() ? (err as Error).message : "";
     }
+    asking = false;
+    asked.value = begun;
     if (!abort.signal.aborted) timer = window.setTimeout(() => void run(), more ? 0 : Math.max(50, every - (performance.now() - begun)));
   };
   const shown = () => void run();
   document.addEventListener("visibilitychange", shown);
   const stop = effect(() => {
     if (isLive()) void run();
+    else error.value = "";
   });
   const late = computed(() => {
     void now.value;
@@ -55,6 +62,7 @@ export function poll(every: number, ask: (signal: AbortSignal) => Promise<void>)
   });
   return {
     late,
+    error,
     slow: computed(() => {
       void now.value;
       return late.value && asking && performance.now() - begun > slack;

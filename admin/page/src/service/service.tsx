@@ -66,8 +66,9 @@ export function ServiceView({ name }: { name: string }) {
       </p>
     );
   }
-  const lost = !isLive() ? "" : data.breakerError.value ? `Breakwater can not be asked now: ${data.breakerError.value}` : detail && data.slow ? "Breakwater answers slowly." : "";
-  const known = !lost && !(detail && data.late);
+  const { asking } = data;
+  const lost = !isLive() ? "" : asking.error.value ? `Breakwater can not be asked now: ${asking.error.value}` : detail && asking.slow.value ? "Breakwater answers slowly." : "";
+  const known = !lost && !(detail && asking.late.value);
   const fallback = data.explanation.value?.settings.some((s) => s.path.startsWith("fallback.") && s.value !== "off") ?? false;
   return (
     <article class={`service ${isLive() ? "" : "service-stale"}`} data-service={name} data-state={isLive() ? breaker.state : "unknown"}>
@@ -80,7 +81,7 @@ export function ServiceView({ name }: { name: string }) {
         <Card title="Why requests fail now" area="explain">
           <Explain data={data} state={breaker.state} />
         </Card>
-        <Card title="Traffic" area="traffic" note={data.trafficError.value}>
+        <Card title="Traffic" area="traffic" note={data.counting.error.value}>
           <Attempts name={name} />
           <Traffic data={data} />
         </Card>
