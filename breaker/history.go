@@ -38,8 +38,9 @@ type ServiceHistory struct {
 	Service string
 	// Attempts that ended, and Failures those of them that failed, as in ProxyBreaker. Nil if there were none at all.
 	Attempts, Failures []uint32
-	// Refused are the requests that a limit has kept from the service, those beyond the probes of a half-open breaker
-	// included. What an open breaker refuses is in no load report. Nil if there were none at all.
+	// Refused are the requests that a limit has kept from the service. The breaker's own limits are among them: none
+	// where it is forced open, and the probes where it is half-open. What it refuses because every host is ejected is in
+	// no load report. Nil if there were none at all.
 	Refused []uint32
 }
 
