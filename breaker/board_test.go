@@ -140,6 +140,9 @@ func TestWatch(t *testing.T) {
 	if got := receive(t, ch); got != "a=closed b=closed" {
 		t.Fatalf("first element: %s", got)
 	}
+	// Each board does this as it begins, and may be as late with it as this. Without an order nothing changes.
+	f.settle("a")
+	f.settle("b")
 	f.envoys["p1"].set("b", "uu")
 	f.look(t, "b", Open)
 	if got := receive(t, ch); got != "b=open" {
@@ -192,14 +195,19 @@ func TestManyServices(t *testing.T) {
 	f := start(t, services, "p1")
 	e := f.envoys["p1"]
 	// known is how many services were seen, and how many hosts of the last are ejected.
+	// It looks as a question does, but as long as it takes.
 	known := func() (n, ejected int) {
-		all := f.Breakers(t.Context())
-		for _, b := range all {
+		f.watchers["p1"].look(t.Context())
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, svc := range services {
+			b := f.breaker(svc.Name)
 			if b.State != Unknown {
 				n++
 			}
+			ejected = b.Proxies[0].EjectedHosts
 		}
-		return n, all[len(all)-1].Proxies[0].EjectedHosts
+		return n, ejected
 	}
 	// The first look was at one chunk; the gauge brings the last service in ahead of its turn.
 	e.set("s449", "ee")

@@ -187,9 +187,13 @@ func (b *Board) FollowEvents(ctx context.Context, f EventFilter) <-chan Event {
 	return out
 }
 
-// Forgot records that an operator has struck off a proxy.
+// Forgot records that an operator has struck off a proxy, and writes that down before it returns: the proxy stays struck
+// off, whenever this process ends.
 func (b *Board) Forgot(proxy string, by Action) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.record(Event{At: time.Now(), Kind: WasForgotten, Proxy: proxy, Cause: by.Reason, Actor: by.Actor})
+	b.writeDown(entry{})
 }
 
 // record keeps an event, and has it saved.

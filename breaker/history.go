@@ -38,9 +38,8 @@ type ServiceHistory struct {
 	Service string
 	// Attempts that ended, and Failures those of them that failed, as in ProxyBreaker. Nil if there were none at all.
 	Attempts, Failures []uint32
-	// Refused are the requests that a limit has kept from the service. The breaker's own limits are among them: none
-	// where it is forced open, and the probes where it is half-open. What it refuses because every host is ejected is in
-	// no load report. Nil if there were none at all.
+	// Refused are the requests that a limit or an open breaker has kept from the service, those beyond the probes of a
+	// half-open one included, and those that went to a fallback service or found no host not. Nil if there were none at all.
 	Refused []uint32
 }
 
@@ -67,17 +66,17 @@ type history struct {
 	// newest is the number of the bucket that is being filled, and since as in History.
 	newest int64
 	since  time.Time
-	// proxies is how many have reported, and last in which bucket each did so last.
-	proxies  ring[uint32]
-	last     map[string]int64
-	services map[string]*ring[attemptCounts]
+	// proxies is how many have reported, and reporters are those that have in the newest bucket.
+	proxies   ring[uint32]
+	reporters map[string]bool
+	services  map[string]*ring[attemptCounts]
 }
 
 // attemptCounts are what one bucket has of one service. They stay at the greatest number that there is room for.
 type attemptCounts struct{ attempts, failures, refused uint32 }
 
 func newHistory() *history {
-	return &history{last: map[string]int64{}, services: map[string]*ring[attemptCounts]{}}
+	return &history{reporters: map[string]bool{}, services: map[string]*ring[attemptCounts]{}}
 }
 
 // report takes a proxy's load report in. Services that are not in set are not remembered.
@@ -88,8 +87,8 @@ func (h *history) report(now time.Time, proxy string, loads []xds.ServiceLoad, s
 	if h.since.IsZero() {
 		h.since = now
 	}
-	if last, ok := h.last[proxy]; !ok || last != h.newest {
-		h.last[proxy] = h.newest
+	if !h.reporters[proxy] {
+		h.reporters[proxy] = true
 		*h.proxies.at(h.newest)++
 	}
 	for i := range loads {
@@ -125,15 +124,10 @@ func (h *history) advance(now time.Time) {
 		return
 	case i < h.newest:
 		h.since, h.proxies = time.Time{}, ring[uint32]{}
-		clear(h.last)
 		clear(h.services)
 	}
 	h.newest = i
-	for proxy, last := range h.last {
-		if last < i-1 {
-			delete(h.last, proxy)
-		}
-	}
+	clear(h.reporters)
 	for service, r := range h.services {
 		if r.newest <= i-historyBuckets {
 			delete(h.services, service)
@@ -169,8 +163,10 @@ func (h *history) read(now time.Time, f HistoryFilter) History {
 			parts = append(parts, part{service, *r})
 		}
 	}
+	asked := map[string]bool{} // one that is named often is copied once
 	for _, service := range f.Services {
-		if r := h.services[service]; r != nil {
+		if r := h.services[service]; r != nil && !asked[service] {
+			asked[service] = true
 			parts = append(parts, part{service, *r})
 		}
 	}
@@ -186,10 +182,7 @@ func (h *history) read(now time.Time, f HistoryFilter) History {
 		out.Proxies = append(out.Proxies, proxies.get(i))
 	}
 	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.service, b.service) })
-	for i, p := range parts {
-		if i > 0 && p.service == parts[i-1].service {
-			continue // asked for twice
-		}
+	for _, p := range parts {
 		s := ServiceHistory{
 			Service:  p.service,
 			Attempts: p.ring.column(first, newest, func(c attemptCounts) uint32 { return c.attempts }),

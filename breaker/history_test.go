@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -187,8 +188,8 @@ func TestHistoryForgets(t *testing.T) {
 		t.Errorf("since %s (-want +got):\n%s", got.Since, diff)
 	}
 	h.report(noon.Add(time.Hour), "p2", nil, nil)
-	if len(h.services) != 0 || len(h.last) != 1 {
-		t.Errorf("after an hour %d services and %d proxies are remembered", len(h.services), len(h.last))
+	if len(h.services) != 0 || len(h.reporters) != 1 {
+		t.Errorf("after an hour %d services and %d proxies are remembered", len(h.services), len(h.reporters))
 	}
 }
 
@@ -212,6 +213,27 @@ func TestBoardHistory(t *testing.T) {
 	}
 	if all != 4 || failed != 2 || refused != 1 || h.Since.IsZero() {
 		t.Errorf("%d attempts, %d failed, %d refused: %+v", all, failed, refused, h)
+	}
+}
+
+// A service that goes while a report of it is asked about is forgotten for good.
+func TestBoardHistoryOfAServiceThatGoesMeanwhile(t *testing.T) {
+	f := start(t, []*policy.Service{layer2Service()}, "p1")
+	hung := f.envoys["p1"].hangUp(t)
+	r := attempts(0, 1)
+	r.Services[0].Dropped = 1 // this is asked about, and not answered
+	f.Report(r)
+	<-hung
+	f.control.serve(service("other"))
+	f.Served()
+	until(t, "it is reported", func() string {
+		if f.History(HistoryFilter{}).Since.IsZero() {
+			return "nothing is in the history"
+		}
+		return ""
+	})
+	if h := f.History(HistoryFilter{}); len(h.Services) != 0 {
+		t.Errorf("remembered are %+v", h.Services)
 	}
 }
 
@@ -239,6 +261,23 @@ func TestHistoryMemory(t *testing.T) {
 	t.Logf("%.0f bytes for each service", per)
 	if per > 1400 {
 		t.Errorf("a service takes %.0f bytes", per)
+	}
+}
+
+// One who names a service again and again can not have Breakwater take more memory than the question does.
+func TestHistoryOfOneServiceNamedOften(t *testing.T) {
+	h := newHistory()
+	h.report(noon, "p1", []xds.ServiceLoad{load("a", 3, 0, 0)}, &policy.Set{Services: []*policy.Service{service("a")}})
+	often := slices.Repeat([]string{"a"}, 100_000)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got := h.read(noon, HistoryFilter{Services: often})
+	runtime.ReadMemStats(&after)
+	if taken := after.TotalAlloc - before.TotalAlloc; taken > 1<<20 {
+		t.Errorf("%d bytes were taken to read one service", taken)
+	}
+	if diff := cmp.Diff([]string{"1: a 3/0/0"}, brief(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

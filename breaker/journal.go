@@ -8,8 +8,9 @@ import (
 	"github.com/breakwater/breakwater/xds/translate"
 )
 
-// entry is a line of the breakers' journal: what a proxy is about to be told.
+// entry is a line of the breakers' journal: what a proxy is about to be told, or events alone.
 type entry struct {
+	// Proxy is empty, and At zero, if there are only events.
 	Proxy string    `json:"proxy"`
 	At    time.Time `json:"at"`
 	// Services are those for which it is told something else; null for one that is no longer to be parked.
@@ -37,7 +38,7 @@ func (b *Board) journalJoin(proxy string, before parked, machines map[string]*Ma
 
 // journal writes down what becomes of the services that are changed for a proxy, if there are any. The caller must hold b.mu.
 func (b *Board) journal(proxy string, changed []string, machines map[string]*Machine, acting map[string]bool, now time.Time) {
-	if b.opts.Memory == nil || len(changed) == 0 {
+	if len(changed) == 0 {
 		return
 	}
 	e := entry{Proxy: proxy, At: now, Services: make(map[string]*Snapshot, len(changed))}
@@ -47,9 +48,17 @@ func (b *Board) journal(proxy string, changed []string, machines map[string]*Mac
 			e.Services[name] = parkable(machines[name])
 		}
 	}
+	b.writeDown(e)
+}
+
+// writeDown adds an entry to the journal, with all events that are not in it yet. The caller must hold b.mu.
+func (b *Board) writeDown(e entry) {
+	if b.opts.Memory == nil {
+		return
+	}
 	e.Events, _, _ = b.events.after(b.journaled)
 	if err := b.opts.Memory.Append(breakersDoc, e); err != nil {
-		b.log.Error("a change of breakers cannot be written down before it is carried out", "proxy", proxy, "error", err)
+		b.log.Error("what happens cannot be written down at once: it is lost if Breakwater ends before it is saved", "proxy", e.Proxy, "error", err)
 		return
 	}
 	if n := len(e.Events); n > 0 {
@@ -105,6 +114,9 @@ func (b *Board) replay(kept []Event) []Event {
 
 // takeOver parks what a proxy was told by an entry. What is parked may be newer than the entry.
 func (b *Board) takeOver(e entry) {
+	if e.Proxy == "" {
+		return
+	}
 	p := b.parked[e.Proxy]
 	if p.Snapshots == nil {
 		p.Snapshots = map[string]Snapshot{}

@@ -72,6 +72,29 @@ func TestKilledBeforeTheSave(t *testing.T) {
 	}
 }
 
+// Who has struck off a proxy, and why, outlives the process as that does, and what is parked of the proxy is left as it was.
+func TestKilledAfterAProxyWasForgotten(t *testing.T) {
+	kept := &killed{Dir: memory(t)}
+	at := time.Now().Add(-time.Second).UTC()
+	snapshot := New(Settings{}, at, 0).Snapshot()
+	if err := kept.Save(breakersDoc, map[string]parked{"p1": {At: at, Snapshots: map[string]Snapshot{"svc": snapshot}}}); err != nil {
+		t.Fatal(err)
+	}
+	kept.slow.Store(true)
+	f := startWith(t, Options{Memory: kept}, []*policy.Service{layer2Service()})
+	f.Forgot("p1", Action{Actor: "ann", Reason: "scaled down"})
+	kept.dead.Store(true)
+	f.stop()
+	g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept.Dir})
+	events := g.Events(EventFilter{})
+	if len(events) != 1 || events[0].Kind != WasForgotten || events[0].Proxy != "p1" || events[0].Actor != "ann" || events[0].Cause != "scaled down" {
+		t.Errorf("events %+v", events)
+	}
+	if p := g.parked["p1"]; len(g.parked) != 1 || !p.At.Equal(at) || len(p.Snapshots) != 1 {
+		t.Errorf("parked %+v", g.parked)
+	}
+}
+
 // Whenever the process ends, the proxy is told by the next one what it was told by the last, whatever was saved by then.
 func TestKilledAtAnyTime(t *testing.T) {
 	for seed := range uint64(30) {

@@ -172,6 +172,9 @@ func (b *Board) give(svc *policy.Service, req OrderRequest) (StandingOrder, []*w
 		b.record(Event{At: now, Kind: kind, Service: req.Service, Proxy: req.Proxy, Cause: req.Reason, Actor: req.Actor, Until: o.Until})
 	}
 	b.carryOut(o.Service, now, req.Action)
+	b.mu.Lock()
+	b.notify([]string{o.Service}) // an order that replaces another of its kind is no transition
+	b.mu.Unlock()
 	b.log.Info("an operator has given an order", "service", req.Service, "proxy", req.Proxy, "state", req.State, "until", o.Until, "actor", req.Actor, "reason", req.Reason)
 	return o, watchers, change, nil
 }
@@ -253,7 +256,7 @@ func (b *Board) orderFor(service, proxy string, now time.Time) (StandingOrder, b
 	return StandingOrder{}, false
 }
 
-// carryOut makes the machines of a service follow the orders.
+// carryOut makes the machines of a service follow the orders. Those who watch hear of the transitions alone.
 func (b *Board) carryOut(service string, now time.Time, by Action) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -266,7 +269,6 @@ func (b *Board) carryOut(service string, now time.Time, by Action) {
 		w.enforce(now)
 		w.wake()
 	}
-	b.notify([]string{service}) // an order that replaces another of its kind is no transition
 }
 
 // obey makes the machine of a service follow its order, or releases it. The caller must hold board.mu.

@@ -77,6 +77,7 @@ func (b *Board) settle(service string) bool {
 	}
 	b.mu.Lock()
 	b.orders = orders
+	b.notify([]string{service})
 	b.mu.Unlock()
 	return true
 }

@@ -47,13 +47,13 @@ func (w *watcher) take(ctx context.Context, r arrived) {
 	w.overflows.subtract(ctx, w.admin, r.Services)
 	w.statuses.correct(ctx, w.admin, set, r.Services)
 	now := time.Now()
-	w.board.history.report(now, w.proxy.ID, r.Services, set)
 	w.board.mu.Lock()
+	set = w.board.opts.Control.Set() // another may be served since
+	w.board.history.report(now, w.proxy.ID, r.Services, set)
 	if w.left() {
 		w.board.mu.Unlock()
 		return
 	}
-	set = w.board.opts.Control.Set() // another may be served since
 	w.reported = now
 	reported := make(map[string]bool, len(w.acting))
 	for _, load := range r.Services {

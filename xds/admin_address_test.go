@@ -6,15 +6,17 @@ import (
 	"testing"
 )
 
-// An admin address that is known goes before what a node says of its own, which goes for that node alone.
+// An admin address that is known goes before the one that a node connects from. It goes for that node alone: not for one that
+// has the same id, and another port.
 func TestAdminAddressThatIsKnown(t *testing.T) {
 	p := NewPublisher(PublisherOptions{})
-	server, addr := serveWith(t, p, ServerOptions{AdminAddresses: map[string]string{"own": "127.77.3.1:9901"}})
+	server, addr := serveWith(t, p, ServerOptions{AdminAddresses: map[string]string{"own": "127.77.3.1:9901", "stranger": "127.77.3.1:9902"}})
 	apply(t, p, service("a"))
 	connect(t, addr, "own")
 	connect(t, addr, "other")
-	want := map[string]string{"own": "127.77.3.1:9901", "other": "127.0.0.1:9901"}
-	eventually(t, "both are known", func() string {
+	connect(t, addr, "stranger")
+	want := map[string]string{"own": "127.77.3.1:9901", "other": "127.0.0.1:9901", "stranger": "127.0.0.1:9901"}
+	eventually(t, "all are known", func() string {
 		got := map[string]string{}
 		for _, p := range p.Ledger().Proxies() {
 			got[p.ID] = p.AdminAddress

@@ -24,8 +24,8 @@ type LoadReport struct {
 // ServiceLoad is the part of a LoadReport for one service.
 type ServiceLoad struct {
 	Service string
-	// Dropped is how many requests the proxy did not send because a limit was hit. Each of them is also among a
-	// host's Errors, though no host saw it.
+	// Dropped is how many requests the proxy did not send because a limit was hit or the breaker was open. Each of those
+	// over max_requests is also among a host's Errors, though no host saw it.
 	Dropped uint64
 	Hosts   []HostLoad
 }

@@ -1,12 +1,12 @@
 package xds
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,7 +62,8 @@ type ServerOptions struct {
 	// they are empty until they are set. It must not call the server.
 	Layers func(Proxy) ProxyLayers
 	// AdminAddresses are admin addresses, as ip:port, that are known by the proxy's id, as of an Envoy that this process
-	// supervises. That of any other is the address that it connects from, with the port that its node names.
+	// supervises; each goes for the node of that id that names its port. That of any other is the address that it connects
+	// from, with the port that its node names.
 	AdminAddresses map[string]string
 	// Memory keeps the roster over a restart; nil: it is forgotten.
 	Memory Memory
@@ -268,7 +269,7 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 		Cluster:      node.GetCluster(),
 		Version:      envoyVersion(node),
 		Address:      st.peer,
-		AdminAddress: cmp.Or(s.admins[id], adminAddress(st.peer, node)),
+		AdminAddress: s.adminAddress(st.peer, node),
 	}
 	p.Since = time.Now()
 	p.Delta = key.delta
@@ -297,6 +298,17 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 	}
 	s.log.Info("proxy connected", "proxy", id, "address", p.Address, "admin", p.AdminAddress, "version", p.Version, "delta", key.delta)
 	return nil
+}
+
+// adminAddress is where the proxy's admin API is. One that is known goes for the node that names its port: another may have
+// been given the same id.
+func (s *Server) adminAddress(peerAddr string, node *corev3.Node) string {
+	address := adminAddress(peerAddr, node)
+	known := s.admins[node.GetId()]
+	if _, port, err := net.SplitHostPort(known); err == nil && strings.HasSuffix(address, ":"+port) {
+		return known
+	}
+	return address
 }
 
 // adminAddress is the peer's host with the port from the node's metadata: a node can say

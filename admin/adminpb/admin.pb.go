@@ -3313,13 +3313,13 @@ type ServiceHistory struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The service.
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
-	// Attempts that ended, without those that a limit kept from the service. Empty: none at all.
+	// Attempts that ended, without what is refused. Empty: none at all.
 	Attempts []uint32 `protobuf:"varint,2,rep,packed,name=attempts,proto3" json:"attempts,omitempty"`
 	// Those of attempts that failed. Empty: none at all.
 	Failures []uint32 `protobuf:"varint,3,rep,packed,name=failures,proto3" json:"failures,omitempty"`
-	// Requests that a limit kept from the service. The breaker's own limits are among them: none
-	// where it is forced open, and the probes where it is half-open. What it refuses because every
-	// host is ejected is in no report. Empty: none at all.
+	// Requests that a limit or an open breaker kept from the service, such as those beyond the
+	// probes of a half-open one. Those that went to a fallback or found no host are in no report.
+	// Empty: none at all.
 	Refused       []uint32 `protobuf:"varint,4,rep,packed,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -21,7 +21,7 @@ func newServeCmd() *cobra.Command {
 
 In a private network, in which Prometheus asks for http://breakwater:8081/metrics:
 
-  breakwater serve --policies DIR --state DIR --xds 0.0.0.0:18000 --http 0.0.0.0:8081 \
+  breakwater serve --policies DIR --state STATE_DIR --xds 0.0.0.0:18000 --http 0.0.0.0:8081 \
     --http-host breakwater --allow-plaintext`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

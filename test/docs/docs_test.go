@@ -1,5 +1,7 @@
-// Package docs proves the documents: every command in README.md and docs/*.md is run, in the
-// order of the document, on a shop example behind a real Envoy, each document on one of its own.
+// Package docs proves the documents: every command in README.md and docs/*.md is run, those in blocks
+// in the order of the document and then those in sentences and tables, on a shop example behind a real
+// Envoy, each document on one of its own. What serves runs in a network of its own, on the ports that the
+// documents say. So do the examples that commands give in their help.
 //
 // Where a command needs an engine, a cluster or root, testdata/bin has a program of its name that
 // does what can be done without.
@@ -8,11 +10,11 @@
 package docs
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"iter"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,36 +24,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/breakwater/breakwater/envoy/child"
-	"github.com/breakwater/breakwater/test/envoytest"
 	"github.com/breakwater/breakwater/test/prometheustest"
 	"github.com/breakwater/breakwater/test/shop"
 )
 
-const (
-	// blockTimeout bounds one block of commands.
-	blockTimeout = 60 * time.Second
-	// serveTimeout bounds the start of a server, with the race detector on a busy machine.
-	serveTimeout = 60 * time.Second
-	stopGrace    = 10 * time.Second
-)
+// blockTimeout bounds one block of commands.
+const blockTimeout = 60 * time.Second
 
 // notRun are the commands that are not run here, with the reason. Each must stand in a document.
 var notRun = map[string]string{
-	"bin/breakwater demo-upstream --service fraud-service": "its port is fixed; test/deploy runs it as docker-compose.yml says",
-	"make run":  "the example runs already; test/e2e starts and ends it",
-	"make test": "this test is a part of it",
-	"python3 -m pip install -r examples/clients/python/requirements.txt": "tests get nothing from the net; `make test` gets these packages before, hash-pinned",
-}
-
-// servers are the commands that go on until they are ended, by how they begin. Each is started, must
-// become ready, and is ended at the end of its block.
-var servers = []struct {
-	prefix string
-	ready  func(shop.Addrs) string // a URL that then answers 200
-}{
-	{"bin/breakwater serve ", func(a shop.Addrs) string { return "http://" + a.HTTP + "/readyz" }},
-	{"envoy -c ", func(a shop.Addrs) string { return "http://" + a.Admin + "/ready" }},
+	"make test":     "this test is a part of it",
+	"make check":    "it runs beside the tests wherever they are run, and takes minutes",
+	"make generate": "`make check` runs it, and compares",
+	"make load":     "it is test/load, which `make test` runs",
 }
 
 // stand are what words in capitals stand for in commands that the reader completes.
@@ -59,6 +44,11 @@ var stand = map[string]string{
 	"DIR":       "examples/minimal",
 	"STATE_DIR": "serve-state",
 	"SERVICE":   "fraud-service",
+	"PROXY":     "edge-2",
+	"ID":        `"$(hostname)"`,
+	"ADDR":      `"${FRAUD_SERVICE_URL#http://}"`,
+	"PASSWORD":  "correct-horse",
+	"URL":       "http://127.0.0.1:8081/readyz",
 }
 
 func TestCommands(t *testing.T) {
@@ -68,36 +58,70 @@ func TestCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	unseen := map[string]bool{}
-	for command := range notRun {
-		unseen[command] = true
+	for _, list := range []iter.Seq[string]{maps.Keys(notRun), maps.Keys(fails), maps.Keys(before)} {
+		for command := range list {
+			unseen[command] = true
+		}
 	}
+	type document struct {
+		name   string
+		blocks []block
+		spans  []span
+	}
+	var all []document
+	var blockless []span
+	done := map[string]bool{}
 	for _, name := range documents(t, root) {
-		all, err := blocks(filepath.Join(root, name))
+		text, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
+			t.Fatal(err)
+		}
+		d := document{name: name}
+		if d.blocks, err = parseBlocks(string(text)); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		for _, b := range all {
+		for _, b := range d.blocks {
 			for _, command := range b.lines() {
 				delete(unseen, command)
+				done[strings.TrimPrefix(command, "bin/")] = true
 			}
 		}
-		if len(all) > 0 {
-			t.Run(name, func(t *testing.T) {
-				s := shop.Start(t)
-				s.Env = append(s.Env, shop.PythonEnv(t)...)
-				furnish(t, s)
-				for _, b := range all {
-					run(t, s, b)
-				}
-			})
+		for _, s := range spans(name, string(text)) {
+			delete(unseen, s.text)
+			if !s.isCommand() || done[s.key()] || notRun[s.text] != "" {
+				continue
+			}
+			done[s.key()] = true
+			if d.spans = append(d.spans, s); len(d.blocks) == 0 {
+				blockless = append(blockless, s)
+			}
+		}
+		if len(d.blocks) > 0 {
+			all = append(all, d)
 		}
 	}
 	for command := range unseen {
-		t.Errorf("%q stands in no document: take it from the list of those that are not run", command)
+		t.Errorf("%q stands in no document: take it from the list that has it", command)
+	}
+	// A document without blocks has no shop of its own.
+	all[0].spans = append(all[0].spans, blockless...)
+	for _, d := range all {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			s := shop.Start(t)
+			furnish(t, s)
+			for _, b := range d.blocks {
+				run(t, s, b)
+			}
+			r := newReader(t, s)
+			for _, sp := range d.spans {
+				r.run(sp)
+			}
+		})
 	}
 }
 
-// furnish gives a shop's directory what else the documents' commands are about.
+// furnish gives a shop what else the documents' commands are about.
 func furnish(t *testing.T, s *shop.Shop) {
 	t.Helper()
 	for _, variable := range []string{"COMPOSE", "KUSTOMIZE"} {
@@ -105,6 +129,12 @@ func furnish(t *testing.T, s *shop.Shop) {
 			t.Fatalf("%s is not set: run `make test`", variable)
 		}
 	}
+	// A make that runs this test hands down what it was told, which would go before the environment.
+	s.Env = slices.DeleteFunc(s.Env, func(have string) bool {
+		return strings.HasPrefix(have, "MAKE") || strings.HasPrefix(have, "MFLAGS=")
+	})
+	s.Env = append(s.Env, shop.PythonEnv(t)...)
+	s.Env = append(s.Env, "PIP_NO_INDEX=1") // the pinned packages are there, and no other may be got
 	programs, err := filepath.Glob("testdata/bin/*")
 	if err != nil || len(programs) == 0 {
 		t.Fatalf("testdata/bin: %d programs, %v", len(programs), err)
@@ -128,28 +158,41 @@ func furnish(t *testing.T, s *shop.Shop) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What is built in the directory is made of the same sources.
+	for _, name := range []string{"Makefile", "admin", "breaker", "cmd", "envoy", "policy", "store", "tools", "xds"} {
+		if err := os.Symlink(filepath.Join(s.Root, name), filepath.Join(s.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // run runs one block.
 func run(t *testing.T, s *shop.Shop, b block) {
 	t.Helper()
 	commands := b.lines()
-	server, exempt := false, 0
+	serves, exempt := false, 0
 	for _, command := range commands {
 		if notRun[command] != "" {
 			exempt++
 		}
-		for _, kind := range servers {
-			server = server || strings.HasPrefix(command, kind.prefix)
-		}
+		serves = serves || ready(command) != ""
 	}
 	switch {
 	case exempt == len(commands):
 		return
-	case exempt > 0:
+	case exempt > 0 && !serves:
 		t.Fatalf("line %d: a block is run as a whole or not at all", b.line)
-	case server:
-		runServers(t, s, b)
+	case serves:
+		h := newHost(t, s)
+		for _, command := range commands {
+			if notRun[command] != "" {
+				continue
+			}
+			if err := h.run(fill(command)); err != nil {
+				t.Fatalf("line %d: %v", b.line, err)
+			}
+		}
+		h.stop()
 		return
 	}
 	out, err := sh(t, s.Dir, s.Env, s.Rewrite(fill(b.text)))
@@ -158,59 +201,6 @@ func run(t *testing.T, s *shop.Shop, b block) {
 	}
 	if err := matches(s.Rewrite(b.output), out); err != nil {
 		t.Errorf("line %d: %v\n%s\nprinted:\n%s", b.line, err, b.text, out)
-	}
-}
-
-// runServers runs a block with commands that go on, each on one line, on ports of its own.
-func runServers(t *testing.T, s *shop.Shop, b block) {
-	t.Helper()
-	addrs := shop.FreeAddrs(t)
-	env := slices.Concat(s.Env, addrs.Env())
-	var started []*child.Process
-	defer func() {
-		for _, p := range started {
-			p.Stop(stopGrace)
-		}
-	}()
-	for _, command := range b.lines() {
-		text := addrs.Rewrite(fill(command))
-		ready := ""
-		for _, kind := range servers {
-			if strings.HasPrefix(command, kind.prefix) {
-				ready = kind.ready(addrs)
-			}
-		}
-		if ready == "" {
-			if out, err := sh(t, s.Dir, env, text); err != nil {
-				t.Fatalf("line %d: %s: %v\n%s", b.line, command, err, out)
-			}
-			continue
-		}
-		var log bytes.Buffer
-		cmd := exec.Command("bash", "-c", "exec "+text)
-		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.Dir, env, &log, &log
-		p, err := child.Start(cmd)
-		if err != nil {
-			t.Fatalf("line %d: %s: %v", b.line, command, err)
-		}
-		started = append(started, p)
-		client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-		envoytest.Eventually(t, serveTimeout, command+" is ready", func() error {
-			select {
-			case <-p.Done():
-				t.Fatalf("line %d: %s ended: %v\n%s", b.line, command, p.Err(), log.String())
-			default:
-			}
-			resp, err := client.Get(ready)
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				return fmt.Errorf("GET %s: %d", ready, resp.StatusCode)
-			}
-			return nil
-		})
 	}
 }
 
@@ -227,12 +217,13 @@ func fill(text string) string {
 	})
 }
 
-// sh runs commands, each of which must succeed, and returns what they print.
-func sh(t *testing.T, dir string, env []string, text string) (string, error) {
+// sh runs commands, each of which must succeed, and returns what they print. They are run by what is given as within.
+func sh(t *testing.T, dir string, env []string, text string, within ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), blockTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", text)
+	args := append(slices.Clone(within), "bash", "-eu", "-o", "pipefail", "-c", text)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir, cmd.Env = dir, env
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()

@@ -39,16 +39,8 @@ func documents(t *testing.T, root string) []string {
 // command is how a line of a command begins.
 var command = regexp.MustCompile(`^\s*(\$ |([A-Z_]+=\S* )*(sudo|(bin/)?breakwater|make|curl|docker|kubectl|promtool|python3|go|envoy|locust|git)\s)`)
 
-// blocks reads the fenced blocks of commands of a document. A block of commands that is marked in another way
+// parseBlocks reads the fenced blocks of commands of a document. A block of commands that is marked in another way
 // would escape the test, so it is an error.
-func blocks(path string) ([]block, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseBlocks(string(data))
-}
-
 func parseBlocks(document string) ([]block, error) {
 	var out []block
 	fence, language, start := "", "", 0

@@ -339,9 +339,12 @@ func TestPlanWhileRefused(t *testing.T) {
 	}
 	s := newPlanner(t, map[string]string{"svc.yaml": text("", "/old")})
 	s.write("svc.yaml", text("tls: {ca_file: /none.pem}\n", "/refused"))
-	s.until("Envoy has refused the edit", func() error {
+	s.until("Envoy has refused the edit, and what was there before is in force again", func() error {
 		if got := s.config().Rejections; len(got) != 1 {
 			return fmt.Errorf("rejections %+v", got)
+		}
+		if back := s.plan("svc.yaml", text("", "/old")); len(back.Resources) > 0 {
+			return fmt.Errorf("to go back to it would change %+v", back.Resources)
 		}
 		return nil
 	})

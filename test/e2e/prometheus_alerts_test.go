@@ -37,6 +37,7 @@ func TestPrometheusAlerts(t *testing.T) {
 	if got := a.Annotations["description"]; !strings.Contains(got, "in 1 of the proxies") {
 		t.Errorf("description %q", got)
 	}
+	o.untilFires("CircuitBreakerOpenLong", map[string]string{"service": "svc", "severity": "critical"})
 	o.untilFires("HighErrorRate", map[string]string{"service": "flaky"})
 	o.untilFires("HighRetryRate", map[string]string{"service": "flaky"})
 	// What Envoy says has the service and the name that Breakwater has for the proxy.
@@ -55,6 +56,7 @@ func TestPrometheusAlerts(t *testing.T) {
 
 	o.run("reset", "svc", "--reason", "it is back")
 	o.untilClears("CircuitBreakerOpen")
+	o.untilClears("CircuitBreakerOpenLong")
 
 	o.run("disable", "svc", "--reason", "a drill")
 	o.untilFires("ForcedStateForgotten", map[string]string{"service": "svc", "state": "disabled"})

@@ -60,7 +60,7 @@ def gap(watched):
     clock = page.evaluate("(all) => all.map((s) => new Date(s * 1000).toLocaleTimeString([], {hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false}))",
                           [start + i * step for i in range(6)])
     expect(page.locator(".card-traffic .plot-note").filter(has_text=re.compile("^(In|Nothing|Only)"))).to_have_text([
-        "In the last 15 min: 100 attempts, 0 failed, 5 requests refused by a limit or the breaker.",
+        "In the last 15 min: 100 attempts, 0 failed, 5 requests refused.",
         f"Nothing is known before {clock[0]}.",
         f"Nothing is known from {clock[2]} to {clock[3]}.",
         f"Only 1 of 2 proxies reported from {clock[3]} to {clock[5]}.",

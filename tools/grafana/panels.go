@@ -110,7 +110,7 @@ func errorRate() cog.Builder[dashboard.Panel] {
 
 func latency() cog.Builder[dashboard.Panel] {
 	return graph("Request Latency p95", "95 of 100 requests took at most so long, retries included.", "s",
-		query{`histogram_quantile(0.95, sum by (service, le) (rate(gateway_proxy_request_duration_seconds_bucket{` + selected + `}[$__rate_interval])))`, "{{service}}"}).Min(0)
+		query{`histogram_quantile(0.95, sum by (service, le) (` + fromZero(`gateway_proxy_request_duration_seconds_bucket{`+selected+`}`) + `))`, "{{service}}"}).Min(0)
 }
 
 func retries() cog.Builder[dashboard.Panel] {

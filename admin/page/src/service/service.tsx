@@ -25,7 +25,7 @@ import { Windows } from "./window";
 const attemptLines: Line[] = [
   { label: "attempts", colour: "--plot-1" },
   { label: "failed", colour: "--plot-2", dash: [6, 3] },
-  { label: "refused by a limit or the breaker", colour: "--plot-3", dash: [10, 3, 2, 3] },
+  { label: "refused", colour: "--plot-3", dash: [10, 3, 2, 3] },
 ];
 const outcomeLines: Line[] = [
   { label: "success", colour: "--plot-1" },

@@ -35,7 +35,7 @@ export function story(spans: Span[]): string[] {
   const counts = [
     count(sum(all, (s) => s.counts.attempts), "attempt", "attempts"),
     `${sum(failing, (s) => s.counts.failures).toLocaleString("en")} failed${when}`,
-    ...(refused > 0 ? [`${count(refused, "request", "requests")} refused by a limit or the breaker`] : []),
+    ...(refused > 0 ? [`${count(refused, "request", "requests")} refused`] : []),
   ];
   const said = [`In the last ${minutes}: ${counts.join(", ")}.`];
   if (first !== spans[0]) said.push(`Nothing is known before ${time(first.from)}.`);
