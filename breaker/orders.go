@@ -54,6 +54,10 @@ func (o StandingOrder) give(m *Machine, now time.Time) []Transition {
 	return m.ForceOpen(now, o.Order)
 }
 
+// maxTTL is how long an order can hold. Envoy takes what no duration of its own can hold for an error, and all that comes
+// with it.
+const maxTTL = 100 * 365 * 24 * time.Hour
+
 // OrderRequest asks for a state. A service has one order for each proxy and one for all; the former goes first.
 type OrderRequest struct {
 	Service string
@@ -61,7 +65,7 @@ type OrderRequest struct {
 	Proxy string
 	// State is ForcedOpen, Disabled, or Closed to release.
 	State State
-	// TTL is how long the order holds; 0 until it is released.
+	// TTL is how long the order holds, at most maxTTL; 0 until it is released.
 	TTL time.Duration
 	Action
 }
@@ -74,6 +78,8 @@ func (r OrderRequest) check() error {
 		return fmt.Errorf("%w: a breaker can be disabled on all proxies only, for they share the service's cluster", ErrInvalidOrder)
 	case r.TTL < 0:
 		return fmt.Errorf("%w: the time to live is %s and must not be negative", ErrInvalidOrder, r.TTL)
+	case r.TTL > maxTTL:
+		return fmt.Errorf("%w: the time to live is %s and must not be longer than 100 years; 0 is until it is released", ErrInvalidOrder, r.TTL)
 	case r.State == Closed && r.TTL != 0:
 		return fmt.Errorf("%w: a release has no time to live", ErrInvalidOrder)
 	}

@@ -3,6 +3,7 @@ package breaker
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -120,6 +121,7 @@ func TestOrdersAreRefused(t *testing.T) {
 		{OrderRequest{Service: "svc", State: Disabled, Proxy: "p1"}, ErrInvalidOrder},
 		{OrderRequest{Service: "svc", State: HalfOpen}, ErrInvalidOrder},
 		{OrderRequest{Service: "svc", State: ForcedOpen, TTL: -1}, ErrInvalidOrder},
+		{OrderRequest{Service: "svc", State: ForcedOpen, TTL: math.MaxInt64}, ErrInvalidOrder},
 		{OrderRequest{Service: "svc", State: Closed, TTL: time.Hour}, ErrInvalidOrder},
 	} {
 		if _, err := f.Order(t.Context(), tt.req); !errors.Is(err, tt.want) {

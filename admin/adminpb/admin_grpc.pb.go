@@ -72,7 +72,7 @@ type AdminServiceClient interface {
 	// that connect later included, until it is released, reset or its time is over. It is
 	// kept over restarts. It answers once each connected proxy's own admin API has been read;
 	// a proxy that could not prove it makes the answer's ok false. INVALID_ARGUMENT for a
-	// negative ttl, NOT_FOUND for an unknown service or proxy.
+	// ttl that is negative or longer than 100 years, NOT_FOUND for an unknown service or proxy.
 	ForceOpenBreaker(ctx context.Context, in *ForceOpenBreakerRequest, opts ...grpc.CallOption) (*ForceOpenBreakerResponse, error)
 	// DisableBreaker lets every request through to the service and has no host ejected,
 	// whatever fails, on all proxies: they share the service's cluster. Otherwise as
@@ -379,7 +379,7 @@ type AdminServiceServer interface {
 	// that connect later included, until it is released, reset or its time is over. It is
 	// kept over restarts. It answers once each connected proxy's own admin API has been read;
 	// a proxy that could not prove it makes the answer's ok false. INVALID_ARGUMENT for a
-	// negative ttl, NOT_FOUND for an unknown service or proxy.
+	// ttl that is negative or longer than 100 years, NOT_FOUND for an unknown service or proxy.
 	ForceOpenBreaker(context.Context, *ForceOpenBreakerRequest) (*ForceOpenBreakerResponse, error)
 	// DisableBreaker lets every request through to the service and has no host ejected,
 	// whatever fails, on all proxies: they share the service's cluster. Otherwise as

@@ -76,7 +76,7 @@ def orders(board, view):
     view.keyboard.press("Tab")
     duration = dialog.get_by_label("Duration")
     expect(duration).to_be_focused()
-    for text, words in ("45", "Say the unit: 45s, 45m or 45h"), ("-1h", "must not be negative"), ("soon", "no duration"), ("2h 30m", "no duration"):
+    for text, words in ("45", "Say the unit: 45s, 45m or 45h"), ("-1h", "must not be negative"), ("soon", "no duration"), ("2h 30m", "no duration"), ("+", "no duration"), ("0.1ns", "too short"), ("2562047h", "longer than 100 years"):
         duration.fill(text)
         expect(duration).to_have_attribute("aria-invalid", "true")
         expect(duration).to_have_accessible_description(re.compile(re.escape(words)))
@@ -89,6 +89,8 @@ def orders(board, view):
     duration.fill("2h30m")
     expect(duration).to_have_attribute("aria-invalid", "false")
     expect(duration).to_have_accessible_description(re.compile(r"^Until .*\d\d:\d\d:\d\d\.$"))
+    # The time of its end moves on each second, and is not announced each second.
+    expect(dialog.locator("#lifetime-words [role=status]")).to_be_empty()
     proved(dialog, "Force open", "two")
     expect(row(board, FRAUD)).to_have_attribute("data-state", "forced_open")
     expect(row(board, FRAUD).locator(".cell-proxies")).to_have_text("forced open on 1 of 2")
@@ -125,6 +127,21 @@ def follows(view):
     dialog.get_by_role("combobox", name="On", exact=True).select_option("all proxies")
     expect(dialog).to_contain_text("through the one connected proxy, nor")
     expect(dialog.get_by_role("button", name="Force open")).to_be_enabled()
+    view.keyboard.press("Escape")
+
+
+def alone(view):
+    """An order holds without any proxy, and a reset ends it: neither is called proved."""
+    do("stop one")
+    expect(view.locator(".service-facts")).to_contain_text("no proxy is connected")
+    dialog = view.get_by_role("dialog")
+    for verb, words in ("Force open", "those that connect later follow"), ("Reset", "if the service is under an operator's order, that ends"):
+        view.get_by_role("button", name=verb, exact=True).click()
+        expect(dialog.locator(".effect")).to_contain_text(words)
+        dialog.get_by_role("button", name=verb).click()
+        expect(dialog.locator(".proof")).to_have_text(re.compile(r"^Done\. .*No proxy is connected now"))
+        dialog.get_by_role("button", name="Close").click()
+    assert api("/api/v1/orders")["orders"] == []
 
 
 with browser() as watched:
@@ -134,3 +151,4 @@ with browser() as watched:
     resets(first, second)
     orders(first, second)
     follows(second)
+    alone(second)

@@ -63,6 +63,7 @@ func TestProxies(t *testing.T) {
 			"fail through one": through(one),
 			"fail through two": through(two),
 			"stop two":         two.Stop,
+			"stop one":         one.Stop,
 		})
 	})
 }

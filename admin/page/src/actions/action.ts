@@ -92,7 +92,7 @@ export function effect(action: Action, breaker: Breaker | null, proxy: string, f
   }
   const { kind, host } = action;
   const n = breaker?.overview.proxies ?? 0;
-  if (n === 0) return [kind === "reset" ? "No proxy is connected: there is nothing to reset." : noProxy];
+  if (n === 0) return [kind === "reset" ? "No proxy is connected now: if the service is under an operator's order, that ends." : noProxy];
   const where = proxy ? `proxy ${proxy}` : n === 1 ? "the one connected proxy" : `all ${n.toLocaleString("en")} connected proxies`;
   switch (kind) {
     case "reset":
@@ -125,7 +125,7 @@ export async function perform(action: Action, order: Order): Promise<Outcome> {
     const answer = await post<ResetAnswer>(path, { actor, reason, ...(action.host ? { host: action.host } : {}) });
     return {
       ok: answer.ok,
-      words: answer.pushed || !answer.ok ? "" : "There was nothing to clear.",
+      words: answer.proxies.length === 0 ? "The operator's order has ended. No proxy is connected now." : answer.pushed || !answer.ok ? "" : "There was nothing to clear.",
       proofs: answer.proxies.map((p) => ({
         proxy: p.proxy,
         error: p.error,

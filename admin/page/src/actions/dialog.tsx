@@ -3,11 +3,11 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { APIError } from "../live/http";
-import { isLive } from "../live/store";
+import { isLive, version } from "../live/store";
 import { StateBadge, word } from "../ui/states";
 import { Table } from "../ui/table";
 import type { Breaker, State } from "../wire";
-import { asked, effect, perform, takesTTL, title, verb, type Action, type Outcome } from "./action";
+import { acts, asked, effect, perform, takesTTL, title, verb, type Action, type Outcome } from "./action";
 import { Lifetime } from "./lifetime-field";
 
 const actorKey = "breakwater.actor";
@@ -29,6 +29,8 @@ function knownActor(): string {
 interface Subject {
   /** What the actions of this view are on, as it is now; without: they are on proxies. */
   breaker?: Breaker;
+  /** The breaker's proxies are known as they are now. */
+  known?: boolean;
   /** Callers of the service have one. */
   fallback?: boolean;
 }
@@ -47,8 +49,9 @@ interface Standing {
   gone: boolean;
 }
 
-function standing(breaker: Breaker | undefined, proxy: string): Standing | null {
-  if (!breaker) return null;
+/** standing is null for what nobody knows now. */
+function standing({ breaker, known = false }: Subject, proxy: string): Standing | null {
+  if (!breaker || (proxy && !known)) return null;
   if (!proxy) return { state: breaker.state, where: breaker.summary.replace(`${breaker.state} on`, "on"), gone: false };
   const state = breaker.proxies.find((p) => p.proxy === proxy)?.state;
   return { state: state ?? "unknown", where: `on ${proxy}`, gone: state === undefined };
@@ -76,7 +79,8 @@ function Now({ is, was, proxy }: { is: Standing; was: Standing | null; proxy: st
   );
 }
 
-function Confirmation({ action, breaker, fallback = false }: { action: Action } & Subject) {
+function Confirmation({ action, ...subject }: { action: Action } & Subject) {
+  const { breaker, fallback = false } = subject;
   const dialog = useRef<HTMLDialogElement>(null);
   const close = useRef<HTMLButtonElement>(null);
   const actor = useSignal(knownActor());
@@ -87,7 +91,7 @@ function Confirmation({ action, breaker, fallback = false }: { action: Action } 
   const failed = useSignal("");
   const outcome = useSignal<Outcome | null>(null);
 
-  const now = standing(breaker, proxy.value);
+  const now = standing(subject, proxy.value);
   // What it was when the operator asked, or chose another proxy.
   const [was, setWas] = useState(now);
 
@@ -118,7 +122,7 @@ function Confirmation({ action, breaker, fallback = false }: { action: Action } 
   };
   const choose = (name: string) => {
     proxy.value = name;
-    setWas(standing(breaker, name));
+    setWas(standing(subject, name));
   };
   const scope = (action.kind === "force-open" || action.kind === "release") && breaker && (breaker.proxies.length > 1 || proxy.value !== "") ? breaker.proxies : null;
   return (
@@ -176,12 +180,17 @@ function Confirmation({ action, breaker, fallback = false }: { action: Action } 
             Breakwater is not connected.
           </p>
         )}
+        {isLive() && version.value?.read_only && !outcome.value && (
+          <p class="failed" role="alert">
+            This address only shows now: no order is taken here.
+          </p>
+        )}
         <div class="dialog-end">
           <button type="button" class="button" ref={close} disabled={busy.value} onClick={() => dialog.current?.close()}>
             {outcome.value ? "Close" : "Cancel"}
           </button>
           {!outcome.value && (
-            <button type="submit" class="button button-main" disabled={busy.value || !isLive() || now?.gone}>
+            <button type="submit" class="button button-main" disabled={busy.value || !isLive() || !acts() || now?.gone}>
               {!busy.value ? verb(action.kind) : action.kind === "forget" ? "Waiting for the answer…" : "Waiting for the proof…"}
             </button>
           )}
@@ -201,10 +210,11 @@ function Proved({ outcome }: { outcome: Outcome }) {
     );
   }
   const before = outcome.proofs.some((p) => p.before !== "");
+  const done = outcome.proofs.length > 0 ? "Done, and proved by each proxy." : "Done.";
   return (
     <div role="status" class="proof" data-ok={outcome.ok}>
       <p class={outcome.ok ? "good" : "bad"}>
-        <b>{outcome.ok ? "Done, and proved by each proxy." : "Not proved on every proxy."}</b> {outcome.words}
+        <b>{outcome.ok ? done : "Not proved on every proxy."}</b> {outcome.words}
       </p>
       {outcome.proofs.length > 0 && (
         <Table label="What each proxy reported" columns={["Proxy", "Result", ...(before ? ["Before"] : []), "After", "What Envoy reported"]}>

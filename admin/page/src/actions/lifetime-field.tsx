@@ -50,6 +50,7 @@ export function Lifetime({ ttl, disabled }: { ttl: Signal<number | string>; disa
             id="lifetime"
             class="mono"
             placeholder="2h30m"
+            maxLength={60}
             autocomplete="off"
             autocapitalize="off"
             spellcheck={false}
@@ -60,9 +61,13 @@ export function Lifetime({ ttl, disabled }: { ttl: Signal<number | string>; disa
             onInput={(e) => write(e.currentTarget.value)}
             onBlur={() => (left.value = true)}
           />
-          <p id="lifetime-words" class={wrong && begun ? "bad" : "faint"} role="status">
-            {wrong || (ttl.value === 0 ? "Until it is released." : `Until ${dateTime(now.value + Number(ttl.value) * 1000, now.value)}.`)}
-          </p>
+          <div id="lifetime-words">
+            <p class={begun ? "bad" : "faint"} role="status">
+              {wrong}
+            </p>
+            {/* It moves on with the clock: to be read, not to be announced each second. */}
+            {!wrong && <p class="faint">{ttl.value === 0 ? "Until it is released." : `Until ${dateTime(now.value + Number(ttl.value) * 1000, now.value)}.`}</p>}
+          </div>
         </div>
       )}
     </>

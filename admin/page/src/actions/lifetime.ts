@@ -2,8 +2,10 @@
 
 const units: Record<string, number> = { h: 3600, m: 60, s: 1, ms: 1e-3, us: 1e-6, "µs": 1e-6, "μs": 1e-6, ns: 1e-9 };
 const term = /(\d+\.?\d*|\.\d+)(h|ms|m|s|us|µs|μs|ns)/y;
-/** longest is what Go's durations hold, in s, and an order with them: 292 years. */
-const longest = 9_223_372_036;
+/** longest is how long an order may hold, in s: 100 years. */
+const longest = 876_000 * 3600;
+/** shortest is the least time that an order can hold, in s. */
+const shortest = 1e-9;
 
 /** lifetime is text in s; 0 for until it is released. In the place of a time that can not be is what is wrong with it. */
 export function lifetime(text: string): number | string {
@@ -14,11 +16,12 @@ export function lifetime(text: string): number | string {
   if (/^[+]?0$/.test(t)) return 0;
   let seconds = 0;
   term.lastIndex = t.startsWith("+") ? 1 : 0;
-  while (term.lastIndex < t.length) {
+  do {
     const [, number, unit] = term.exec(t) ?? [];
     if (!number || !unit) return `“${t}” is no duration. Write hours, minutes and seconds, such as 45m, 2h30m or 90s.`;
     seconds += Number(number) * (units[unit] ?? NaN);
-  }
-  if (seconds > longest) return "It is too long; 0 is until it is released.";
+  } while (term.lastIndex < t.length);
+  if (seconds > longest) return "It is longer than 100 years; 0 is until it is released.";
+  if (seconds > 0 && seconds < shortest) return "It is too short; 0 is until it is released.";
   return seconds;
 }

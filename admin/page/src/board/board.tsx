@@ -1,6 +1,7 @@
 // The board: every service at a glance.
 
 import { useEffect } from "preact/hooks";
+import { minutes } from "../live/history";
 import { connection, entries } from "../live/store";
 import { Choice } from "../ui/choice";
 import { count } from "../ui/format";
@@ -40,8 +41,8 @@ export function Board() {
             <div role="columnheader">Time</div>
             <div role="columnheader">Hosts</div>
             <div role="columnheader">Proxies</div>
-            <div role="columnheader" title="Per second; the drawing is of the last 15 minutes">
-              Attempts
+            <div role="columnheader" title="The drawing is of the last minutes, the number per second now">
+              Attempts, {minutes} min
             </div>
             <div role="columnheader">Failed</div>
           </div>

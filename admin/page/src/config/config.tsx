@@ -20,11 +20,12 @@ export function ConfigView() {
   const data = useMemo(() => new ConfigData(), []);
   useEffect(() => () => data.close(), [data]);
   const status = config.value;
+  const { error, slow } = data.asking;
   return (
     <div class={isLive() ? "config" : "config service-stale"}>
       <h1>Configuration</h1>
-      {data.error.value && isLive() && <p class="failed">{data.error.value}</p>}
-      {isLive() && status && !data.error.value && data.late && <p class="failed">This is what was known last. Breakwater answers slowly.</p>}
+      {error.value && <p class="failed">{error.value}</p>}
+      {isLive() && status && !error.value && slow.value && <p class="failed">This is what was known last. Breakwater answers slowly.</p>}
       {!status ? <p class="empty">Waiting for Breakwater…</p> : <Status status={status} />}
       {data.proxies.value && <Proxies proxies={data.proxies.value.proxies} />}
       {data.proxies.value && <Missed missed={data.proxies.value.missed} />}

@@ -3,34 +3,19 @@
 import { signal } from "@preact/signals";
 import { askConfig } from "../live/config";
 import { get } from "../live/http";
-import { poll, type Poll } from "../live/poll";
+import { poll } from "../live/poll";
 import type { ListProxies } from "../wire";
 
 export class ConfigData {
   readonly proxies = signal<ListProxies | null>(null);
-  readonly error = signal("");
-  private readonly asking: Poll;
-
-  constructor() {
-    this.asking = poll(1500, (s) => this.ask(s));
-  }
-
-  /** late: what is shown is older than it should be. */
-  get late(): boolean {
-    return this.asking.late.value;
-  }
+  readonly asking = poll(1500, (s) => this.ask(s));
 
   close(): void {
     this.asking.end();
   }
 
   private async ask(s: AbortSignal): Promise<void> {
-    try {
-      const [, proxies] = await Promise.all([askConfig(), get<ListProxies>("api/v1/proxies", s)]);
-      this.proxies.value = proxies;
-      this.error.value = "";
-    } catch (err) {
-      if (!s.aborted) this.error.value = (err as Error).message;
-    }
+    const [, proxies] = await Promise.all([askConfig(), get<ListProxies>("api/v1/proxies", s)]);
+    this.proxies.value = proxies;
   }
 }

@@ -30,11 +30,5 @@ async function ask(): Promise<void> {
 
 /** followConfig keeps config up to date for as long as the page lives. */
 export function followConfig(): void {
-  poll(5000, async () => {
-    try {
-      await askConfig();
-    } catch {
-      // The stream of breakers says if Breakwater is gone.
-    }
-  });
+  poll(5000, askConfig);
 }

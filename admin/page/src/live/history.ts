@@ -57,6 +57,8 @@ let began = Infinity;
 
 /** axis is the time in s that is drawn: all that can be known of any service, so that all have the same axis. */
 export const axis = () => Math.min(kept, Math.max(brief, end - began));
+/** minutes is axis, in whole minutes. */
+export const minutes = signal(brief / 60);
 
 /** Series is what is known of one service. */
 export class Series {
@@ -151,7 +153,10 @@ async function ask(all: Series[], abort: AbortSignal): Promise<void> {
       if (abort.aborted) return;
       end = serverNow() / 1000; // what happens meanwhile is not known
     }
-    batch(() => some.forEach((s) => s.moved.value++));
+    batch(() => {
+      minutes.value = Math.floor(axis() / 60);
+      some.forEach((s) => s.moved.value++);
+    });
   }
 }
 

@@ -10,31 +10,25 @@ import { History } from "./traffic";
 
 export class ServiceData {
   readonly breaker = signal<GetBreaker | null>(null);
-  /** Why the proxies are not known now, "" if they are. */
-  readonly breakerError = signal("");
   readonly history = new History();
   /** Moves on with history. */
   readonly sampled = signal(0);
-  readonly trafficError = signal("");
   readonly events = signal<BreakerEvent[]>([]);
   readonly explanation = signal<Explanation | null>(null);
-  readonly explainError = signal("");
   private readonly ends: (() => void)[] = [];
   private readonly path: string;
-  private readonly asking: Poll;
+  /** asking is of the proxies, counting of the traffic, and explaining of the explanation. */
+  readonly asking: Poll;
+  readonly counting: Poll;
+  readonly explaining: Poll;
 
   constructor(readonly name: string) {
     this.path = `api/v1/breakers/${encodeURIComponent(name)}`;
     this.asking = this.poll(1000, (s) => this.askBreaker(s));
-    this.poll(1000, (s) => this.askTraffic(s));
+    this.counting = this.poll(1000, (s) => this.askTraffic(s));
     const events = this.poll(2000, (s) => this.askEvents(s));
-    const explanation = this.poll(10_000, (s) => this.askExplanation(s));
-    this.ends.push(this.onChange([this.asking, events, explanation]));
-  }
-
-  /** late: the proxies are known as they were some seconds ago, not as they are. */
-  get late(): boolean {
-    return this.asking.late.value;
+    this.explaining = this.poll(10_000, (s) => this.askExplanation(s));
+    this.ends.push(this.onChange([this.asking, events, this.explaining]));
   }
 
   /** onChange asks again whenever something else is known to be the case, or another policy in force. */
@@ -63,39 +57,20 @@ export class ServiceData {
   }
 
   private async askBreaker(s: AbortSignal): Promise<void> {
-    try {
-      this.breaker.value = await get<GetBreaker>(this.path, s);
-      this.breakerError.value = "";
-    } catch (err) {
-      if (!s.aborted) this.breakerError.value = (err as Error).message;
-    }
+    this.breaker.value = await get<GetBreaker>(this.path, s);
   }
 
   private async askTraffic(s: AbortSignal): Promise<void> {
-    try {
-      if (this.history.add(await get<Traffic>(`${this.path}/traffic`, s))) this.sampled.value++;
-      this.trafficError.value = "";
-    } catch (err) {
-      if (!s.aborted) this.trafficError.value = (err as Error).message;
-    }
+    if (this.history.add(await get<Traffic>(`${this.path}/traffic`, s))) this.sampled.value++;
   }
 
   private async askEvents(s: AbortSignal): Promise<void> {
-    try {
-      const { events } = await get<{ events: BreakerEvent[] }>(`api/v1/events?limit=50&service=${encodeURIComponent(this.name)}`, s);
-      if (events.at(-1)?.id !== this.events.peek().at(-1)?.id || events.length !== this.events.peek().length) this.events.value = events;
-    } catch {
-      // They stay as they were; the connection's own state says if Breakwater is gone.
-    }
+    const { events } = await get<{ events: BreakerEvent[] }>(`api/v1/events?limit=50&service=${encodeURIComponent(this.name)}`, s);
+    if (events.at(-1)?.id !== this.events.peek().at(-1)?.id || events.length !== this.events.peek().length) this.events.value = events;
   }
 
   private async askExplanation(s: AbortSignal): Promise<void> {
-    try {
-      this.explanation.value = await get<Explanation>(`${this.path}/explain`, s);
-      this.explainError.value = "";
-    } catch (err) {
-      if (!s.aborted) this.explainError.value = (err as Error).message;
-    }
+    this.explanation.value = await get<Explanation>(`${this.path}/explain`, s);
   }
 
   /** setting is an effective value of the policy, "" if it is not known. */

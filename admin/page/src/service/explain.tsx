@@ -10,7 +10,8 @@ import type { ServiceData } from "./data";
 /** state is the breaker's now. */
 export function Explain({ data, state }: { data: ServiceData; state: State }) {
   const e = data.explanation.value;
-  if (data.explainError.value) return <p class="bad">It could not be asked: {data.explainError.value}</p>;
+  const { error } = data.explaining;
+  if (error.value) return <p class="bad">It could not be asked: {error.value}</p>;
   if (!e || (isLive() && e.breaker.state !== state)) return <p class="faint">Asking the proxies…</p>;
   const counted = e.counts.filter((c) => c.counts.length > 0 || c.error);
   return (

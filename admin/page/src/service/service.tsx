@@ -66,7 +66,9 @@ export function ServiceView({ name }: { name: string }) {
       </p>
     );
   }
-  const lost = !isLive() ? "" : data.breakerError.value ? `Breakwater can not be asked now: ${data.breakerError.value}` : detail && data.late ? "Breakwater answers slowly." : "";
+  const { asking } = data;
+  const lost = !isLive() ? "" : asking.error.value ? `Breakwater can not be asked now: ${asking.error.value}` : detail && asking.slow.value ? "Breakwater answers slowly." : "";
+  const known = !lost && !(detail && asking.late.value);
   const fallback = data.explanation.value?.settings.some((s) => s.path.startsWith("fallback.") && s.value !== "off") ?? false;
   return (
     <article class={`service ${isLive() ? "" : "service-stale"}`} data-service={name} data-state={isLive() ? breaker.state : "unknown"}>
@@ -74,12 +76,12 @@ export function ServiceView({ name }: { name: string }) {
       <div class="cards">
         <Card title="State machine" area="machine">
           {lost && <Lost why={lost} />}
-          <Machine breaker={breaker} known={!lost} policy={(path) => data.setting(path)} />
+          <Machine breaker={breaker} known={known} policy={(path) => data.setting(path)} />
         </Card>
         <Card title="Why requests fail now" area="explain">
           <Explain data={data} state={breaker.state} />
         </Card>
-        <Card title="Traffic" area="traffic" note={data.trafficError.value}>
+        <Card title="Traffic" area="traffic" note={data.counting.error.value}>
           <Attempts name={name} />
           <Traffic data={data} />
         </Card>
@@ -89,7 +91,7 @@ export function ServiceView({ name }: { name: string }) {
         </Card>
         <Card title="Proxies and hosts" area="proxies">
           {lost && <Lost why={lost} />}
-          <Proxies breaker={breaker} known={!lost} />
+          <Proxies breaker={breaker} known={known} />
         </Card>
         <Card title="Events" area="events">
           {data.events.value.length === 0 ? <p class="faint">Nothing has happened yet.</p> : <Timeline events={data.events.value} />}
@@ -99,7 +101,7 @@ export function ServiceView({ name }: { name: string }) {
           {data.explanation.value && <Policy settings={data.explanation.value.settings} />}
         </Card>
       </div>
-      <ActionDialog breaker={breaker} fallback={fallback} />
+      <ActionDialog breaker={breaker} known={known} fallback={fallback} />
     </article>
   );
 }
