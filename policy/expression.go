@@ -106,17 +106,19 @@ func expressionSize(s string) int {
 	if err != nil {
 		return 0
 	}
-	program, err := syntax.Compile(re.Simplify())
+	re, start := unanchored(withoutPrefix(re).Simplify(), syntax.OpBeginText, 0)
+	re, _ = unanchored(re, syntax.OpEndText, 0)
+	program, err := syntax.Compile(re)
 	if err != nil {
 		return 0
 	}
 	if len(program.Inst) > maxCounted {
 		return atLeast(program)
 	}
-	const fail, unanchored = 1, 2
+	const fail, anywhere = 1, 2
 	size := fail
-	if program.StartCond()&syntax.EmptyBeginText == 0 {
-		size += unanchored
+	if !start {
+		size += anywhere
 	}
 	f := flattener{program: program, roots: map[uint32]bool{}, before: map[uint32][]uint32{}}
 	f.mark(uint32(program.Start))
@@ -127,6 +129,43 @@ func expressionSize(s string) int {
 		size += f.list(root)
 	}
 	return size
+}
+
+// withoutPrefix takes off what RE2 compares without a program: the text that an expression begins with behind an anchor.
+func withoutPrefix(re *syntax.Regexp) *syntax.Regexp {
+	anchors := 0
+	for re.Op == syntax.OpConcat && anchors < len(re.Sub) && re.Sub[anchors].Op == syntax.OpBeginText {
+		anchors++
+	}
+	if anchors == 0 || anchors == len(re.Sub) || re.Sub[anchors].Op != syntax.OpLiteral {
+		return re
+	}
+	rest := *re
+	rest.Sub = re.Sub[anchors+1:]
+	return &rest
+}
+
+// unanchored takes off the anchor at the beginning or the end, for which RE2 has no instruction if it finds it there. It
+// reports whether there was one.
+func unanchored(re *syntax.Regexp, anchor syntax.Op, depth int) (*syntax.Regexp, bool) {
+	const maxDepth = 4 // of RE2's look
+	switch {
+	case depth == maxDepth:
+		return re, false
+	case re.Op == anchor:
+		return &syntax.Regexp{Op: syntax.OpEmptyMatch}, true
+	case re.Op != syntax.OpConcat && re.Op != syntax.OpCapture, len(re.Sub) == 0:
+		return re, false
+	}
+	i := 0
+	if anchor == syntax.OpEndText {
+		i = len(re.Sub) - 1
+	}
+	sub, found := unanchored(re.Sub[i], anchor, depth+1)
+	rest := *re
+	rest.Sub = slices.Clone(re.Sub)
+	rest.Sub[i] = sub
+	return &rest, found
 }
 
 // atLeast counts the instructions that are no branches: each is in some list.
@@ -225,8 +264,6 @@ func (f *flattener) list(root uint32) int {
 			n += byteRanges(in.Rune)
 		case in.Op == syntax.InstRuneAnyNotNL:
 			n += 2
-		case in.Op == syntax.InstEmptyWidth && syntax.EmptyOp(in.Arg) == syntax.EmptyEndText && f.program.Inst[in.Out].Op == syntax.InstMatch:
-			// RE2 asks for an end at the end in another way.
 		case in.Op == syntax.InstAlt, in.Op == syntax.InstAltMatch, in.Op == syntax.InstNop:
 		default:
 			n++
