@@ -192,51 +192,56 @@ type flattener struct {
 // mark finds the lists that begin after a character, and the branches.
 func (f *flattener) mark(start uint32) {
 	f.roots[start] = true
-	seen := map[uint32]bool{}
-	todo := []uint32{start}
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if seen[at] {
-			continue
-		}
-		seen[at] = true
-		switch in := &f.program.Inst[at]; in.Op {
-		case syntax.InstAlt, syntax.InstAltMatch:
+	walk(start, func(at uint32) []uint32 {
+		in := &f.program.Inst[at]
+		next := f.next(at)
+		switch {
+		case len(next) == 2:
 			f.before[in.Out] = append(f.before[in.Out], at)
 			f.before[in.Arg] = append(f.before[in.Arg], at)
-			todo = append(todo, in.Arg, in.Out)
-		case syntax.InstNop:
-			todo = append(todo, in.Out)
-		case syntax.InstMatch, syntax.InstFail:
-		default:
+		case len(next) == 0 && in.Op != syntax.InstMatch && in.Op != syntax.InstFail:
 			f.roots[in.Out] = true
-			todo = append(todo, in.Out)
+			return []uint32{in.Out}
 		}
-	}
+		return next
+	})
 }
 
 // closure calls fn for each instruction that is next after a root without a character, up to those where another list
 // begins.
 func (f *flattener) closure(root uint32, fn func(at uint32)) {
-	seen := map[uint32]bool{}
-	todo := []uint32{root}
+	walk(root, func(at uint32) []uint32 {
+		fn(at)
+		if at != root && f.roots[at] {
+			return nil
+		}
+		return f.next(at)
+	})
+}
+
+// next are the instructions that come after one without a character.
+func (f *flattener) next(at uint32) []uint32 {
+	switch in := &f.program.Inst[at]; in.Op {
+	case syntax.InstAlt, syntax.InstAltMatch:
+		return []uint32{in.Out, in.Arg}
+	case syntax.InstNop:
+		return []uint32{in.Out}
+	}
+	return nil
+}
+
+// walk calls visit once for an instruction and for each that visit returns in turn.
+func walk(start uint32, visit func(at uint32) (next []uint32)) {
+	seen := map[uint32]bool{start: true}
+	todo := []uint32{start}
 	for len(todo) > 0 {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if seen[at] {
-			continue
-		}
-		seen[at] = true
-		fn(at)
-		if at != root && f.roots[at] {
-			continue
-		}
-		switch in := &f.program.Inst[at]; in.Op {
-		case syntax.InstAlt, syntax.InstAltMatch:
-			todo = append(todo, in.Arg, in.Out)
-		case syntax.InstNop:
-			todo = append(todo, in.Out)
+		for _, next := range visit(at) {
+			if !seen[next] {
+				seen[next] = true
+				todo = append(todo, next)
+			}
 		}
 	}
 }
