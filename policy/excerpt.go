@@ -19,44 +19,64 @@ const (
 	excerptContext = 2
 	// maxExcerptLine bounds the bytes of a line of an excerpt.
 	maxExcerptLine = 400
+	// maxExcerpts bounds the excerpts of a list of problems: each is larger than the mistake that it is for.
+	maxExcerpts = 1000
 )
 
 // Excerpt gives a line of a file, which counts from 1, and up to two lines before and after it; nil if the file has no such
 // line, and if it has lines that end as YAML knows but editors mostly do not: it is not known then which line is meant.
-func Excerpt(data []byte, line int) []SourceLine {
-	return excerpt(bytes.TrimPrefix(data, []byte("\ufeff")), 1, line)
-}
+func Excerpt(data []byte, line int) []SourceLine { return fileLines(data).around(line) }
 
-// Excerpts are the lines around each problem, in files by name; nil where the line is not known.
+// Excerpts are the lines around each problem, in files by name; nil where the line is not known, and for those behind the
+// first thousand.
 func Excerpts(problems []Problem, files map[string]File) [][]SourceLine {
 	out := make([][]SourceLine, len(problems))
-	for i, p := range problems {
-		if p.Position.Line > 0 {
-			out[i] = Excerpt(files[p.Position.File].Data, p.Position.Line)
+	read := map[string]sourceLines{}
+	for i, p := range problems[:min(len(problems), maxExcerpts)] {
+		name := p.Position.File
+		lines, ok := read[name]
+		if !ok {
+			lines = fileLines(files[name].Data)
+			read[name] = lines
 		}
+		out[i] = lines.around(p.Position.Line)
 	}
 	return out
 }
 
-// excerpt is Excerpt for a text that begins at the line first.
-func excerpt(text []byte, first, line int) []SourceLine {
-	var out []SourceLine
-	found := false
-	for l := range bytes.Lines(text) {
-		if first > line+excerptContext {
+// sourceLines are the lines of a text, of which the first has the number from.
+type sourceLines struct {
+	from  int
+	lines [][]byte
+}
+
+func fileLines(data []byte) sourceLines { return linesOf(bytes.TrimPrefix(data, []byte("\ufeff")), 1) }
+
+// linesOf gives the lines of a text, up to one that is several to YAML: the numbers of those behind it are not known.
+func linesOf(text []byte, from int) sourceLines {
+	l := sourceLines{from: from}
+	for line := range bytes.Lines(text) {
+		l.lines = append(l.lines, line)
+		if isManyLines(line) {
 			break
 		}
-		if first <= line && bytes.ContainsAny(bytes.TrimRight(l, "\r\n"), "\r\u0085\u2028\u2029") {
-			return nil
-		}
-		if first >= line-excerptContext {
-			out = append(out, SourceLine{Line: first, Text: lineText(l)})
-			found = found || first == line
-		}
-		first++
 	}
-	if !found {
+	return l
+}
+
+func isManyLines(line []byte) bool {
+	return bytes.ContainsAny(bytes.TrimRight(line, "\r\n"), "\r\u0085\u2028\u2029")
+}
+
+// around is the excerpt around the line of a number.
+func (l sourceLines) around(number int) []SourceLine {
+	at := number - l.from
+	if at < 0 || at >= len(l.lines) || isManyLines(l.lines[at]) {
 		return nil
+	}
+	var out []SourceLine
+	for i := max(0, at-excerptContext); i < min(len(l.lines), at+excerptContext+1); i++ {
+		out = append(out, SourceLine{Line: l.from + i, Text: lineText(l.lines[i])})
 	}
 	return out
 }
@@ -81,7 +101,7 @@ func (s source) around(at Position) []SourceLine {
 	if s.file == "" || at.File != s.file {
 		return nil
 	}
-	return excerpt(s.text, s.line, at.Line)
+	return linesOf(s.text, s.line).around(at.Line)
 }
 
 // Excerpt is the lines around a position in the service's own document, as it was when the service was read; nil for a

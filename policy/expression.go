@@ -106,17 +106,19 @@ func expressionSize(s string) int {
 	if err != nil {
 		return 0
 	}
-	program, err := syntax.Compile(re.Simplify())
+	re, start := unanchored(withoutPrefix(re).Simplify(), syntax.OpBeginText, 0)
+	re, _ = unanchored(re, syntax.OpEndText, 0)
+	program, err := syntax.Compile(re)
 	if err != nil {
 		return 0
 	}
 	if len(program.Inst) > maxCounted {
 		return atLeast(program)
 	}
-	const fail, unanchored = 1, 2
+	const fail, anywhere = 1, 2
 	size := fail
-	if program.StartCond()&syntax.EmptyBeginText == 0 {
-		size += unanchored
+	if !start {
+		size += anywhere
 	}
 	f := flattener{program: program, roots: map[uint32]bool{}, before: map[uint32][]uint32{}}
 	f.mark(uint32(program.Start))
@@ -127,6 +129,43 @@ func expressionSize(s string) int {
 		size += f.list(root)
 	}
 	return size
+}
+
+// withoutPrefix takes off what RE2 compares without a program: the text that an expression begins with behind an anchor.
+func withoutPrefix(re *syntax.Regexp) *syntax.Regexp {
+	anchors := 0
+	for re.Op == syntax.OpConcat && anchors < len(re.Sub) && re.Sub[anchors].Op == syntax.OpBeginText {
+		anchors++
+	}
+	if anchors == 0 || anchors == len(re.Sub) || re.Sub[anchors].Op != syntax.OpLiteral {
+		return re
+	}
+	rest := *re
+	rest.Sub = re.Sub[anchors+1:]
+	return &rest
+}
+
+// unanchored takes off the anchor at the beginning or the end, for which RE2 has no instruction if it finds it there. It
+// reports whether there was one.
+func unanchored(re *syntax.Regexp, anchor syntax.Op, depth int) (*syntax.Regexp, bool) {
+	const maxDepth = 4 // of RE2's look
+	switch {
+	case depth == maxDepth:
+		return re, false
+	case re.Op == anchor:
+		return &syntax.Regexp{Op: syntax.OpEmptyMatch}, true
+	case re.Op != syntax.OpConcat && re.Op != syntax.OpCapture, len(re.Sub) == 0:
+		return re, false
+	}
+	i := 0
+	if anchor == syntax.OpEndText {
+		i = len(re.Sub) - 1
+	}
+	sub, found := unanchored(re.Sub[i], anchor, depth+1)
+	rest := *re
+	rest.Sub = slices.Clone(re.Sub)
+	rest.Sub[i] = sub
+	return &rest, found
 }
 
 // atLeast counts the instructions that are no branches: each is in some list.
@@ -153,51 +192,56 @@ type flattener struct {
 // mark finds the lists that begin after a character, and the branches.
 func (f *flattener) mark(start uint32) {
 	f.roots[start] = true
-	seen := map[uint32]bool{}
-	todo := []uint32{start}
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if seen[at] {
-			continue
-		}
-		seen[at] = true
-		switch in := &f.program.Inst[at]; in.Op {
-		case syntax.InstAlt, syntax.InstAltMatch:
+	walk(start, func(at uint32) []uint32 {
+		in := &f.program.Inst[at]
+		next := f.next(at)
+		switch {
+		case len(next) == 2:
 			f.before[in.Out] = append(f.before[in.Out], at)
 			f.before[in.Arg] = append(f.before[in.Arg], at)
-			todo = append(todo, in.Arg, in.Out)
-		case syntax.InstNop:
-			todo = append(todo, in.Out)
-		case syntax.InstMatch, syntax.InstFail:
-		default:
+		case len(next) == 0 && in.Op != syntax.InstMatch && in.Op != syntax.InstFail:
 			f.roots[in.Out] = true
-			todo = append(todo, in.Out)
+			return []uint32{in.Out}
 		}
-	}
+		return next
+	})
 }
 
 // closure calls fn for each instruction that is next after a root without a character, up to those where another list
 // begins.
 func (f *flattener) closure(root uint32, fn func(at uint32)) {
-	seen := map[uint32]bool{}
-	todo := []uint32{root}
+	walk(root, func(at uint32) []uint32 {
+		fn(at)
+		if at != root && f.roots[at] {
+			return nil
+		}
+		return f.next(at)
+	})
+}
+
+// next are the instructions that come after one without a character.
+func (f *flattener) next(at uint32) []uint32 {
+	switch in := &f.program.Inst[at]; in.Op {
+	case syntax.InstAlt, syntax.InstAltMatch:
+		return []uint32{in.Out, in.Arg}
+	case syntax.InstNop:
+		return []uint32{in.Out}
+	}
+	return nil
+}
+
+// walk calls visit once for an instruction and for each that visit returns in turn.
+func walk(start uint32, visit func(at uint32) (next []uint32)) {
+	seen := map[uint32]bool{start: true}
+	todo := []uint32{start}
 	for len(todo) > 0 {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if seen[at] {
-			continue
-		}
-		seen[at] = true
-		fn(at)
-		if at != root && f.roots[at] {
-			continue
-		}
-		switch in := &f.program.Inst[at]; in.Op {
-		case syntax.InstAlt, syntax.InstAltMatch:
-			todo = append(todo, in.Arg, in.Out)
-		case syntax.InstNop:
-			todo = append(todo, in.Out)
+		for _, next := range visit(at) {
+			if !seen[next] {
+				seen[next] = true
+				todo = append(todo, next)
+			}
 		}
 	}
 }
@@ -225,8 +269,6 @@ func (f *flattener) list(root uint32) int {
 			n += byteRanges(in.Rune)
 		case in.Op == syntax.InstRuneAnyNotNL:
 			n += 2
-		case in.Op == syntax.InstEmptyWidth && syntax.EmptyOp(in.Arg) == syntax.EmptyEndText && f.program.Inst[in.Out].Op == syntax.InstMatch:
-			// RE2 asks for an end at the end in another way.
 		case in.Op == syntax.InstAlt, in.Op == syntax.InstAltMatch, in.Op == syntax.InstNop:
 		default:
 			n++

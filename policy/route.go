@@ -103,10 +103,6 @@ func (doc *routeDocument) route() (Route, error) {
 	}
 	if r.Match == MatchPrefix && r.Value != "/" {
 		r.Value = strings.TrimSuffix(r.Value, "/")
-		// So that /a to / makes /x of /a/x and not //x, Envoy gets an expression.
-		if strings.HasSuffix(r.Rewrite, "/") && expressionSize("^"+regexp.QuoteMeta(r.Value)+"/*") > maxExpressionSize {
-			return r, fmt.Errorf("prefix: is too long, with %d bytes, for Envoy to rewrite it to a path that ends with /", len(r.Value))
-		}
 	}
 	return r, nil
 }

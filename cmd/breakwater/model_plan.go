@@ -157,18 +157,20 @@ const actionKept = "kept"
 
 // keep adds what is served in place of what has an error, and puts the services in order.
 func keep(plan admin.Plan, live, set *policy.Set) admin.Plan {
-	changes := func(service string) bool {
-		return slices.ContainsFunc(plan.Services, func(p admin.ServicePlan) bool {
-			return p.Service == service && p.Action != actionKept
-		})
+	at := make(map[string]int, len(plan.Services)) // where the plan of a service is
+	for i, p := range plan.Services {
+		at[p.Service] = i
 	}
+	said := map[[2]string]bool{}
 	for _, p := range plan.Problems {
 		if p.Severity != policy.SeverityError {
 			continue
 		}
+		i, planned := at[p.Service]
+		changes := planned && plan.Services[i].Action != actionKept
 		var text string
 		switch file := p.Position.File; {
-		case p.Service != "" && set.Lookup(p.Service) != nil && live.Lookup(p.Service) != nil && !changes(p.Service):
+		case p.Service != "" && set.Lookup(p.Service) != nil && live.Lookup(p.Service) != nil && !changes:
 			text = "its document has an error: the version in force stays, and other edits go live"
 		case p.Service != "" && set.Lookup(p.Service) != nil:
 			text = "a document of it has an error and is not used; other edits go live"
@@ -179,21 +181,18 @@ func keep(plan admin.Plan, live, set *policy.Set) admin.Plan {
 		default:
 			text = file + " has an error: what it concerns stays as it is in force, and other edits go live"
 		}
-		plan.Services = kept(plan.Services, p.Service, admin.Effect{Warning: true, Text: text})
+		if said[[2]string{p.Service, text}] {
+			continue
+		}
+		said[[2]string{p.Service, text}] = true
+		if !planned {
+			i = len(plan.Services)
+			at[p.Service] = i
+			plan.Services = append(plan.Services, admin.ServicePlan{Service: p.Service, Action: actionKept})
+		}
+		of := &plan.Services[i]
+		of.Effects = slices.Insert(of.Effects, 0, admin.Effect{Warning: true, Text: text})
 	}
 	slices.SortStableFunc(plan.Services, func(a, b admin.ServicePlan) int { return strings.Compare(a.Service, b.Service) })
 	return plan
-}
-
-// kept adds an effect to the plan of a service, which is kept if nothing else is planned for it.
-func kept(plans []admin.ServicePlan, service string, e admin.Effect) []admin.ServicePlan {
-	for i := range plans {
-		if p := &plans[i]; p.Service == service {
-			if !slices.ContainsFunc(p.Effects, func(x admin.Effect) bool { return x.Text == e.Text }) {
-				p.Effects = slices.Insert(p.Effects, 0, e)
-			}
-			return plans
-		}
-	}
-	return append(plans, admin.ServicePlan{Service: service, Action: actionKept, Effects: []admin.Effect{e}})
 }

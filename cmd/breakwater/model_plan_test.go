@@ -302,3 +302,29 @@ func TestPlanShowsNoMoreThanIsInForce(t *testing.T) {
 		t.Errorf("for one who has gone: %v", err)
 	}
 }
+
+// TestPlanOfManyErrors takes time in proportion to them, though nobody stops it any more once the policies are read.
+func TestPlanOfManyErrors(t *testing.T) {
+	const services, each = 4000, 40
+	var text strings.Builder
+	for i := range services {
+		fmt.Fprintf(&text, "---\nservice: s%d\n", i)
+		for j := range each {
+			fmt.Fprintf(&text, "a%d: 1\n", j)
+		}
+	}
+	m := planModel(t, map[string]string{"a.yaml": plainPolicy}).mustLoad(t)
+	start := time.Now()
+	plan := m.mustPlan(t, false, map[string]string{"b.yaml": text.String()})
+	if took := time.Since(start); took > 15*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if len(plan.Problems) < services*each || len(plan.Services) != services {
+		t.Errorf("%d problems of %d services", len(plan.Problems), len(plan.Services))
+	}
+	for _, s := range plan.Services {
+		if s.Action != actionKept || len(s.Effects) != 1 {
+			t.Fatalf("%s %s: %v", s.Service, s.Action, s.Effects)
+		}
+	}
+}

@@ -300,7 +300,7 @@ func TestExpressionSizeIsEnvoys(t *testing.T) {
 		return set
 	}
 	for i, expression := range []string{
-		"/a{95}", "/a{96}", "^/a{97}", "^/a{98}", "/.{47}", "/.{48}", `/\w{31}`, `/\w{32}`, "(?i)/[a-z]{94}", "(?i)/[a-z]{96}", "/ä{47}", "/ä{48}", `/\pL{13}`, `/\pL{14}`,
+		"/a{95}", "/a{96}", "^/a{96}", "^/a{97}", "^a{98}", "^a{99}", "^/" + strings.Repeat("a", 1000), `\A(?:/` + strings.Repeat("a", 1000) + ")/.{48}", "(?i)^/" + strings.Repeat("ä", 100) + "/[a-z]{90}", "^/a|^b{100}", "^(?:/a|/b){100}", "/.{47}", "/.{48}", `/\w{31}`, `/\w{32}`, "(?i)/[a-z]{94}", "(?i)/[a-z]{96}", "/ä{47}", "/ä{48}", `/\pL{13}`, `/\pL{14}`,
 		"/[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", "/(ab|cd|ef|gh){9}", "/(ab|cd|ef|gh){10}", "/(aa*b){19}", "/(aa*b){20}", "/(?:[a-z]+/){31}", "/(?:[a-z]+/){32}", "/a{95}$", "/a{96}$", "/.{0,31}", "/.{0,32}", "/(?:a?b?c?){16}", "/(?:a*b*c*d*){12}", "/(?:a*b*c*d*){13}", "/(?:(?:a|b)*c){47}", "/(?:(?:a|b)*c){48}",
 		`(?i)/straße{90}`, `/(?:a|bc)*(?:d|ef)+\b[[:^alpha:]]{17}`, `/(?:a|bc)*(?:d|ef)+\b[[:^alpha:]]{30}`, "(?s)/.{94}", "/(?:a$|b){47}", "/(?:a$|b){49}", "(?m)/a{90}$", "(?m)/^a{95}", "(?s)/.{97}", "/(?:ab?)*?(?:cd*?)+?x{80}",
 		"/(?:foo|bar|baz|qux|quux|corge|grault|garply|waldo|fred|plugh|xyzzy|thud|one|two|three|four|five|six|seven|eight|nine|ten|twelve)/[0-9]{2}",
@@ -319,7 +319,7 @@ func TestExpressionSizeIsEnvoys(t *testing.T) {
 	}
 	// So it is of what becomes an expression: policies in which that would be too large are not valid.
 	for i, route := range []object{
-		{"prefix": "/" + strings.Repeat("x", 95), "rewrite": "/"},
+		{"prefix": "/" + strings.Repeat("x", 3000), "rewrite": "/"},
 		{"prefix": "/", "methods": []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "MERGE", "PURGE", "SEARCH", "LINK"}},
 	} {
 		fit = append(fit, policy.File{Name: fmt.Sprintf("z%d.yaml", i), Data: marshal(t, object{"service": fmt.Sprintf("z%d", i), "upstream": "10.0.0.1:1", "routes": []object{route}})})
