@@ -159,7 +159,7 @@ func TestRPCs(t *testing.T) {
 func TestResetIsPassedOn(t *testing.T) {
 	model := newFakeModel()
 	run := start(t, admin.Options{Model: model})
-	want := breaker.ResetRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Actor: "ann", Reason: "fixed"}
+	want := breaker.ResetRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Action: breaker.Action{Actor: "ann", Reason: "fixed"}}
 	if _, err := run.client.ResetBreaker(t.Context(), &adminpb.ResetBreakerRequest{Service: want.Service, Host: want.Host, Actor: want.Actor, Reason: want.Reason}); err != nil {
 		t.Fatal(err)
 	}

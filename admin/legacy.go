@@ -129,8 +129,7 @@ func (s *service) serveLegacyReset(w http.ResponseWriter, r *http.Request) {
 	result, err := s.reset(r.Context(), breaker.ResetRequest{
 		Service: r.PathValue("service"),
 		Host:    body.Host,
-		Actor:   body.Actor,
-		Reason:  body.Reason,
+		Action:  breaker.Action{Actor: body.Actor, Reason: body.Reason},
 	})
 	if err != nil {
 		writeError(w, err)

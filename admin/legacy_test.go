@@ -67,23 +67,23 @@ func TestLegacyReset(t *testing.T) {
 		{
 			name: "no body", path: path, status: 200,
 			want:  `{"message":"Circuit breaker for fraud-service has been reset","service":"fraud-service","state":"forced_open","ok":true,"host":"",` + proof,
-			asked: breaker.ResetRequest{Service: "fraud-service", Actor: "127.0.0.1"},
+			asked: breaker.ResetRequest{Service: "fraud-service", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},
 		{
 			name: "host in the query", path: path + "?host=10.0.0.1:8005", status: 200,
 			want:  `{"message":"Circuit breaker for fraud-service, host 10.0.0.1:8005, has been reset","service":"fraud-service","state":"forced_open","ok":true,"host":"10.0.0.1:8005",` + proof,
-			asked: breaker.ResetRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Actor: "127.0.0.1"},
+			asked: breaker.ResetRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},
 		{
 			name: "all in the body", path: path + "?host=10.0.0.9:1", body: `{"host":"10.0.0.1:8005","reason":"fixed","actor":"ann"}`, status: 200,
 			want:  `{"message":"Circuit breaker for fraud-service, host 10.0.0.1:8005, has been reset","service":"fraud-service","state":"forced_open","ok":true,"host":"10.0.0.1:8005",` + proof,
-			asked: breaker.ResetRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Actor: "ann", Reason: "fixed"},
+			asked: breaker.ResetRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Action: breaker.Action{Actor: "ann", Reason: "fixed"}},
 		},
 		{
 			name: "nothing to clear", path: path, status: 200,
 			result: func(r *breaker.ResetResult) { *r = breaker.ResetResult{} },
 			want:   `{"message":"Circuit breaker for fraud-service had nothing to reset","service":"fraud-service","state":"forced_open","ok":true,"host":"","proxies":[]}`,
-			asked:  breaker.ResetRequest{Service: "fraud-service", Actor: "127.0.0.1"},
+			asked:  breaker.ResetRequest{Service: "fraud-service", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},
 		{
 			name: "not proved", path: path, status: 502,
@@ -92,12 +92,12 @@ func TestLegacyReset(t *testing.T) {
 			},
 			want: `{"message":"Circuit breaker for fraud-service was not proved to be reset on 1 of 2 proxies","service":"fraud-service","state":"forced_open","ok":false,"host":"",` +
 				proof[:len(proof)-2] + `,{"proxy":"edge-2","acknowledged":false,"ejected_before":[],"ejected_after":[],"note":"","error":"no acknowledgement within 5 s"}]}`,
-			asked: breaker.ResetRequest{Service: "fraud-service", Actor: "127.0.0.1"},
+			asked: breaker.ResetRequest{Service: "fraud-service", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},
 		{
 			name: "unknown service", path: "/api/v1/circuit-breakers/nope/reset", status: 404,
 			want:  `{"code":5,"message":"unknown service \"nope\""}`,
-			asked: breaker.ResetRequest{Service: "nope", Actor: "127.0.0.1"},
+			asked: breaker.ResetRequest{Service: "nope", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},
 		{name: "bad host", path: path + "?host=fraud", status: 400, want: `{"code":3,"message":"host \"fraud\" is not of the form ip:port"}`},
 		{

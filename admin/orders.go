@@ -73,11 +73,8 @@ func ttlOf(d *durationpb.Duration) (time.Duration, error) {
 // order checks the request, has the model do it and logs who did what. Its errors are
 // gRPC statuses.
 func (s *service) order(ctx context.Context, req breaker.OrderRequest) (breaker.OrderResult, error) {
-	if err := checkAction("service", req.Service, req.Actor, req.Reason); err != nil {
+	if err := admit(ctx, "service", req.Service, &req.Action); err != nil {
 		return breaker.OrderResult{}, err
-	}
-	if req.Actor == "" {
-		req.Actor = caller(ctx)
 	}
 	log := s.log.With("service", req.Service, "proxy", req.Proxy, "state", req.State, "ttl", req.TTL, "actor", req.Actor, "reason", req.Reason)
 	result, err := s.model.Order(ctx, req)

@@ -98,8 +98,7 @@ func (s *service) ResetBreaker(ctx context.Context, req *adminpb.ResetBreakerReq
 	result, err := s.reset(ctx, breaker.ResetRequest{
 		Service: req.GetService(),
 		Host:    req.GetHost(),
-		Actor:   req.GetActor(),
-		Reason:  req.GetReason(),
+		Action:  breaker.Action{Actor: req.GetActor(), Reason: req.GetReason()},
 	})
 	if err != nil {
 		return nil, err
@@ -110,16 +109,13 @@ func (s *service) ResetBreaker(ctx context.Context, req *adminpb.ResetBreakerReq
 // reset checks the request, has the model do it and logs who did what. Its errors are
 // gRPC statuses.
 func (s *service) reset(ctx context.Context, req breaker.ResetRequest) (breaker.ResetResult, error) {
-	if err := checkAction("service", req.Service, req.Actor, req.Reason); err != nil {
+	if err := admit(ctx, "service", req.Service, &req.Action); err != nil {
 		return breaker.ResetResult{}, err
 	}
 	if req.Host != "" {
 		if _, err := netip.ParseAddrPort(req.Host); err != nil {
 			return breaker.ResetResult{}, status.Errorf(codes.InvalidArgument, "host %q is not of the form ip:port", req.Host)
 		}
-	}
-	if req.Actor == "" {
-		req.Actor = caller(ctx)
 	}
 	log := s.log.With("service", req.Service, "host", req.Host, "actor", req.Actor, "reason", req.Reason)
 	result, err := s.model.Reset(ctx, req)
@@ -131,16 +127,18 @@ func (s *service) reset(ctx context.Context, req breaker.ResetRequest) (breaker.
 	return result, nil
 }
 
-// checkAction checks what every action of an operator has. On is the name of the field that says
-// what it is done to. Its error is a gRPC status.
-func checkAction(on, what, actor, reason string) error {
+// admit checks what every action of an operator has, and names the actor if none is named. On is
+// the name of the field that says what it is done to. Its error is a gRPC status.
+func admit(ctx context.Context, on, what string, a *breaker.Action) error {
 	switch {
 	case what == "":
 		return status.Error(codes.InvalidArgument, on+" is empty")
-	case len(actor) > maxActor:
-		return status.Errorf(codes.InvalidArgument, "actor has %d bytes, at most %d are allowed", len(actor), maxActor)
-	case len(reason) > maxReason:
-		return status.Errorf(codes.InvalidArgument, "reason has %d bytes, at most %d are allowed", len(reason), maxReason)
+	case len(a.Actor) > maxActor:
+		return status.Errorf(codes.InvalidArgument, "actor has %d bytes, at most %d are allowed", len(a.Actor), maxActor)
+	case len(a.Reason) > maxReason:
+		return status.Errorf(codes.InvalidArgument, "reason has %d bytes, at most %d are allowed", len(a.Reason), maxReason)
+	case a.Actor == "":
+		a.Actor = caller(ctx)
 	}
 	return nil
 }
@@ -171,12 +169,9 @@ func (s *service) ListProxies(ctx context.Context, _ *adminpb.ListProxiesRequest
 }
 
 func (s *service) ForgetProxy(ctx context.Context, req *adminpb.ForgetProxyRequest) (*adminpb.ForgetProxyResponse, error) {
-	if err := checkAction("id", req.GetId(), req.GetActor(), req.GetReason()); err != nil {
-		return nil, err
-	}
 	by := breaker.Action{Actor: req.GetActor(), Reason: req.GetReason()}
-	if by.Actor == "" {
-		by.Actor = caller(ctx)
+	if err := admit(ctx, "id", req.GetId(), &by); err != nil {
+		return nil, err
 	}
 	log := s.log.With("proxy", req.GetId(), "actor", by.Actor, "reason", by.Reason)
 	proxy, err := s.model.Forget(ctx, req.GetId(), by)

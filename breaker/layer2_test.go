@@ -302,7 +302,7 @@ func TestResetOfWhatLayer2HasOpened(t *testing.T) {
 	f := start(t, []*policy.Service{layer2Service()}, "p1")
 	f.Report(attempts(0, 3))
 	f.untilTold(t, shut)
-	r, err := f.Reset(t.Context(), ResetRequest{Service: "svc", Actor: "ann", Reason: "mended"})
+	r, err := f.Reset(t.Context(), ResetRequest{Service: "svc", Action: Action{Actor: "ann", Reason: "mended"}})
 	if err != nil || !r.OK() || !r.Pushed || r.Proxies[0].From != Open || r.Proxies[0].Note != "closed: the breaker was open" {
 		t.Errorf("%+v, %v", r, err)
 	}

@@ -104,8 +104,8 @@ type ResetRequest struct {
 	Service string
 	// Host is one host as ip:port; empty for all.
 	Host string
-	// Actor and Reason are for the log and the audit; Reason may be empty.
-	Actor, Reason string
+	// Action is for the log and the events.
+	Action
 }
 
 // ResetResult is what a reset did, proved by each proxy's own admin API.

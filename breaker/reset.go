@@ -61,9 +61,8 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 		result.Pushed = result.Pushed || p.From != Closed
 	}
 	result.Pushed = result.Pushed || ejected || ordered
-	by := Action{Actor: req.Actor, Reason: req.Reason}
 	if !result.Pushed {
-		b.clear(svc, 0, by)
+		b.clear(svc, 0, req.Action)
 		for i := range result.Proxies {
 			result.Proxies[i].Note = "no host is ejected and the breaker is closed: nothing to clear"
 		}
@@ -81,7 +80,7 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 		result.Generation = c.Generation
 		b.opts.Control.Await(pushCtx, c)
 	}
-	b.clear(svc, result.Generation, by)
+	b.clear(svc, result.Generation, req.Action)
 	// A time of its own: a proxy that says nothing has used up the other, and the rest have yet to be told.
 	ackCtx, cancelAck := context.WithTimeout(ctx, ackTimeout)
 	defer cancelAck()

@@ -23,10 +23,6 @@ const (
 	maxExcerpts = 1000
 )
 
-// Excerpt gives a line of a file, which counts from 1, and up to two lines before and after it; nil if the file has no such
-// line, and if it has lines that end as YAML knows but editors mostly do not: it is not known then which line is meant.
-func Excerpt(data []byte, line int) []SourceLine { return fileLines(data).around(line) }
-
 // Excerpts are the lines around each problem, in files by name; nil where the line is not known, and for those behind the
 // first thousand.
 func Excerpts(problems []Problem, files map[string]File) [][]SourceLine {
@@ -68,7 +64,8 @@ func isManyLines(line []byte) bool {
 	return bytes.ContainsAny(bytes.TrimRight(line, "\r\n"), "\r\u0085\u2028\u2029")
 }
 
-// around is the excerpt around the line of a number.
+// around is the line of a number and up to two lines before and after it; nil if the text has no such line, and if it has
+// lines that end as YAML knows but editors mostly do not: it is not known then which line is meant.
 func (l sourceLines) around(number int) []SourceLine {
 	at := number - l.from
 	if at < 0 || at >= len(l.lines) || isManyLines(l.lines[at]) {

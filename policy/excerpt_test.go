@@ -37,7 +37,7 @@ func TestExcerpt(t *testing.T) {
 		{"other ends of lines below", "a\nb\u2028c\n", 1, "1:a|2:b\u2028c"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := written(Excerpt([]byte(tt.data), tt.line)); got != tt.want {
+			if got := written(fileLines([]byte(tt.data)).around(tt.line)); got != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})

@@ -16,20 +16,20 @@ import (
 // (re2.max_program_size.error_level).
 const maxExpressionSize = 100
 
-// checkExpression checks an expression of RE2, as Envoy has it: it knows fewer names of classes than Go does, and compares
-// bytes, so that no character can be given by a number above 0xff.
-func checkExpression(s string) error {
-	if _, err := regexp.Compile(s); err != nil {
-		return fmt.Errorf("%s", regexError(err))
+// compileExpression compiles an expression of RE2, as Envoy has it: it knows fewer names of classes than Go does, and
+// compares bytes, so that no character can be given by a number above 0xff.
+func compileExpression(s string) (*regexp.Regexp, error) {
+	re, err := regexp.Compile(s)
+	if err != nil {
+		return nil, fmt.Errorf("%s", regexError(err))
 	}
 	for rest := s; ; {
 		_, after, found := strings.Cut(rest, `\`)
 		if !found {
-			return nil
+			return re, nil
 		}
-		var err error
 		if rest, err = checkEscape(after); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }
@@ -95,7 +95,7 @@ func isClass(name string) bool {
 const maxCounted = 10 * maxExpressionSize
 
 // expressionSize is how many instructions the program of an expression has in Envoy, or at least has if that is far too
-// many. The expression is one that checkExpression takes.
+// many. The expression is one that compileExpression takes.
 func expressionSize(s string) int {
 	// RE2 is told that the text is Latin-1, so that each byte is a character.
 	latin := make([]rune, len(s))

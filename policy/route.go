@@ -147,10 +147,10 @@ func checkReachable(s string) error {
 }
 
 func checkRegexRoute(r Route) error {
-	if err := checkExpression(r.Value); err != nil {
+	re, err := compileExpression(r.Value)
+	if err != nil {
 		return fmt.Errorf("regex: %w", err)
 	}
-	re := regexp.MustCompile(r.Value)
 	// A rewrite needs the expression within another.
 	if _, err := regexp.Compile("^(?:" + r.Value + ")$"); err != nil && r.Rewrite != "" {
 		return fmt.Errorf("regex: \\Q has no \\E, which it needs beside rewrite")
@@ -235,7 +235,7 @@ func (doc *headerDocument) match() (HeaderMatch, error) {
 		return m, fmt.Errorf("a header's value has no control characters")
 	}
 	if doc.Regex.Set {
-		if err := checkExpression(m.Regex); err != nil {
+		if _, err := compileExpression(m.Regex); err != nil {
 			return m, fmt.Errorf("regex: %w", err)
 		}
 	}

@@ -35,14 +35,7 @@ func (c *client) completeMoreServices(cmd *cobra.Command, args []string, _ strin
 
 // completeProxies completes the id of a connected proxy.
 func (c *client) completeProxies(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	var ids []string
-	return c.complete(cmd, &ids, func(ctx context.Context, api adminpb.AdminServiceClient) error {
-		resp, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
-		for _, p := range resp.GetProxies() {
-			ids = append(ids, p.GetId())
-		}
-		return err
-	})
+	return c.completeIDs(cmd, func(all *adminpb.ListProxiesResponse) []string { return ids(all.GetProxies()) })
 }
 
 // completeMissed is a completion of a command's only argument, the id of a proxy that has gone.
@@ -50,14 +43,25 @@ func (c *client) completeMissed(cmd *cobra.Command, args []string, _ string) ([]
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	var ids []string
-	return c.complete(cmd, &ids, func(ctx context.Context, api adminpb.AdminServiceClient) error {
+	return c.completeIDs(cmd, func(all *adminpb.ListProxiesResponse) []string { return ids(all.GetMissed()) })
+}
+
+// completeIDs offers the ids that of takes from all proxies.
+func (c *client) completeIDs(cmd *cobra.Command, of func(*adminpb.ListProxiesResponse) []string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	return c.complete(cmd, &out, func(ctx context.Context, api adminpb.AdminServiceClient) error {
 		resp, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
-		for _, p := range resp.GetMissed() {
-			ids = append(ids, p.GetId())
-		}
+		out = of(resp)
 		return err
 	})
+}
+
+func ids[P interface{ GetId() string }](proxies []P) []string {
+	out := make([]string, len(proxies))
+	for i, p := range proxies {
+		out[i] = p.GetId()
+	}
+	return out
 }
 
 // complete offers what ask appends to names.

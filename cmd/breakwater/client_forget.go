@@ -39,9 +39,7 @@ connected is not forgotten: end it first.`,
 		},
 	}
 	cmd.ValidArgsFunction = c.completeMissed
-	f := cmd.Flags()
-	f.StringVar(&req.Reason, "reason", "", "why, for the log and the events")
-	f.StringVar(&req.Actor, "actor", currentUser(), "who, for the log and the events")
+	addActionFlags(cmd, &req.Actor, &req.Reason)
 	c.addFlags(cmd, readTimeout)
 	bindEnv(cmd)
 	return cmd

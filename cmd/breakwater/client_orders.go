@@ -118,9 +118,7 @@ func (o *orderFlags) command(done string, do func(context.Context, adminpb.Admin
 		},
 	}
 	cmd.ValidArgsFunction = o.completeServices
-	f := cmd.Flags()
-	f.StringVar(&o.reason, "reason", "", "why, for the log and the events")
-	f.StringVar(&o.actor, "actor", currentUser(), "who, for the log and the events")
+	addActionFlags(cmd, &o.actor, &o.reason)
 	o.addFlags(cmd, resetTimeout)
 	return cmd
 }

@@ -45,13 +45,18 @@ could not prove the reset.`,
 		},
 	}
 	cmd.ValidArgsFunction = c.completeServices
-	f := cmd.Flags()
-	f.StringVar(&req.Host, "host", "", "reset this host alone, as ip:port")
-	f.StringVar(&req.Reason, "reason", "", "why, for the log")
-	f.StringVar(&req.Actor, "actor", currentUser(), "who, for the log")
+	cmd.Flags().StringVar(&req.Host, "host", "", "reset this host alone, as ip:port")
+	addActionFlags(cmd, &req.Actor, &req.Reason)
 	c.addFlags(cmd, resetTimeout)
 	bindEnv(cmd)
 	return cmd
+}
+
+// addActionFlags adds the flags that every command has that changes something.
+func addActionFlags(cmd *cobra.Command, actor, reason *string) {
+	f := cmd.Flags()
+	f.StringVar(reason, "reason", "", "why, for the log and the events")
+	f.StringVar(actor, "actor", currentUser(), "who, for the log and the events")
 }
 
 // currentUser is empty if it is not known: the server then takes the address.

@@ -2,7 +2,6 @@ package shop
 
 import (
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"regexp"
@@ -81,15 +80,6 @@ func connections(t testing.TB, e *envoytest.Process) uint64 {
 // ask sends a GET request, to which any answer is good.
 func ask(t testing.TB, client *http.Client, url string) error {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
+	_, _, err := fetch(t.Context(), client, url)
 	return err
 }

@@ -175,20 +175,25 @@ func exists(path string) bool {
 
 // Get asks for a URL that must answer 200.
 func Get(ctx context.Context, client *http.Client, url string) error {
+	status, body, err := fetch(ctx, client, url)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%d: %s", status, body)
+	}
+	return err
+}
+
+func fetch(ctx context.Context, client *http.Client, url string) (status int, body []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%d: %s", resp.StatusCode, body)
-	}
-	return err
+	body, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, body, err
 }
 
 // prepare fills the shop's directory.
