@@ -12,7 +12,7 @@ import (
 // seconds, and a stream that broke without a word is noticed within 35 s.
 const sharedFor = time.Minute
 
-// faults returns in words what is wrong with a proxy, the gravest first; nil if nothing is. The caller must hold the
+// faults returns in words what is wrong with a proxy, as what is said of it and the gravest first; nil if nothing is. The caller must hold the
 // ledger's mu.
 func (p *proxyState) faults(now time.Time) []string {
 	var faults []string
@@ -28,7 +28,7 @@ func (p *proxyState) faults(now time.Time) []string {
 		for i, s := range p.streams {
 			addresses[i] = s.proxy.Address
 		}
-		faults = append(faults, fmt.Sprintf("%d proxies share this id (%s); give each its own --node-id", len(addresses), strings.Join(addresses, ", ")))
+		faults = append(faults, fmt.Sprintf("shares its node id with another proxy (streams from %s); give each its own --node-id", strings.Join(addresses, ", ")))
 	}
 	return faults
 }

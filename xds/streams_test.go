@@ -99,7 +99,7 @@ func TestProxyFaults(t *testing.T) {
 	l.connect(key(2), Proxy{ID: "p", Version: "1.38.3", Address: "10.0.0.2:2", Since: now})
 	want("two streams, one of an old Envoy", old)
 	now = now.Add(time.Minute)
-	shared := "2 proxies share this id (10.0.0.1:1, 10.0.0.2:2); give each its own --node-id"
+	shared := "shares its node id with another proxy (streams from 10.0.0.1:1, 10.0.0.2:2); give each its own --node-id"
 	want("after a minute", old+"\n"+shared)
 	l.disconnect(key(2))
 	want("after the end of one", "")
