@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"strings"
 	"unicode/utf8"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -9,6 +8,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/breakwater/breakwater/envoy"
 )
 
 // The bounds of what a client can make large. They are far above what an Envoy needs, and small enough that many clients
@@ -17,8 +18,6 @@ const (
 	// maxRequestBytes bounds one request. At a reconnect an Envoy lists every resource that it has, about 60 bytes each, and
 	// a load report has about 80 bytes for a host: this is enough for some 50,000 of either.
 	maxRequestBytes = 4 << 20
-	// maxNodeName bounds the id and the cluster of a node.
-	maxNodeName = 253
 	// maxMetadataBytes bounds the metadata of a node; ours has the admin port. maxNodeBytes bounds all of the node: an
 	// Envoy lists its extensions in it, which are about 60 KiB.
 	maxMetadataBytes = 16 << 10
@@ -48,12 +47,9 @@ func checkNode(n *corev3.Node) error {
 	if n.GetId() == "" {
 		return status.Error(codes.InvalidArgument, "the node has no id: use a bootstrap that `breakwater bootstrap` has made")
 	}
-	for _, f := range []struct{ what, value string }{{"id", n.GetId()}, {"cluster", n.GetCluster()}} {
-		if len(f.value) > maxNodeName {
-			return status.Errorf(codes.InvalidArgument, "the node's %s has %d bytes, more than %d", f.what, len(f.value), maxNodeName)
-		}
-		if strings.ContainsFunc(f.value, func(r rune) bool { return r < ' ' || r > '~' }) {
-			return status.Errorf(codes.InvalidArgument, "the node's %s has other than printable ASCII characters: %q", f.what, f.value)
+	for what, name := range map[string]string{"id": n.GetId(), "cluster": n.GetCluster()} {
+		if err := envoy.CheckNodeName(what, name); err != nil {
+			return status.Error(codes.InvalidArgument, err.Error())
 		}
 	}
 	return checkNodeSize(n)
