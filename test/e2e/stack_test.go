@@ -58,6 +58,14 @@ func newStack(t testing.TB, files map[string]string, args ...string) *stack {
 // newPlane is newStack without the Envoy.
 func newPlane(t testing.TB, files map[string]string, args ...string) *stack {
 	t.Helper()
+	s := prepare(t, files, args...)
+	s.start()
+	return s
+}
+
+// prepare is newPlane without starting anything. What the stack starts later ends with the test.
+func prepare(t testing.TB, files map[string]string, args ...string) *stack {
+	t.Helper()
 	addr := func() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(envoytest.FreePort(t)))) }
 	s := &stack{
 		t: t, dir: t.TempDir(), stateDir: filepath.Join(t.TempDir(), "state"),
@@ -71,9 +79,10 @@ func newPlane(t testing.TB, files map[string]string, args ...string) *stack {
 	for name, content := range files {
 		s.write(name, content)
 	}
-	s.start()
 	t.Cleanup(func() {
-		s.stop()
+		if s.process != nil {
+			s.stop()
+		}
 		if log := s.log.String(); strings.Contains(log, "DATA RACE") {
 			t.Errorf("breakwater has a data race:\n%s", log)
 		} else if t.Failed() {
