@@ -38,6 +38,12 @@ type orderKey struct{ service, proxy string }
 
 func (o StandingOrder) over(now time.Time) bool { return !o.Until.IsZero() && !now.Before(o.Until) }
 
+// words says in words what the order is, and whose.
+func (o StandingOrder) words() string {
+	done := map[State]string{ForcedOpen: "forced open ", Disabled: "disabled "}[o.State]
+	return done + o.Action.words()
+}
+
 // compare is by service and proxy.
 func (o StandingOrder) compare(p StandingOrder) int {
 	return cmp.Or(cmp.Compare(o.Service, p.Service), cmp.Compare(o.Proxy, p.Proxy))
@@ -124,7 +130,7 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	if err := req.check(); err != nil {
 		return OrderResult{}, err
 	}
-	o, watchers, change, err := b.give(svc, req)
+	o, watchers, change, err := b.give(ctx, svc, req)
 	if err != nil {
 		return OrderResult{}, err
 	}
@@ -134,7 +140,11 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	defer cancel()
 	each(watchers, func(i int, w *watcher) {
 		p := w.prove(ctx, ackCtx, req.Service, change)
-		if req.State == Closed && p.Error == "" && (p.State == ForcedOpen || p.State == Disabled) {
+		switch {
+		case p.Error != "":
+		case b.superseded(o):
+			p.Note += "; a later action has taken its place"
+		case req.State == Closed && (p.State == ForcedOpen || p.State == Disabled):
 			p.Note += "; the order for all proxies goes on"
 		}
 		result.Proxies[i] = p
@@ -142,11 +152,25 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	return result, nil
 }
 
+// superseded reports whether a later order or reset has taken the place of an order or of a release.
+func (b *Board) superseded(o StandingOrder) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	kept, ok := b.orders[orderKey{o.Service, o.Proxy}]
+	if o.State == Closed || ok {
+		return ok && !kept.Since.Equal(o.Since)
+	}
+	return !o.over(time.Now())
+}
+
 // give keeps an order and carries it out, and returns the watchers of the proxies that it is for and the change of the
-// cluster; nil if it stays.
-func (b *Board) give(svc *policy.Service, req OrderRequest) (StandingOrder, []*watcher, *xds.Change, error) {
+// cluster; nil if it stays. A caller who has left gets nothing begun.
+func (b *Board) give(ctx context.Context, svc *policy.Service, req OrderRequest) (StandingOrder, []*watcher, *xds.Change, error) {
 	b.ordering.Lock()
 	defer b.ordering.Unlock()
+	if err := ctx.Err(); err != nil {
+		return StandingOrder{}, nil, nil, err
+	}
 	now := time.Now()
 	o := StandingOrder{Service: svc.Name, Proxy: req.Proxy, State: req.State, Since: now, Order: Order{Action: req.Action}}
 	if req.TTL > 0 {
@@ -244,6 +268,13 @@ func (b *Board) Orders() []StandingOrder {
 	}
 	slices.SortFunc(out, StandingOrder.compare)
 	return out
+}
+
+// order is orderFor now.
+func (b *Board) order(service, proxy string) (StandingOrder, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.orderFor(service, proxy, time.Now())
 }
 
 // orderFor returns the order that a service's breaker follows in a proxy. The caller must hold b.mu.
