@@ -138,17 +138,17 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	result := OrderResult{Service: req.Service, State: req.State, Until: o.Until, Proxies: make([]ProxyOrder, len(watchers))}
 	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	each(watchers, func(i int, w *watcher) {
-		p := w.prove(ctx, ackCtx, req.Service, change)
-		switch {
+	each(watchers, func(i int, w *watcher) { result.Proxies[i] = w.prove(ctx, ackCtx, req.Service, change) })
+	superseded := b.superseded(o)
+	for i := range result.Proxies {
+		switch p := &result.Proxies[i]; {
 		case p.Error != "":
-		case b.superseded(o):
-			p.Note += "; a later action has taken its place"
+		case superseded:
+			p.Note += "; since then another action has taken its place"
 		case req.State == Closed && (p.State == ForcedOpen || p.State == Disabled):
 			p.Note += "; the order for all proxies goes on"
 		}
-		result.Proxies[i] = p
-	})
+	}
 	return result, nil
 }
 

@@ -66,11 +66,14 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 		if p.Acknowledged || p.Error == "" { // else it has been silent in both ways
 			w.proveReset(ctx, req, p)
 		}
-		p.conclude(result.Generation)
-		if o, ok := b.order(req.Service, w.proxy.ID); ok {
-			p.Note += "; after the reset it was " + o.words()
-		}
 	})
+	for i := range result.Proxies { // when all that is waited for is over: the answer says what holds then
+		p := &result.Proxies[i]
+		p.conclude(result.Generation)
+		if o, ok := b.order(req.Service, p.Proxy); ok && p.Error == "" {
+			p.Note += "; since then it was " + o.words()
+		}
+	}
 	return result, nil
 }
 
