@@ -141,6 +141,8 @@ type ProxyReset struct {
 	// Before and After are the addresses of the ejected hosts before and after, as
 	// Envoy's admin API reported them. A host in After was ejected again since.
 	Before, After []string
+	// unseen is true if Before could not be asked.
+	unseen bool
 	// Note says in words what Envoy reported.
 	Note string
 	// Error says why the reset could not be proved; empty if it was.

@@ -17,12 +17,9 @@ import (
 // cluster that lacks its endpoints would take 15 s.
 const ackTimeout = 5 * time.Second
 
-// The bounds of what a reset asks a proxy's admin API, before it and for the proof. With ackTimeout a reset takes at most
-// 8.5 s, whatever a proxy does.
-const (
-	beforeTimeout = time.Second
-	proofTimeout  = 2500 * time.Millisecond
-)
+// proofTimeout bounds what a reset asks a proxy's admin API for the proof. With refreshTimeout before it and ackTimeout a
+// reset takes at most 8 s, whatever a proxy does.
+const proofTimeout = 2500 * time.Millisecond
 
 // Reset closes a service's breaker in every proxy: it ends the operators' orders, empties the windows, and makes the
 // proxies forget the ejections of the service or of one of its hosts. It is proved by what each proxy's own admin API says
@@ -77,10 +74,10 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 	return result, nil
 }
 
-// lookBefore asks the proxies which hosts are ejected before a reset, and reports whether one has any or may have. One that
-// did not answer when it was asked last is not waited for.
+// lookBefore asks the proxies which hosts are ejected before a reset, and reports whether one has any or may have. It does
+// not wait for long, since the others have yet to be told, and not at all for one that was silent when it was asked last.
 func lookBefore(ctx context.Context, req ResetRequest, watchers []*watcher, proxies []ProxyReset) (ejected bool) {
-	ctx, cancel := context.WithTimeout(ctx, beforeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	each(watchers, func(i int, w *watcher) {
 		p := &proxies[i]
@@ -88,6 +85,7 @@ func lookBefore(ctx context.Context, req ResetRequest, watchers []*watcher, prox
 		if p.Error = w.silence(); p.Error == "" {
 			p.Before, p.Error = w.ejected(ctx, req)
 		}
+		p.unseen = p.Error != ""
 	})
 	return slices.ContainsFunc(proxies, func(p ProxyReset) bool { return p.Error != "" || len(p.Before) > 0 })
 }
@@ -289,6 +287,8 @@ func (p *ProxyReset) conclude(generation uint64) {
 		p.Error = fmt.Sprintf("the proxy did not accept generation %d within %s", generation, ackTimeout)
 	case len(p.After) > 0:
 		p.Note = fmt.Sprintf("cleared, and ejected again since: %s", list(p.After))
+	case p.unseen:
+		p.Note = "cleared: what was ejected before could not be seen"
 	case len(p.Before) > 0:
 		p.Note = fmt.Sprintf("cleared: %s", list(p.Before))
 	case p.From != Closed:
