@@ -195,7 +195,7 @@ func TestModelErrorsGetACode(t *testing.T) {
 			"get":       call(c.GetBreaker, &adminpb.GetBreakerRequest{Service: "x"}),
 			"reset":     call(c.ResetBreaker, &adminpb.ResetBreakerRequest{Service: "x"}),
 			"force":     call(c.ForceOpenBreaker, &adminpb.ForceOpenBreakerRequest{Service: "x"}),
-			"disable":   call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "x"}),
+			"disable":   call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "x", Reason: "drill"}),
 			"release":   call(c.ReleaseBreaker, &adminpb.ReleaseBreakerRequest{Service: "x"}),
 			"orders":    call(c.ListOrders, &adminpb.ListOrdersRequest{}),
 			"events":    call(c.ListEvents, &adminpb.ListEventsRequest{}),

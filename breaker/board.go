@@ -48,6 +48,8 @@ type Options struct {
 	Control Control
 	Proxies Proxies
 	Layers  Layers
+	// Known reports whether a proxy that is not connected has been of late; nil: none has.
+	Known func(proxy string) bool
 	// Memory keeps states, orders and events over a restart; nil: they are forgotten.
 	Memory Memory
 	// Lease is how long a proxy keeps an open breaker open if it hears nothing more from Breakwater; 15 s if zero. It
@@ -100,6 +102,9 @@ const defaultLease = 15 * time.Second
 func NewBoard(opts Options) *Board {
 	if opts.Log == nil {
 		opts.Log = hclog.NewNullLogger()
+	}
+	if opts.Known == nil {
+		opts.Known = func(string) bool { return false }
 	}
 	if opts.Poll <= 0 {
 		opts.Poll = 500 * time.Millisecond

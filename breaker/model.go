@@ -121,8 +121,11 @@ type ResetResult struct {
 	Proxies []ProxyReset
 }
 
-// OK reports whether every proxy confirmed.
+// OK reports whether a proxy is connected, and every one confirmed.
 func (r ResetResult) OK() bool {
+	if len(r.Proxies) == 0 {
+		return false
+	}
 	for _, p := range r.Proxies {
 		if p.Error != "" {
 			return false

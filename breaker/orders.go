@@ -18,7 +18,7 @@ import (
 var (
 	// ErrInvalidOrder: the order can not be given; the text says why.
 	ErrInvalidOrder = errors.New("invalid order")
-	// ErrUnknownProxy: no proxy of that id is connected.
+	// ErrUnknownProxy: no proxy of that id is connected, or has been of late.
 	ErrUnknownProxy = errors.New("unknown proxy")
 )
 
@@ -115,9 +115,9 @@ type ProxyOrder struct {
 	Error string
 }
 
-// OK reports whether every proxy confirmed.
+// OK reports whether there is a proxy that it is for, and every one confirmed.
 func (r OrderResult) OK() bool {
-	return !slices.ContainsFunc(r.Proxies, func(p ProxyOrder) bool { return p.Error != "" })
+	return len(r.Proxies) > 0 && !slices.ContainsFunc(r.Proxies, func(p ProxyOrder) bool { return p.Error != "" })
 }
 
 // Order gives or releases an order. It is kept before it is carried out, and holds though no proxy is connected: those
@@ -183,7 +183,7 @@ func (b *Board) give(ctx context.Context, svc *policy.Service, req OrderRequest)
 	b.mu.Unlock()
 	if req.Proxy != "" {
 		watchers = slices.DeleteFunc(watchers, func(w *watcher) bool { return w.proxy.ID != req.Proxy })
-		if len(watchers) == 0 && !had {
+		if len(watchers) == 0 && !had && !b.opts.Known(req.Proxy) {
 			return o, nil, nil, fmt.Errorf("%w: %s", ErrUnknownProxy, req.Proxy)
 		}
 	}
@@ -199,7 +199,6 @@ func (b *Board) give(ctx context.Context, svc *policy.Service, req OrderRequest)
 	b.mu.Lock()
 	b.notify([]string{o.Service}) // an order that replaces another of its kind is no transition
 	b.mu.Unlock()
-	b.log.Info("an operator has given an order", "service", req.Service, "proxy", req.Proxy, "state", req.State, "until", o.Until, "actor", req.Actor, "reason", req.Reason)
 	return o, watchers, change, nil
 }
 

@@ -13,6 +13,9 @@ import (
 
 // proved is what ResetBreaker and its like call ok.
 func (f *fakeAPI) proved() bool {
+	if len(f.ordered) == 0 {
+		return false
+	}
 	for _, p := range f.ordered {
 		if p.Error != "" {
 			return false

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/oklog/run"
@@ -104,6 +105,7 @@ func (p *plane) wire() error {
 		Control:    p.publisher,
 		Proxies:    p.publisher.Ledger(),
 		Layers:     p.server,
+		Known:      p.knows,
 		Memory:     p.store,
 		Lease:      p.settings.flags.lease,
 		Log:        p.log.named("breaker"),
@@ -184,6 +186,12 @@ func (p *plane) accepted(set *policy.Set) {
 	if err := p.policies.SaveAccepted(set.Files()); err != nil {
 		p.log.named("store").Error("the accepted policies could not be stored", "error", err)
 	}
+}
+
+// knows reports whether a proxy is connected, or has been within the last hour.
+func (p *plane) knows(proxy string) bool {
+	members, err := p.server.Roster().Members()
+	return err == nil && slices.ContainsFunc(members, func(m xds.Member) bool { return m.ID == proxy })
 }
 
 // restore tells the publisher what proxies had accepted before the restart.

@@ -42,7 +42,7 @@ func TestHTTPReadOnly(t *testing.T) {
 				t.Errorf("POST %s: %d %s", path, status, body)
 			}
 		}
-		if out := s.run("disable", "svc"); !strings.Contains(out, "disabled") {
+		if out := s.run("disable", "svc", "--reason", "a test"); !strings.Contains(out, "disabled") {
 			t.Errorf("over gRPC: %s", out)
 		}
 	}
