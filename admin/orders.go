@@ -26,6 +26,7 @@ func (s *service) ForceOpenBreaker(ctx context.Context, req *adminpb.ForceOpenBr
 	}
 	return &adminpb.ForceOpenBreakerResponse{
 		Service: result.Service, Ok: result.OK(), Until: timestampProto(result.Until), Proxies: each(result.Proxies, proxyOrderProto),
+		NotSaved: result.NotSaved != "", NotSavedReason: result.NotSaved,
 	}, nil
 }
 
@@ -39,6 +40,7 @@ func (s *service) DisableBreaker(ctx context.Context, req *adminpb.DisableBreake
 	}
 	return &adminpb.DisableBreakerResponse{
 		Service: result.Service, Ok: result.OK(), Until: timestampProto(result.Until), Proxies: each(result.Proxies, proxyOrderProto),
+		NotSaved: result.NotSaved != "", NotSavedReason: result.NotSaved,
 	}, nil
 }
 
@@ -52,6 +54,7 @@ func (s *service) ReleaseBreaker(ctx context.Context, req *adminpb.ReleaseBreake
 	}
 	return &adminpb.ReleaseBreakerResponse{
 		Service: result.Service, Ok: result.OK(), Proxies: each(result.Proxies, proxyOrderProto),
+		NotSaved: result.NotSaved != "", NotSavedReason: result.NotSaved,
 	}, nil
 }
 
@@ -111,7 +114,7 @@ func (s *service) order(ctx context.Context, req breaker.OrderRequest) (breaker.
 	if !result.Until.IsZero() {
 		log = log.With("until", result.Until.UTC().Format(time.RFC3339))
 	}
-	log.Info("order", "ok", result.OK())
+	log.Info("order", "ok", result.OK(), "not_saved", result.NotSaved != "")
 	return result, nil
 }
 

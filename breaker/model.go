@@ -117,6 +117,9 @@ type ResetResult struct {
 	Pushed bool
 	// Generation is the generation of the cluster (or of the host) that is now in force.
 	Generation uint64
+	// NotSaved is why it could not be saved, though it was carried out; empty if it was. A restart before it is saved may
+	// take it back.
+	NotSaved string
 	// Proxies in ascending order of id.
 	Proxies []ProxyReset
 }

@@ -115,13 +115,14 @@ func (b *Board) giveReset(ctx context.Context, req ResetRequest, watchers []*wat
 	}
 	now := time.Now()
 	var changes []xds.Change
+	var kept keptOrder
 	if ordered {
-		enforcing, err := b.keepOrder(StandingOrder{Service: req.Service, State: Closed}, now)
-		if err != nil {
+		var err error
+		if kept, err = b.keepOrder(&StandingOrder{Service: req.Service, State: Closed}, now); err != nil {
 			return nil, err
 		}
-		if enforcing != nil {
-			changes = append(changes, *enforcing)
+		if kept.change != nil {
+			changes = append(changes, *kept.change)
 		}
 	}
 	if ejected {
@@ -134,7 +135,9 @@ func (b *Board) giveReset(ctx context.Context, req ResetRequest, watchers []*wat
 		}
 		changes = append(changes, change)
 		result.Generation = change.Generation
+		kept.change = &change // the last of the two tells of both: they are in one document
 	}
+	result.NotSaved = kept.unsaved()
 	b.record(Event{At: now, Kind: WasReset, Service: req.Service, Host: req.Host, Cause: req.Reason, Actor: req.Actor})
 	return changes, nil
 }

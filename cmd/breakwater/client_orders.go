@@ -21,6 +21,22 @@ type orderAnswer interface {
 	GetService() string
 	GetOk() bool
 	GetProxies() []*adminpb.ProxyOrder
+	unsavedAnswer
+}
+
+// unsavedAnswer is what all calls answer that change what is saved.
+type unsavedAnswer interface {
+	GetNotSaved() bool
+	GetNotSavedReason() string
+}
+
+// printUnsaved says that what was done could not be saved, if so.
+func printUnsaved(w io.Writer, resp unsavedAnswer) error {
+	if !resp.GetNotSaved() {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, "not saved: "+oneLine(resp.GetNotSavedReason())+"; a restart of Breakwater before it is saved takes it back")
+	return err
 }
 
 // orderFlags are what the flags of a command that orders something say.
@@ -176,6 +192,9 @@ func printOrder(w io.Writer, resp orderAnswer, done, proxy string) error {
 		line += " until " + formatTime(timed.GetUntil())
 	}
 	if _, err := fmt.Fprintln(w, line); err != nil {
+		return err
+	}
+	if err := printUnsaved(w, resp); err != nil {
 		return err
 	}
 	if len(resp.GetProxies()) == 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -105,6 +106,19 @@ func TestOrderWithoutProxies(t *testing.T) {
 		got, err := runClient(t, tt.cmd, append(tt.args, "a", "--server", server)...)
 		if got != tt.prints || exitCode(err) != exitFailed || err.Error() != tt.complains {
 			t.Errorf("%s %q printed %q, %v, want %q, %s", tt.cmd.Name(), tt.args, got, err, tt.prints, tt.complains)
+		}
+	}
+}
+
+// What was done and could not be saved says so.
+func TestOrderNotSaved(t *testing.T) {
+	api := newFakeAPI()
+	api.unsaved = "cannot save the overrides: no space left on device"
+	server := serveFake(t, api)
+	for _, cmd := range []*cobra.Command{newForceOpenCmd(), newDisableCmd(), newReleaseCmd(), newResetCmd()} {
+		got, err := runClient(t, cmd, "a", "--reason=drill", "--server", server)
+		if want := "\nnot saved: " + api.unsaved + "; a restart of Breakwater before it is saved takes it back\n"; err != nil || !strings.Contains(got, want) {
+			t.Errorf("%s printed %q, %v, want %q in it", cmd.Name(), got, err, want)
 		}
 	}
 }

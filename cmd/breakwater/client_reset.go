@@ -75,13 +75,15 @@ func printReset(w io.Writer, resp *adminpb.ResetBreakerResponse) error {
 	}
 	done := "reset"
 	switch {
-	case len(resp.GetProxies()) == 0:
-	case !resp.GetOk():
+	case !resp.GetOk() && len(resp.GetProxies()) > 0:
 		done = "not proved to be reset"
 	case !resp.GetPushed():
 		done = "nothing to reset"
 	}
 	if _, err := fmt.Fprintf(w, "%s: %s\n", what, done); err != nil {
+		return err
+	}
+	if err := printUnsaved(w, resp); err != nil {
 		return err
 	}
 	if len(resp.GetProxies()) == 0 {

@@ -85,7 +85,7 @@ func (p *plane) bind() error {
 
 func (p *plane) wire() error {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(p.store, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.publisher = xds.NewPublisher(xds.PublisherOptions{
 		Log:         p.log.named("xds"),
 		Generations: p.store,
@@ -225,6 +225,7 @@ func (p *plane) load(ctx context.Context) error {
 // actors adds everything that runs to the group. The first that stops stops all.
 func (p *plane) actors(ctx context.Context, g *run.Group) {
 	add := func(name string, f func(context.Context) error) { addActor(ctx, g, name, f) }
+	add("store", p.store.Run)
 	add("config", p.reloader.Run)
 	add("publisher", p.publisher.Run)
 	add("xds", func(ctx context.Context) error { return p.server.Serve(ctx, p.xds) })
