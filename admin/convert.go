@@ -2,7 +2,6 @@ package admin
 
 import (
 	"strings"
-
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"

@@ -67,14 +67,18 @@ func (d *smallDisk) enter() []string {
 	return append(enter, "--")
 }
 
-// remount mounts the disk anew, ro or rw.
-func (d *smallDisk) remount(how string) {
+// sh runs a command where the disk is mounted, with its directory as $0.
+func (d *smallDisk) sh(command string) {
 	d.t.Helper()
-	args := append(d.enter(), "mount", "-o", "remount,"+how, d.dir)
+	args := append(d.enter(), "sh", "-ec", command, d.dir)
 	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-		d.t.Fatalf("mount: %v\n%s", err, out)
+		d.t.Fatalf("%s: %v\n%s", command, err, out)
 	}
 }
+
+// protect makes the disk read-only for all that is opened from now on, and unprotect takes that back.
+func (d *smallDisk) protect()   { d.sh(`mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"`) }
+func (d *smallDisk) unprotect() { d.sh(`mount -o remount,bind,rw "$0"`) }
 
 func (d *smallDisk) filler() string { return filepath.Join("/proc", d.pid, "root", d.dir, "filler") }
 
@@ -123,7 +127,7 @@ func TestOverridesThatCannotBeSaved(t *testing.T) {
 		breaks, repair func(d *smallDisk)
 	}{
 		{"full", (*smallDisk).fill, (*smallDisk).empty},
-		{"read-only", func(d *smallDisk) { d.remount("ro") }, func(d *smallDisk) { d.remount("rw") }},
+		{"read-only", (*smallDisk).protect, (*smallDisk).unprotect},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
