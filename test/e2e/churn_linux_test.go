@@ -116,9 +116,10 @@ func newChurn(t testing.TB, seed uint64) *churn {
 		}
 		files[file] += c.policy(name)
 	}
-	c.stack = prepare(t, files, "--lease", "5s")
+	c.stack = prepared(t, files, "--lease", "5s")
 	c.ownStateDir()
 	c.startBreakwater()
+	c.endWithTest()
 	for name := range nodeOf {
 		c.startNamed(name)
 	}
