@@ -83,7 +83,7 @@ func (p *Policies) load(name string) ([]policy.File, error) {
 	}
 	files := make([]policy.File, len(stored.Files))
 	for i, f := range stored.Files {
-		files[i] = policy.File(f)
+		files[i] = policy.File{Name: f.Name, Data: f.Data}
 	}
 	return files, nil
 }
@@ -91,7 +91,7 @@ func (p *Policies) load(name string) ([]policy.File, error) {
 func (p *Policies) save(name string, files []policy.File) error {
 	stored := policyFiles{Directory: p.of, Files: make([]policyFile, len(files))}
 	for i, f := range files {
-		stored.Files[i] = policyFile(f)
+		stored.Files[i] = policyFile{Name: f.Name, Data: f.Data}
 	}
 	return p.state.Save(name, stored)
 }
