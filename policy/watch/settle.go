@@ -22,6 +22,9 @@ const (
 	// file must be missing: longer than a writer that pauses for a second. With a poll it is
 	// less than 2 s.
 	quietTime = 1150 * time.Millisecond
+	// patience is how long what goes away waits for other files that are being written: it
+	// may be in one of them.
+	patience = 3 * quietTime
 	// closeAge is how long after the event a read can be the first to see the content.
 	closeAge = 200 * time.Millisecond
 	// unsettledTime is how long a file may keep changing before the log says so.
@@ -138,7 +141,10 @@ func (s *settler) look(raw Snapshot, now time.Time, age func(name string) time.D
 		if f.seen != nil && f.round != s.round || f.since.IsZero() {
 			f.seen, f.since = nil, before(now, name, age)
 		}
-		due := s.due(f)
+	}
+	busy := s.busy()
+	for name, f := range s.files {
+		due := s.due(f, busy)
 		switch {
 		case f.seen.same(f.current()):
 			f.differs, f.said = time.Time{}, false
@@ -194,9 +200,21 @@ func before(now time.Time, name string, age func(string) time.Duration) time.Tim
 	return now.Add(-age(name))
 }
 
+// busy reports whether a file is being written.
+func (s *settler) busy() bool {
+	for _, f := range s.files {
+		if f.seen != nil && !f.seen.same(f.current()) {
+			return true
+		}
+	}
+	return false
+}
+
 // due is when what was seen is taken if it stays the same.
-func (s *settler) due(f *tracked) time.Time {
+func (s *settler) due(f *tracked, busy bool) time.Time {
 	switch {
+	case f.seen == nil && busy:
+		return f.since.Add(patience)
 	case !s.started && f.taken == nil:
 		return f.since.Add(closedTime)
 	case f.closed && f.seen != nil && f.seen.err == nil && !cutOff(f.good, f.seen.data):
@@ -244,6 +262,10 @@ func (s *settler) snapshot(now time.Time) (Snapshot, time.Time) {
 	var out Snapshot
 	var until time.Time
 	sum := newDigest()
+	settled := quietTime
+	if s.busy() {
+		settled = patience
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.files)) {
 		f := s.files[name]
 		switch {
@@ -254,10 +276,10 @@ func (s *settler) snapshot(now time.Time) (Snapshot, time.Time) {
 			sum.add("fault", name, []byte(f.taken.err.Error()))
 			continue
 		}
-		file := policy.File{Name: name, Data: f.taken.data}
-		if settled := f.since.Add(quietTime); now.Before(settled) {
-			file.Gone, file.Changed = f.seen == nil, f.seen != nil
-			until = earlier(until, settled)
+		file := policy.File{Name: name, Data: f.taken.data, Gone: f.seen == nil}
+		if end := f.since.Add(settled); !file.Gone && now.Before(end) {
+			file.Changed = true
+			until = earlier(until, end)
 		}
 		out.Files = append(out.Files, file)
 		sum.add("file", name, f.taken.sum[:])

@@ -214,8 +214,10 @@ func TestStartInTheMiddleOfAWrite(t *testing.T) {
 			t.Errorf("read %v", c)
 		}
 		deliveries := run(t, source)
+		if c := contents(next(t, deliveries).Files); c["a.yaml"] != "old" || c["b.yaml"] != "b" {
+			t.Errorf("delivered %v first", c)
+		}
 		write(t, filepath.Join(dir, "a.yaml"), "half")
-		quiet(t, deliveries, 0)
 		write(t, filepath.Join(dir, "a.yaml"), "all")
 		write(t, filepath.Join(dir, "b.yaml"), "b")
 		until(t, deliveries, map[string]string{"a.yaml": "all", "b.yaml": "b"})
