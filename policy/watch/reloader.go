@@ -18,7 +18,7 @@ import (
 // LastGood keeps the files of the last good set over a restart.
 type LastGood interface {
 	// LoadPolicies returns nil if there are none. An error is logged; the start
-	// goes on without them.
+	// goes on with what is returned beside it.
 	LoadPolicies() ([]policy.File, error)
 	SavePolicies(files []policy.File) error
 }
@@ -116,7 +116,7 @@ func (r *Reloader) restore() []policy.File {
 	}
 	files, err := r.opts.LastGood.LoadPolicies()
 	if err != nil {
-		r.log.Error("the last good policies are lost", "error", err)
+		r.log.Error("cannot load the last good policies", "error", err, "accepted_files_instead", len(files))
 	}
 	if len(files) == 0 {
 		return nil
