@@ -318,7 +318,8 @@ func (b *builder) keep() {
 		}
 		if file.fault {
 			b.next.live[name] = b.lastGood(last)
-			if len(file.entries) > 0 {
+			// A problem of the file, or of a document of no known service, may be theirs.
+			if len(file.entries) > 0 && !slices.ContainsFunc(file.entries, func(e *entry) bool { return e.name == "" }) {
 				missing[last.entry.file] = append(missing[last.entry.file], name)
 			}
 		}

@@ -36,6 +36,15 @@ func TestTornFileLosesNoService(t *testing.T) {
 	}
 }
 
+func TestMissingOfAFileWithAnErrorIsSaid(t *testing.T) {
+	first := directory{"all.yaml": doc("a") + "---\n" + doc("b") + "---\n" + doc("c")}.good(t, nil)
+	set, problems := directory{"all.yaml": doc("a") + "---\nservice: b\nupst"}.build(t, first)
+	wantProblems(t, problems,
+		"all.yaml:1:1: the file has an error, so it may be cut off: what was in it and is missing stays (c)",
+		"all.yaml:5:1: not valid YAML")
+	wantServices(t, set, "a", "b*", "c*")
+}
+
 // TestMissingStaysWhileItsFileMayComeBack: as the same value, so that nothing is sent, and without a problem.
 func TestMissingStaysWhileItsFileMayComeBack(t *testing.T) {
 	const shared = "breaker: {timeout: 7s}\n"
