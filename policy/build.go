@@ -295,8 +295,10 @@ func (b *builder) asBefore(last *record) *record {
 	return b.lastGood(last)
 }
 
-// keep keeps the services that no document names where their file may have lost them unmeant.
+// keep keeps the services that no document names where their file may have lost them unmeant. A service of which another
+// has a path now was replaced.
 func (b *builder) keep() {
+	var taken map[string]bool // paths of services that documents name
 	missing := map[string][]string{} // services by file
 	for _, name := range slices.Sorted(maps.Keys(b.prev.live)) {
 		last := b.prev.live[name]
@@ -308,8 +310,13 @@ func (b *builder) keep() {
 			continue
 		}
 		if file.changed || file.gone {
-			b.next.live[name] = b.asBefore(last)
-			b.next.holds = true
+			if taken == nil {
+				taken = b.paths()
+			}
+			if !slices.ContainsFunc(paths(last.served), func(path string) bool { return taken[path] }) {
+				b.next.live[name] = b.asBefore(last)
+				b.next.holds = true
+			}
 			continue
 		}
 		if len(file.entries) == 0 && !file.fault {
@@ -327,6 +334,29 @@ func (b *builder) keep() {
 	for name, services := range missing {
 		b.report(name, 1, "the file has an error, so it may be cut off: what was in it and is missing stays (%s)", someOf(services))
 	}
+}
+
+// paths are those of all services so far.
+func (b *builder) paths() map[string]bool {
+	all := map[string]bool{}
+	for _, r := range b.next.live {
+		for _, path := range paths(r.served) {
+			all[path] = true
+		}
+	}
+	return all
+}
+
+// paths are what no other service has of its routes: each with its host.
+func paths(s *Service) []string {
+	var all []string
+	for i := range s.Routes {
+		r := &s.Routes[i]
+		for _, host := range hostsOf(r) {
+			all = append(all, host+"\x00"+string(r.Match)+"\x00"+r.Value)
+		}
+	}
+	return all
 }
 
 // someOf lists the first few names.

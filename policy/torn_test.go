@@ -77,3 +77,12 @@ func TestMissingStaysWhileItsFileMayComeBack(t *testing.T) {
 		})
 	}
 }
+
+// TestReplacedServiceGoesAtOnce: its path is that of another.
+func TestReplacedServiceGoesAtOnce(t *testing.T) {
+	const route = "routes: [{prefix: /x}]"
+	first := directory{"a.yaml": doc("a", route) + "---\n" + doc("b")}.good(t, nil)
+	set, problems := Build([]File{{Name: "a.yaml", Data: []byte(doc("c", route)), Changed: true}}, noEnv, first)
+	wantProblems(t, problems)
+	wantServices(t, set, "b", "c")
+}
