@@ -84,7 +84,7 @@ func (q *inquiry) explainAdmin(f *findings, p *breaker.ProxyBreaker) {
 			why = c.Error
 		}
 	}
-	if why == "" || p.State == breaker.Unknown && strings.Contains(p.Cause, why) {
+	if why == "" || p.State == breaker.Unknown && !q.health[p.Proxy].Reachable {
 		return
 	}
 	f.add(p.Proxy, "Envoy does not answer, so its hosts and counts are those of the last answer, if there was one: "+why, adviceAdmin)
