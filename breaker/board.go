@@ -26,6 +26,8 @@ type Control interface {
 	AwaitOn(ctx context.Context, proxy string, c xds.Change) bool
 	// SetEnforcing says whether hosts of the service are to be ejected. The change is nil if nothing has to.
 	SetEnforcing(service string, enforcing bool) (*xds.Change, error)
+	// Rejections are the resources that proxies have rejected and that are not yet replaced.
+	Rejections() []xds.Rejection
 }
 
 // Layers tells single proxies what is to be enforced; *xds.Server does. They report false if the proxy is not
