@@ -22,11 +22,12 @@ type Control interface {
 	// Regenerate makes every proxy forget the ejections of a service or, if host is not
 	// empty, of one of its hosts.
 	Regenerate(service, host string) (xds.Change, error)
-	// Await waits for every proxy to accept the change and says which did, AwaitOn for one.
-	Await(ctx context.Context, c xds.Change) map[string]bool
+	// AwaitOn waits for a proxy to accept the change, and reports whether it did.
 	AwaitOn(ctx context.Context, proxy string, c xds.Change) bool
 	// SetEnforcing says whether hosts of the service are to be ejected. The change is nil if nothing has to.
 	SetEnforcing(service string, enforcing bool) (*xds.Change, error)
+	// Rejections are the resources that proxies have rejected and that are not yet replaced.
+	Rejections() []xds.Rejection
 }
 
 // Layers tells single proxies what is to be enforced; *xds.Server does. They report false if the proxy is not
@@ -49,6 +50,8 @@ type Options struct {
 	Control Control
 	Proxies Proxies
 	Layers  Layers
+	// Known reports whether a proxy that is not connected has been of late; nil: none has.
+	Known func(proxy string) bool
 	// Memory keeps states, orders and events over a restart; nil: they are forgotten.
 	Memory Memory
 	// Lease is how long a proxy keeps an open breaker open if it hears nothing more from Breakwater; 15 s if zero. It
@@ -84,7 +87,8 @@ type Board struct {
 	// ended is true once Run has ended; guarded by mu.
 	ended bool
 
-	// ordering is held while an order is carried out, so that they are in one order everywhere.
+	// ordering is held while an order or a reset is stored and published, so that they are in one order everywhere, and
+	// never while a proxy is waited for.
 	ordering sync.Mutex
 	// ordered and dirty have room for one: the orders have changed, and something is to be saved.
 	ordered, dirty chan struct{}
@@ -100,6 +104,9 @@ const defaultLease = 15 * time.Second
 func NewBoard(opts Options) *Board {
 	if opts.Log == nil {
 		opts.Log = hclog.NewNullLogger()
+	}
+	if opts.Known == nil {
+		opts.Known = func(string) bool { return false }
 	}
 	if opts.Poll <= 0 {
 		opts.Poll = 500 * time.Millisecond

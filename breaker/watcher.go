@@ -3,6 +3,7 @@ package breaker
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -276,6 +277,14 @@ func (w *watcher) unanswered(services []string) {
 // record takes over what the proxy said of the services in due. inquiries are what was noted before it was asked.
 func (w *watcher) record(due []string, status *adminv3.Clusters, inquiries map[string]inquiry, now time.Time) {
 	b := w.board
+	clusters := make(map[string]*adminv3.ClusterStatus, len(status.GetClusterStatuses()))
+	for _, c := range status.GetClusterStatuses() {
+		clusters[c.GetName()] = c
+	}
+	var rejections []xds.Rejection
+	if slices.ContainsFunc(due, func(name string) bool { return clusters[name] == nil }) {
+		rejections = b.opts.Control.Rejections()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if w.left() {
@@ -287,10 +296,6 @@ func (w *watcher) record(due []string, status *adminv3.Clusters, inquiries map[s
 		b.log.Info("a proxy's admin API answers again", "proxy", w.proxy.ID, "admin", w.proxy.AdminAddress)
 	}
 	w.asked, w.err = true, nil
-	clusters := make(map[string]*adminv3.ClusterStatus, len(status.GetClusterStatuses()))
-	for _, c := range status.GetClusterStatuses() {
-		clusters[c.GetName()] = c
-	}
 	var changed []string
 	for _, name := range due {
 		svc := set.Lookup(name)
@@ -303,7 +308,7 @@ func (w *watcher) record(due []string, status *adminv3.Clusters, inquiries map[s
 			w.services[name] = s
 		}
 		before := s.breaker
-		s.breaker = conclude(w.proxy.ID, svc, clusters[name], before, now)
+		s.breaker = conclude(w.proxy.ID, svc, clusters[name], rejection(rejections, w.proxy.ID, name), before, now)
 		w.recordHosts(name, before.Hosts, s.breaker.Hosts, now)
 		asked := inquiries[name]
 		if l := sightOf(clusters[name], asked.question); w.machines[name] != nil || len(l.Ejected) > 0 && len(l.Ejected) == l.Total {

@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// maxVersionText bounds the part that an error quotes of what is no Envoy's --version, in bytes.
+const maxVersionText = 200
+
 // MinVersion is the oldest Envoy that Breakwater works with: since 1.39 a changed
 // hostname recreates an endpoint's host, which is how one host is reset.
 const MinVersion = "1.39.0"
@@ -96,7 +99,7 @@ var versionLine = regexp.MustCompile(`version: [^/\s]*/(\d+\.\d+\.\d+)[^/]*/`)
 func parseVersion(out []byte) (string, error) {
 	m := versionLine.FindSubmatch(out)
 	if m == nil {
-		return "", fmt.Errorf("not Envoy: --version says %q", oneLine(string(bytes.TrimSpace(out[:min(len(out), maxErrorBody)]))))
+		return "", fmt.Errorf("not Envoy: --version says %q", oneLine(string(bytes.TrimSpace(out[:min(len(out), maxVersionText)]))))
 	}
 	return string(m[1]), nil
 }

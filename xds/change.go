@@ -11,6 +11,8 @@ type Change struct {
 	others map[string]target
 	// Generation of the cluster or host.
 	Generation uint64
+	// Unsaved is why the generation could not be saved; nil if it is. A restart before it is takes it back.
+	Unsaved error
 }
 
 // target is a version of a resource. The zero value is none.

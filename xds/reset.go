@@ -31,8 +31,9 @@ func (p *Publisher) target(u *unit, typeURL string) target {
 }
 
 // Regenerate gives a service's cluster a new generation or, if host (ip:port) is not empty, only that
-// host. Envoy then builds it anew and forgets its ejections. The generation is stored before it is published, so
-// that a restarted control plane does not take it back.
+// host. Envoy then builds it anew and forgets its ejections. The generation is saved before it is published, so
+// that a restarted control plane does not take it back; if it cannot be saved it is published all the same, and the change
+// says so.
 func (p *Publisher) Regenerate(service, host string) (Change, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -58,7 +59,7 @@ func (p *Publisher) Regenerate(service, host string) (Change, error) {
 // SetEnforcing says whether the service's hosts are to be ejected. The change is nil if they are, or are not, already, and
 // for a service that is not published: that is so once it is. It
 // replaces the cluster, so that a service whose breaker is disabled gets its ejected hosts back at once. Like a
-// generation it is stored before it is published.
+// generation it is saved before it is published, if it can be.
 func (p *Publisher) SetEnforcing(service string, enforcing bool) (*Change, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,7 +69,8 @@ func (p *Publisher) SetEnforcing(service string, enforcing bool) (*Change, error
 	}
 	gen.Disabled = !enforcing
 	if p.desired[service] == nil {
-		return nil, p.keepGeneration(service, gen)
+		_ = p.keepGeneration(service, gen) // the order that it follows from is settled again after a restart
+		return nil, nil
 	}
 	change, err := p.regenerate(service, gen, Change{typeURL: typeCluster, Generation: gen.Cluster})
 	switch {
@@ -94,9 +96,7 @@ func (p *Publisher) regenerate(service string, gen store.Generation, change Chan
 	if err != nil {
 		return Change{}, err
 	}
-	if err := p.keepGeneration(service, gen); err != nil {
-		return Change{}, err
-	}
+	change.Unsaved = p.keepGeneration(service, gen)
 	p.desired[service] = fresh
 	instead := p.regenerateInstead(service)
 	p.reconcile(time.Now())
@@ -116,16 +116,15 @@ func (p *Publisher) regenerate(service string, gen store.Generation, change Chan
 	return change, nil
 }
 
-// keepGeneration stores a new generation of a service. The caller must hold p.mu.
+// keepGeneration keeps a new generation of a service, and returns why it could not be saved. The caller must hold p.mu.
 func (p *Publisher) keepGeneration(service string, gen store.Generation) error {
-	generations := maps.Clone(p.generations)
-	generations[service] = gen
-	if p.opts.Generations != nil {
-		if err := p.opts.Generations.SaveGenerations(generations); err != nil {
-			return fmt.Errorf("the new generation of %s cannot be stored: %w", service, err)
-		}
+	p.generations[service] = gen
+	if p.opts.Generations == nil {
+		return nil
 	}
-	p.generations = generations
+	if err := p.opts.Generations.SaveGenerations(p.generations); err != nil {
+		return fmt.Errorf("cannot save the generation of %s: %w", service, err)
+	}
 	return nil
 }
 

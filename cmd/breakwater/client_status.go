@@ -160,12 +160,20 @@ func printOrders(w io.Writer, orders []*adminpb.StandingOrder, now time.Time) er
 	g := grid{headers: []string{"ORDER FOR", "PROXY", "STATE", "BY", "SINCE", "ENDS IN", "REASON"}}
 	for _, o := range orders {
 		g.row(o.GetService(), proxyOrAll(o.GetProxy()), o.GetOrder().GetState(), orDash(o.GetOrder().GetActor()),
-			formatTime(o.GetSince()), orDash(timeLeft(o.GetOrder().GetUntil(), now)), o.GetOrder().GetReason())
+			formatTime(o.GetSince()), orDash(timeLeft(o.GetOrder().GetUntil(), now)), unsavedMark(o)+o.GetOrder().GetReason())
 	}
 	return g.print(w)
 }
 
-// printConfig says what is served, and then what of the policies is not and why.
+// unsavedMark stands before the reason of an override that a restart ends.
+func unsavedMark(o *adminpb.StandingOrder) string {
+	if o.GetNotSaved() {
+		return "(not saved) "
+	}
+	return ""
+}
+
+// printConfig says what is served, and then what of the policies is not and why, and what cannot be saved.
 func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	verdict := "all that is on disk is served"
 	if !config.GetOk() {
@@ -188,6 +196,9 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	}
 	if stale := config.GetStaleServices(); len(stale) > 0 {
 		lines = append(lines, "served by the last good version: "+strings.Join(stale, ", "))
+	}
+	for _, f := range config.GetStorageFaults() {
+		lines = append(lines, fmt.Sprintf("not saved since %s: %s: %s", formatTime(f.GetSince()), f.GetDocument(), f.GetError()))
 	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(w, oneLine(line)); err != nil {
