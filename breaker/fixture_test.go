@@ -188,16 +188,6 @@ func (c *fakeControl) Regenerate(_, _ string) (xds.Change, error) {
 	return xds.Change{Generation: uint64(c.pushes)}, nil
 }
 
-func (c *fakeControl) Await(ctx context.Context, _ xds.Change) map[string]bool {
-	c.mu.Lock()
-	acks, silent := c.acks, c.silent
-	c.mu.Unlock()
-	if silent != "" {
-		<-ctx.Done()
-	}
-	return acks
-}
-
 func (c *fakeControl) AwaitOn(ctx context.Context, proxy string, _ xds.Change) bool {
 	c.mu.Lock()
 	accepted, mute := c.acks[proxy] && ctx.Err() == nil, c.mute || c.silent == proxy

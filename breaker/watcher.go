@@ -93,6 +93,19 @@ func newWatcher(b *Board, p xds.Proxy, cancel context.CancelFunc) *watcher {
 	return w
 }
 
+// begin has the watcher go on from what its proxy was given when it connected. The caller must hold board.mu.
+func (w *watcher) begin(j joined) {
+	w.machines, w.acting, w.told, w.renewed = j.machines, actingOf(j.machines), j.told, j.at
+}
+
+// succeeds has the watcher go on from where another one of the same proxy ends: the proxy has been connected all the time.
+// The caller must hold board.mu.
+func (w *watcher) succeeds(former *watcher) {
+	w.machines, w.acting, w.questions, w.fresh = former.machines, former.acting, former.questions, former.fresh
+	w.told, w.renewed, w.reported = former.told, former.renewed, former.reported
+	w.breakerChange, w.operatorChange = former.breakerChange, former.operatorChange
+}
+
 func (w *watcher) run(ctx context.Context) {
 	if w.admin == nil {
 		<-ctx.Done()

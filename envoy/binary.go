@@ -104,6 +104,15 @@ func parseVersion(out []byte) (string, error) {
 	return string(m[1]), nil
 }
 
+// threeNumbers is the version that an Envoy gives in its node.
+var threeNumbers = regexp.MustCompile(`^\d{1,9}\.\d{1,9}\.\d{1,9}$`)
+
+// TooOld reports whether an Envoy of a version such as "1.38.3" is older than MinVersion. One that is written in another
+// way is not known to be.
+func TooOld(version string) bool {
+	return threeNumbers.MatchString(version) && olderThan(version, MinVersion)
+}
+
 // olderThan compares dotted numbers: both have as many.
 func olderThan(version, bound string) bool {
 	bounds := strings.Split(bound, ".")

@@ -35,6 +35,10 @@ type Set struct {
 	state *state
 }
 
+// Holds reports whether the Set has a service that no document names and that is there only because its file is Changed
+// or Gone.
+func (s *Set) Holds() bool { return s.state != nil && s.state.holds }
+
 // Lookup returns the service of that name, or nil.
 func (s *Set) Lookup(name string) *Service {
 	i, ok := slices.BinarySearchFunc(s.Services, name, func(svc *Service, name string) int {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/oklog/run"
@@ -87,7 +88,7 @@ func (p *plane) bind() error {
 
 func (p *plane) wire() error {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(p.store, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.publisher = xds.NewPublisher(xds.PublisherOptions{
 		Log:         p.log.named("xds"),
 		Generations: p.store,
@@ -107,6 +108,7 @@ func (p *plane) wire() error {
 		Control:    p.publisher,
 		Proxies:    p.publisher.Ledger(),
 		Layers:     p.server,
+		Known:      p.knows,
 		Memory:     p.store,
 		Lease:      p.settings.flags.lease,
 		Log:        p.log.named("breaker"),
@@ -197,6 +199,12 @@ func (p *plane) accepted(set *policy.Set) {
 	}
 }
 
+// knows reports whether a proxy is connected, or has been within the last hour.
+func (p *plane) knows(proxy string) bool {
+	members, err := p.server.Roster().Members()
+	return err == nil && slices.ContainsFunc(members, func(m xds.Member) bool { return m.ID == proxy })
+}
+
 // restore tells the publisher what proxies had accepted before the restart.
 func (p *plane) restore() {
 	files, err := p.policies.LoadAccepted()
@@ -228,6 +236,7 @@ func (p *plane) load(ctx context.Context) error {
 // actors adds everything that runs to the group. The first that stops stops all.
 func (p *plane) actors(ctx context.Context, g *run.Group) {
 	add := func(name string, f func(context.Context) error) { addActor(ctx, g, name, f) }
+	add("store", p.store.Run)
 	add("config", p.reloader.Run)
 	add("publisher", p.publisher.Run)
 	add("xds", func(ctx context.Context) error { return p.server.Serve(ctx, p.xds) })
