@@ -42,7 +42,7 @@ func summaryProto(b breaker.Breaker) *adminpb.Breaker {
 		Service:  b.Service,
 		State:    string(b.State),
 		Summary:  b.Summary,
-		Overview: overviewProto(b.Overview()),
+		Overview: overviewProto(b.Overview),
 	}
 }
 
@@ -60,6 +60,10 @@ func overviewProto(o breaker.Overview) *adminpb.Overview {
 		Shadow:         o.Shadow,
 		ShadowState:    string(o.ShadowState),
 		Overloaded:     o.Overloaded,
+		RecentAttempts: o.RecentAttempts,
+		RecentErrors:   o.RecentErrors,
+		Successes:      o.Successes,
+		Waiting:        o.Waiting,
 	}
 	if o.Order != nil {
 		out.Order = orderProto(o.Ordered, *o.Order)
@@ -86,6 +90,7 @@ func proxyBreakerProto(p breaker.ProxyBreaker) *adminpb.ProxyBreaker {
 		Failures:       p.Failures,
 		RecentAttempts: p.RecentAttempts,
 		Successes:      p.Successes,
+		Waiting:        p.Waiting,
 		Shadow:         p.Shadow,
 		ShadowState:    string(p.ShadowState),
 		Order:          proxyOrderOf(p),
@@ -109,19 +114,6 @@ func hostProto(h breaker.Host) *adminpb.Host {
 		Requests:  h.Requests,
 		Errors:    h.Errors,
 	}
-}
-
-// changeProto tells the services that are gone from the breakers that changed.
-func changeProto(change []breaker.Breaker, snapshot bool, convert func(breaker.Breaker) *adminpb.Breaker) *adminpb.WatchBreakersResponse {
-	resp := &adminpb.WatchBreakersResponse{Snapshot: snapshot}
-	for _, b := range change {
-		if b.Removed {
-			resp.Removed = append(resp.Removed, b.Service)
-			continue
-		}
-		resp.Breakers = append(resp.Breakers, convert(b))
-	}
-	return resp
 }
 
 func resetProto(r breaker.ResetResult) *adminpb.ResetBreakerResponse {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -16,15 +17,15 @@ import (
 // silentModel sends an empty snapshot and then nothing.
 type silentModel struct{ Model }
 
-func (silentModel) Watch(context.Context, time.Duration) (<-chan []breaker.Breaker, error) {
-	changes := make(chan []breaker.Breaker, 1)
-	changes <- nil
+func (silentModel) Watch(context.Context, breaker.WatchQuery) (<-chan iter.Seq[breaker.Breaker], error) {
+	changes := make(chan iter.Seq[breaker.Breaker], 1)
+	changes <- func(func(breaker.Breaker) bool) {}
 	return changes, nil
 }
 
 func TestIdleWatchIsKeptAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{model: silentModel{}, stopping: t.Context()}
+		s := &service{model: silentModel{}, stopping: t.Context(), streams: make(chan struct{}, 1), pageBytes: maxPage}
 		begin := time.Now()
 		gone := errors.New("the client is gone")
 		snapshots, alive := 0, 0
@@ -69,7 +70,7 @@ func (w *stuckWriter) Write([]byte) (int, error) {
 // TestClientThatReceivesNothing: it is given up, and the model's watch with it.
 func TestClientThatReceivesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{model: silentModel{}, stopping: t.Context()}
+		s := &service{model: silentModel{}, stopping: t.Context(), streams: make(chan struct{}, 1), pageBytes: maxPage}
 		w := &stuckWriter{ResponseRecorder: httptest.NewRecorder()}
 		begin := time.Now()
 		s.serveWatch(w, httptest.NewRequest(http.MethodGet, "/api/v1/breakers:watch", nil))

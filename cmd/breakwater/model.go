@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -21,16 +21,16 @@ type model struct{ plane *plane }
 
 var _ admin.Model = (*model)(nil)
 
-func (m *model) Breakers(ctx context.Context) ([]breaker.Breaker, error) {
-	return m.plane.board.Breakers(ctx), nil
+func (m *model) Breakers(ctx context.Context, q breaker.Query) (iter.Seq[breaker.Breaker], error) {
+	return m.plane.board.Breakers(ctx, q), nil
 }
 
 func (m *model) Breaker(ctx context.Context, service string) (breaker.Breaker, error) {
 	return m.plane.board.Breaker(ctx, service)
 }
 
-func (m *model) Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error) {
-	return m.plane.board.Watch(ctx, every), nil
+func (m *model) Watch(ctx context.Context, q breaker.WatchQuery) (<-chan iter.Seq[breaker.Breaker], error) {
+	return m.plane.board.Watch(ctx, q), nil
 }
 
 func (m *model) Windows(_ context.Context, service string) ([]breaker.ProxyWindow, error) {
