@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -150,27 +149,11 @@ func (v *screenView) lines() []string {
 	if len(v.breakers) == 0 {
 		return append(lines, "no service is served")
 	}
-	table := breakerGrid(v.ordered(), now).render(v.profile)
+	table := breakerGrid(slices.SortedFunc(maps.Values(v.breakers), compareBreakers), now).render(v.profile)
 	height := v.height()
 	if hidden := len(lines) + len(table) - height; height > 0 && hidden > 0 {
 		shown := max(len(table)-hidden-1, 0)
 		return append(append(lines, table[:shown]...), fmt.Sprintf("and %d more", len(table)-shown))
 	}
 	return append(lines, table...)
-}
-
-// ordered are the breakers with those first that are not closed. The caller must hold v.mu.
-func (v *screenView) ordered() []*adminpb.Breaker {
-	closed := func(b *adminpb.Breaker) int {
-		if b.GetState() == "closed" {
-			return 1
-		}
-		return 0
-	}
-	return slices.SortedFunc(maps.Values(v.breakers), func(a, b *adminpb.Breaker) int {
-		if d := closed(a) - closed(b); d != 0 {
-			return d
-		}
-		return strings.Compare(a.GetService(), b.GetService())
-	})
 }

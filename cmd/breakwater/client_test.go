@@ -36,7 +36,8 @@ search-service  unknown  0/0     ?        0         0       -      no proxy is c
 ORDER FOR       PROXY   STATE        BY   SINCE                 ENDS IN  REASON
 fraud-service   edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
 search-service  (all)   disabled     -    2026-03-04T12:00:00Z  -
-` + statusTail},
+
+breakers: 1 open, 1 unknown` + statusTail},
 		{"status of one", newStatusCmd, []string{"fraud-service"}, `fraud-service: open on 1 of 2 proxies
 
 PROXY   STATE   WINDOW  EJECTED  ATTEMPTS  ERRORS  SINCE                 UNTIL  CAUSE
@@ -70,8 +71,13 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
         "shadow": false,
         "shadow_state": "",
         "order": null,
-        "overloaded": false
-      }
+        "overloaded": false,
+        "recent_attempts": "0",
+        "recent_errors": "0",
+        "successes": "0",
+        "waiting": false
+      },
+      "continued": false
     }
   ],
   "orders": [
