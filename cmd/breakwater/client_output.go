@@ -92,6 +92,9 @@ func blockStyle(n *yaml.Node) {
 	}
 }
 
+// columnGap is the cells between two columns.
+const columnGap = 2
+
 // grid is a table of text. Cells that are the name of a state get its colour.
 type grid struct {
 	headers []string
@@ -143,7 +146,7 @@ func (g *grid) render(profile colorprofile.Profile) []string {
 				style = s
 			}
 			if col < len(g.headers)-1 {
-				style = style.PaddingRight(2)
+				style = style.PaddingRight(columnGap)
 			}
 			return style
 		})

@@ -178,7 +178,7 @@ func TestWatchLinesAfterALoss(t *testing.T) {
 func TestWatchScreen(t *testing.T) {
 	var out strings.Builder
 	height := 0
-	v := &screenView{out: &out, server: "here:1", profile: colorprofile.ANSI, height: func() int { return height }, now: noon.AsTime}
+	v := &screenView{out: &out, server: "here:1", profile: colorprofile.ANSI, size: func() (int, int) { return 0, height }, now: noon.AsTime}
 	if err := v.tick(); err != nil || out.Len() > 0 {
 		t.Errorf("before the server has answered, %q is drawn, %v", out.String(), err)
 	}
