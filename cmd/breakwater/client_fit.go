@@ -14,8 +14,9 @@ import (
 const (
 	// enoughSummary is what the summary has before other columns may stay, and leastSummary before the last of them may.
 	enoughSummary, leastSummary = 44, 20
-	// leastService is as much of a service's name as is never cut off.
-	leastService = 16
+	// longService is as much of a service's name as stays while it is the summary that lacks room, and leastService as
+	// much as always stays.
+	longService, leastService = 24, 12
 )
 
 // dispensable are the columns that a narrow terminal does without, the first to go first.
@@ -37,12 +38,11 @@ func fittedBreakerGrid(breakers []*adminpb.Breaker, now time.Time, width int) *g
 			g.drop(header)
 		}
 	}
+	g.cutBy(0, g.need(enoughSummary)-width, longService)
 	if g.need(leastSummary) > width {
 		g.drop("UNTIL")
 	}
-	if over := g.need(leastSummary) - width; over > 0 {
-		g.cut(0, max(leastService, g.widths()[0]-over))
-	}
+	g.cutBy(0, g.need(leastSummary)-width, leastService)
 	g.cut(len(g.headers)-1, max(width-g.need(0), 1))
 	return g
 }
@@ -92,6 +92,13 @@ func (g *grid) drop(header string) {
 func (g *grid) cut(column, cells int) {
 	for _, row := range append(slices.Clone(g.rows), g.headers) {
 		row[column] = cutLine(row[column], cells)
+	}
+}
+
+// cutBy shortens the cells of a column by so many cells of the terminal, but not to less than least.
+func (g *grid) cutBy(column, over, least int) {
+	if over > 0 {
+		g.cut(column, max(least, g.widths()[column]-over))
 	}
 }
 

@@ -73,8 +73,8 @@ type serverStatus struct {
 	breakers []*adminpb.Breaker
 	// counts is how many breakers are in which state, those that are left out included.
 	counts string
-	orders   []*adminpb.StandingOrder
-	config   *adminpb.GetConfigStatusResponse
+	orders []*adminpb.StandingOrder
+	config *adminpb.GetConfigStatusResponse
 }
 
 // getStatus asks for one service if args names it, else for all; of these with their proxies only if they are wanted.
