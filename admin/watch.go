@@ -81,7 +81,9 @@ func (s *service) watch(ctx context.Context, req *adminpb.WatchBreakersRequest, 
 	if req.GetSummary() {
 		q, told = breaker.WatchQuery{Every: summaryInterval}, summaries{}
 	}
-	wanted := func(service string) bool { return len(req.GetServices()) == 0 || slices.Contains(req.GetServices(), service) }
+	wanted := func(service string) bool {
+		return len(req.GetServices()) == 0 || slices.Contains(req.GetServices(), service)
+	}
 	open := func(ctx context.Context) (<-chan iter.Seq[breaker.Breaker], error) { return s.model.Watch(ctx, q) }
 	snapshot := true
 	return stream(ctx, s, open, func(change iter.Seq[breaker.Breaker]) error {
@@ -118,7 +120,9 @@ type messages struct {
 	next      *adminpb.WatchBreakersResponse
 }
 
-func (m *messages) empty() bool { return len(m.next.GetBreakers()) == 0 && len(m.next.GetRemoved()) == 0 }
+func (m *messages) empty() bool {
+	return len(m.next.GetBreakers()) == 0 && len(m.next.GetRemoved()) == 0
+}
 
 // flush sends the next message if there is no room in it for so many bytes.
 func (m *messages) flush(size int) error {

@@ -3,7 +3,6 @@ package breaker
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -265,12 +264,13 @@ func (b *Board) Breaker(ctx context.Context, service string) (Breaker, error) {
 }
 
 func (b *Board) lookup(service string) (*policy.Service, error) {
-	if set := b.opts.Control.Set(); set != nil {
+	set := b.opts.Control.Set()
+	if set != nil {
 		if svc := set.Lookup(service); svc != nil {
 			return svc, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: %s", ErrUnknownService, service)
+	return nil, UnknownService(service, set)
 }
 
 // refreshTimeout bounds how long a question waits for a proxy's admin API.

@@ -158,9 +158,10 @@ func (b *Board) give(svc *policy.Service, req OrderRequest) (StandingOrder, []*w
 	released := had || req.Proxy == "" && b.hasOrder(req.Service)
 	b.mu.Unlock()
 	if req.Proxy != "" {
+		connected := ids(watchers)
 		watchers = slices.DeleteFunc(watchers, func(w *watcher) bool { return w.proxy.ID != req.Proxy })
 		if len(watchers) == 0 && !had {
-			return o, nil, nil, fmt.Errorf("%w: %s", ErrUnknownProxy, req.Proxy)
+			return o, nil, nil, UnknownProxy(req.Proxy, connected)
 		}
 	}
 	change, err := b.keepOrder(o, now)

@@ -116,7 +116,9 @@ func (c *Client) Events(ctx context.Context, service string, limit uint32) ([]*a
 }
 
 // Assembler puts the messages of WatchBreakers together that one change is split into. The zero value is ready.
-type Assembler struct{ parts *adminpb.WatchBreakersResponse }
+type Assembler struct {
+	parts *adminpb.WatchBreakersResponse
+}
 
 // Add takes the next message of a stream, and returns the change that is complete with it; nil if there is more to come.
 func (a *Assembler) Add(m *adminpb.WatchBreakersResponse) *adminpb.WatchBreakersResponse {

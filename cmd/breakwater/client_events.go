@@ -43,6 +43,11 @@ is one JSON object a line, without --follow it is one document.`,
 				if err != nil {
 					return err
 				}
+				if len(events) == 0 && service != "" { // there are events of services that are no more
+					if err := c.checkServices(cmd, service); err != nil {
+						return err
+					}
+				}
 				if c.output != outputTable {
 					return printMessage(cmd.OutOrStdout(), c.output, &adminpb.ListEventsResponse{Events: events})
 				}

@@ -299,7 +299,7 @@ func TestClientErrors(t *testing.T) {
 	}
 	server := serveFake(t, newFakeAPI())
 	hanging := serveFake(t, &fakeAPI{hang: true})
-	older := serveFake(t, nil)
+	older := serveFake(t, adminpb.UnimplementedAdminServiceServer{})
 	for _, tt := range []struct {
 		name string
 		cmd  *cobra.Command
@@ -315,10 +315,10 @@ func TestClientErrors(t *testing.T) {
 		},
 		{"too slow", newProxiesCmd(), []string{"--server", hanging, "--timeout=50ms"}, exitFailed, "no answer from " + hanging + " within 50ms"},
 		{
-			"another server", newProxiesCmd(),
+			"another version", newProxiesCmd(),
 			[]string{"--server", older},
 			exitFailed,
-			"the server at " + older + " does not know this call: it may be of another version (unknown service breakwater.admin.v1.AdminService)",
+			"the server at " + older + " does not know this call: it may be of another version (method ListProxies not implemented)",
 		},
 		{"unknown service", newResetCmd(), []string{"nope", "--server", server}, exitFailed, `unknown service "nope"`},
 		{"status of unknown service", newStatusCmd(), []string{"nope", "--server", server}, exitFailed, `unknown service "nope"`},

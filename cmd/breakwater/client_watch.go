@@ -66,6 +66,9 @@ type view interface {
 
 // watchBreakers shows the overviews, but to JSON lines all that there is.
 func watchBreakers(cmd *cobra.Command, c *client, services []string, v view) error {
+	if err := c.checkServices(cmd, services...); err != nil {
+		return err
+	}
 	receive := v.change
 	var whole adminclient.Assembler
 	if c.output != outputJSON {

@@ -109,11 +109,27 @@ func (m *model) Forget(_ context.Context, proxy string, by breaker.Action) (admi
 	case errors.Is(err, xds.ErrConnected):
 		err = fmt.Errorf("%w: %s is forgotten only once it has gone, so end that Envoy first", admin.ErrProxyConnected, proxy)
 	case errors.Is(err, xds.ErrNotMissed):
-		err = fmt.Errorf("%w %s: it is neither connected nor missed", breaker.ErrUnknownProxy, proxy)
+		err = fmt.Errorf("%w %s: it is neither connected nor missed%s", breaker.ErrUnknownProxy, proxy, m.similarProxy(proxy))
 	case errors.Is(err, xds.ErrUnsettled):
 		err = fmt.Errorf("%w: %w", admin.ErrUnsettled, err)
 	}
 	return missedProxy(gone), err
+}
+
+// similarProxy asks whether another proxy was meant; empty if none has a similar id.
+func (m *model) similarProxy(id string) string {
+	members, err := m.plane.server.Roster().Members()
+	if err != nil {
+		return ""
+	}
+	known := make([]string, len(members))
+	for i, p := range members {
+		known[i] = p.ID
+	}
+	if near := policy.Nearest(id, known); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
 }
 
 func missedProxy(p xds.Member) admin.MissedProxy {

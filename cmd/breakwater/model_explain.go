@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -35,9 +34,10 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 		return admin.Explanation{}, err
 	}
 	after := m.failureCounts(ctx, b)
-	svc := m.plane.publisher.Set().Lookup(service)
+	set := m.plane.publisher.Set()
+	svc := set.Lookup(service)
 	if svc == nil {
-		return admin.Explanation{}, fmt.Errorf("%w: %s", breaker.ErrUnknownService, service)
+		return admin.Explanation{}, breaker.UnknownService(service, set)
 	}
 	q := inquiry{breaker: b, policy: svc, counts: growth(before, after, b), own: map[string]bool{}, now: time.Now()}
 	for _, o := range m.plane.board.Orders() {
