@@ -117,7 +117,7 @@ func hostProto(h breaker.Host) *adminpb.Host {
 }
 
 func resetProto(r breaker.ResetResult) *adminpb.ResetBreakerResponse {
-	return &adminpb.ResetBreakerResponse{
+	out := &adminpb.ResetBreakerResponse{
 		Service:    r.Service,
 		Host:       r.Host,
 		Ok:         r.OK(),
@@ -125,6 +125,8 @@ func resetProto(r breaker.ResetResult) *adminpb.ResetBreakerResponse {
 		Generation: r.Generation,
 		Proxies:    each(r.Proxies, proxyResetProto),
 	}
+	boundReset(out)
+	return out
 }
 
 func proxyResetProto(p breaker.ProxyReset) *adminpb.ProxyReset {
@@ -133,8 +135,8 @@ func proxyResetProto(p breaker.ProxyReset) *adminpb.ProxyReset {
 		Acknowledged:  p.Acknowledged,
 		EjectedBefore: p.Before,
 		EjectedAfter:  p.After,
-		Note:          p.Note,
-		Error:         p.Error,
+		Note:          brief(p.Note),
+		Error:         brief(p.Error),
 		From:          string(p.From),
 	}
 }
@@ -167,16 +169,17 @@ func proxyResourcesProto(r ProxyResources) *adminpb.ProxyResources {
 }
 
 func configStatusProto(c ConfigStatus) *adminpb.GetConfigStatusResponse {
-	return &adminpb.GetConfigStatusResponse{
+	out := &adminpb.GetConfigStatusResponse{
 		Ok:            c.OK,
 		Digest:        c.Digest,
 		LastSuccess:   timestampProto(c.LastSuccess),
 		LastAttempt:   timestampProto(c.LastAttempt),
 		Services:      uint32(c.Services),
 		Problems:      each(c.Problems, problemProto),
-		Rejections:    each(c.Rejections, rejectionProto),
 		StaleServices: c.StaleServices,
 	}
+	out.Rejections, out.MoreRejections = fit(each(c.Rejections, rejectionProto), maxPart)
+	return out
 }
 
 func problemProto(p Problem) *adminpb.Problem {
@@ -192,16 +195,17 @@ func problemProto(p Problem) *adminpb.Problem {
 }
 
 func rejectionProto(r Rejection) *adminpb.Rejection {
-	return &adminpb.Rejection{
+	out := &adminpb.Rejection{
 		Service:  r.Service,
 		TypeUrl:  r.TypeURL,
 		Resource: r.Resource,
-		Proxies:  r.Proxies,
 		Message:  r.Message,
 		Partial:  r.Partial,
 		Position: positionProto(r.Position),
 		Excerpt:  each(r.Excerpt, sourceLineProto),
 	}
+	out.Proxies, out.MoreProxies = fewIDs(r.Proxies)
+	return out
 }
 
 func sourceLineProto(l policy.SourceLine) *adminpb.SourceLine {

@@ -88,8 +88,8 @@ const (
 		`"problems":[{"severity":"error","position":{"file":"fraud.yaml","line":3,"column":5},"service":"fraud-service","path":"retry.max_delay","message":"is under base_delay","rule":"",` +
 		`"excerpt":[{"line":2,"text":"retry:"},{"line":3,"text":"    max_delay: ${DELAY}"}]}],` +
 		`"rejections":[{"service":"search-service","type_url":"type.googleapis.com/envoy.config.route.v3.RouteConfiguration","resource":"gateway","proxies":["edge-1"],"message":"bad regex","partial":true,"position":{"file":"search.yaml","line":1,"column":1},` +
-		`"excerpt":[{"line":1,"text":"service: search-service"}]}],` +
-		`"stale_services":["fraud-service"]}`
+		`"excerpt":[{"line":1,"text":"service: search-service"}],"more_proxies":0}],` +
+		`"stale_services":["fraud-service"],"more_rejections":0}`
 	proxiesJSON = `{"proxies":[{"id":"edge-1","node_cluster":"edge","version":"envoy/1.40.0","address":"127.0.0.1:40000","admin_address":"127.0.0.1:9901",` +
 		`"connected_since":"2026-03-04T05:06:07Z","admin_reachable":true,"admin_error":"","resources":[{"type_url":"type.googleapis.com/envoy.config.cluster.v3.Cluster",` +
 		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}],"last_load_report":"2026-03-04T05:06:08Z"},` +
@@ -100,10 +100,10 @@ const (
 		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"}}],"next_page_token":""}`
 	tripJSON    = `{"id":"7","time":"2026-03-04T05:06:07Z","kind":"transition","service":"fraud-service","proxy":"edge-1","from":"closed","to":"open","cause":"5 of 37 attempts failed","actor":"","shadow":true,"host":"","until":null}`
 	forcedJSON  = `{"id":"9","time":"2026-03-04T05:06:08Z","kind":"force_open","service":"search-service","proxy":"","from":"","to":"","cause":"drill","actor":"ann","shadow":false,"host":"h","until":"2026-03-04T06:06:07Z"}`
-	explainJSON = `{"breaker":` + searchJSON + `,"findings":[{"proxies":["edge-1"],"what":"its breaker is open","advice":"wait"}],` +
+	explainJSON = `{"breaker":` + searchJSON + `,"findings":[{"proxies":["edge-1"],"what":"its breaker is open","advice":"wait","more_proxies":0}],` +
 		`"counts":[{"proxy":"edge-1","counts":[{"stat":"upstream_rq_maintenance_mode","flag":"UO","meaning":"kept from it by its breaker","total":"7","recent":"2"}],"error":""},` +
 		`{"proxy":"edge-2","counts":[],"error":"connection refused"}],` +
-		`"settings":[{"path":"breaker.timeout","value":"30s","layer":"profile","variable":"reads","position":{"file":"defaults.yaml","line":3,"column":5},"clamped":true}]}`
+		`"settings":[{"path":"breaker.timeout","value":"30s","layer":"profile","variable":"reads","position":{"file":"defaults.yaml","line":3,"column":5},"clamped":true}],"more_counts":0}`
 )
 
 func TestHTTP(t *testing.T) {

@@ -10,6 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/breakwater/breakwater/admin/adminpb"
 	"github.com/breakwater/breakwater/breaker"
 )
@@ -78,4 +81,27 @@ func TestClientThatReceivesNothing(t *testing.T) {
 			t.Errorf("given up after %v with %q, want %v and nothing more", took, w.Body, watchWriteTimeout)
 		}
 	})
+}
+
+// TestTooManyWatch: who comes when there is no room is told so at once, by gRPC and by HTTP.
+func TestTooManyWatch(t *testing.T) {
+	s := &service{model: silentModel{}, stopping: t.Context(), streams: make(chan struct{}, 1), pageBytes: maxPage}
+	s.streams <- struct{}{}
+	err := s.watch(t.Context(), &adminpb.WatchBreakersRequest{}, func(*adminpb.WatchBreakersResponse) error { return nil }, nil)
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("by gRPC: %v", err)
+	}
+	w := httptest.NewRecorder()
+	s.serveWatch(w, httptest.NewRequest(http.MethodGet, "/api/v1/breakers:watch", nil))
+	if w.Code != http.StatusTooManyRequests {
+		t.Errorf("by HTTP: status %d, %s", w.Code, w.Body)
+	}
+	<-s.streams
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := s.watch(ctx, &adminpb.WatchBreakersRequest{}, func(*adminpb.WatchBreakersResponse) error {
+		cancel()
+		return errors.New("the client is gone")
+	}, nil); status.Code(err) == codes.ResourceExhausted || len(s.streams) > 0 {
+		t.Errorf("with room: %v, and %d are left", err, len(s.streams))
+	}
 }

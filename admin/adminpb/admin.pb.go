@@ -1430,7 +1430,8 @@ type ProxyReset struct {
 	Proxy string `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
 	// True if the proxy accepted the new generation.
 	Acknowledged bool `protobuf:"varint,2,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
-	// Addresses of the ejected hosts before the reset, as Envoy reported them.
+	// Addresses of the ejected hosts before the reset, as Envoy reported them. Of very many, over
+	// all proxies, the first: note says how many there are then.
 	EjectedBefore []string `protobuf:"bytes,3,rep,name=ejected_before,json=ejectedBefore,proto3" json:"ejected_before,omitempty"`
 	// Addresses of the ejected hosts after the reset, as Envoy reported them: a host in
 	// it was ejected again since.
@@ -2666,14 +2667,16 @@ func (x *ExplainBreakerRequest) GetService() string {
 // ExplainBreakerResponse says why requests to a service fail now.
 type ExplainBreakerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The breaker in every proxy.
+	// The breaker in as many proxies as fit into 1 MiB, without their hosts if these do not fit.
 	Breaker *Breaker `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
 	// What keeps requests from succeeding now, the gravest first. Empty if nothing does.
 	Findings []*Finding `protobuf:"bytes,2,rep,name=findings,proto3" json:"findings,omitempty"`
 	// What Envoy itself counted of the service, by proxy. A count of 0 is left out.
 	Counts []*ProxyCounts `protobuf:"bytes,3,rep,name=counts,proto3" json:"counts,omitempty"`
 	// Every effective value of the policy, in ascending order of path.
-	Settings      []*Setting `protobuf:"bytes,4,rep,name=settings,proto3" json:"settings,omitempty"`
+	Settings []*Setting `protobuf:"bytes,4,rep,name=settings,proto3" json:"settings,omitempty"`
+	// How many proxies there are beside those in counts, which have at most 1 MiB.
+	MoreCounts    uint32 `protobuf:"varint,5,opt,name=more_counts,json=moreCounts,proto3" json:"more_counts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2736,16 +2739,25 @@ func (x *ExplainBreakerResponse) GetSettings() []*Setting {
 	return nil
 }
 
+func (x *ExplainBreakerResponse) GetMoreCounts() uint32 {
+	if x != nil {
+		return x.MoreCounts
+	}
+	return 0
+}
+
 // Finding is one thing that keeps requests from succeeding.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The proxies in which it holds, in ascending order. Empty if it concerns none of them
-	// in particular.
+	// The proxies in which it holds, in ascending order: at most 100. Empty if it concerns none
+	// of them in particular.
 	Proxies []string `protobuf:"bytes,1,rep,name=proxies,proto3" json:"proxies,omitempty"`
 	// What it is, in words.
 	What string `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
 	// What to do about it. May be empty.
-	Advice        string `protobuf:"bytes,3,opt,name=advice,proto3" json:"advice,omitempty"`
+	Advice string `protobuf:"bytes,3,opt,name=advice,proto3" json:"advice,omitempty"`
+	// How many there are beside those in proxies.
+	MoreProxies   uint32 `protobuf:"varint,4,opt,name=more_proxies,json=moreProxies,proto3" json:"more_proxies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2799,6 +2811,13 @@ func (x *Finding) GetAdvice() string {
 		return x.Advice
 	}
 	return ""
+}
+
+func (x *Finding) GetMoreProxies() uint32 {
+	if x != nil {
+		return x.MoreProxies
+	}
+	return 0
 }
 
 // ProxyCounts is what one Envoy counted of a service.
@@ -4240,8 +4259,10 @@ type GetConfigStatusResponse struct {
 	// Services that are served by the last good version of their policy, because the one
 	// on disk has an error. In ascending order.
 	StaleServices []string `protobuf:"bytes,8,rep,name=stale_services,json=staleServices,proto3" json:"stale_services,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// How many there are beside those in rejections, which have at most 1 MiB.
+	MoreRejections uint32 `protobuf:"varint,14,opt,name=more_rejections,json=moreRejections,proto3" json:"more_rejections,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetConfigStatusResponse) Reset() {
@@ -4328,6 +4349,13 @@ func (x *GetConfigStatusResponse) GetStaleServices() []string {
 		return x.StaleServices
 	}
 	return nil
+}
+
+func (x *GetConfigStatusResponse) GetMoreRejections() uint32 {
+	if x != nil {
+		return x.MoreRejections
+	}
+	return 0
 }
 
 // Position is a place in a policy file.
@@ -4559,7 +4587,7 @@ type Rejection struct {
 	TypeUrl string `protobuf:"bytes,2,opt,name=type_url,json=typeUrl,proto3" json:"type_url,omitempty"`
 	// Name of the resource. Empty if it can not be told.
 	Resource string `protobuf:"bytes,3,opt,name=resource,proto3" json:"resource,omitempty"`
-	// The proxies that refuse it, in ascending order of id.
+	// The proxies that refuse it, in ascending order of id: at most 100.
 	Proxies []string `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
 	// Envoy's own words.
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
@@ -4568,7 +4596,9 @@ type Rejection struct {
 	// The policy that caused it. Unset if it can not be told.
 	Position *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
 	// As in Problem, of the policy that is refused, and of the one document that it is.
-	Excerpt       []*SourceLine `protobuf:"bytes,8,rep,name=excerpt,proto3" json:"excerpt,omitempty"`
+	Excerpt []*SourceLine `protobuf:"bytes,8,rep,name=excerpt,proto3" json:"excerpt,omitempty"`
+	// How many there are beside those in proxies.
+	MoreProxies   uint32 `protobuf:"varint,9,opt,name=more_proxies,json=moreProxies,proto3" json:"more_proxies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4657,6 +4687,13 @@ func (x *Rejection) GetExcerpt() []*SourceLine {
 		return x.Excerpt
 	}
 	return nil
+}
+
+func (x *Rejection) GetMoreProxies() uint32 {
+	if x != nil {
+		return x.MoreProxies
+	}
+	return 0
 }
 
 // GetLogLevelRequest asks for the levels in force.
@@ -5126,7 +5163,11 @@ type PlanPoliciesResponse struct {
 	Resources []*ResourcePlan `protobuf:"bytes,4,rep,name=resources,proto3" json:"resources,omitempty"`
 	// A hash of what would be served, as in GetConfigStatusResponse: that of the live set if
 	// nothing changes.
-	Digest        string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	// How many there are beside those in services, which have at most 1 MiB, and in resources, as
+	// many bytes.
+	MoreServices  uint32 `protobuf:"varint,7,opt,name=more_services,json=moreServices,proto3" json:"more_services,omitempty"`
+	MoreResources uint32 `protobuf:"varint,8,opt,name=more_resources,json=moreResources,proto3" json:"more_resources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5194,6 +5235,20 @@ func (x *PlanPoliciesResponse) GetDigest() string {
 		return x.Digest
 	}
 	return ""
+}
+
+func (x *PlanPoliciesResponse) GetMoreServices() uint32 {
+	if x != nil {
+		return x.MoreServices
+	}
+	return 0
+}
+
+func (x *PlanPoliciesResponse) GetMoreResources() uint32 {
+	if x != nil {
+		return x.MoreResources
+	}
+	return 0
 }
 
 // ServicePlan is what a candidate changes of one service, or of what all share.
@@ -5351,8 +5406,10 @@ type Effect struct {
 	Severity string `protobuf:"bytes,1,opt,name=severity,proto3" json:"severity,omitempty"`
 	// In words, such as "replaces cluster payments: clears 2 ejections".
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
-	// The proxies that it concerns, in ascending order. Empty for all.
-	Proxies       []string `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// The proxies that it concerns, in ascending order: at most 100. Empty for all.
+	Proxies []string `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// How many there are beside those in proxies.
+	MoreProxies   uint32 `protobuf:"varint,4,opt,name=more_proxies,json=moreProxies,proto3" json:"more_proxies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5406,6 +5463,13 @@ func (x *Effect) GetProxies() []string {
 		return x.Proxies
 	}
 	return nil
+}
+
+func (x *Effect) GetMoreProxies() uint32 {
+	if x != nil {
+		return x.MoreProxies
+	}
+	return 0
 }
 
 // ResourcePlan is an Envoy resource that changes.
@@ -5693,16 +5757,19 @@ const file_admin_proto_rawDesc = "" +
 	"\x04host\x18\v \x01(\tR\x04host\x120\n" +
 	"\x05until\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"1\n" +
 	"\x15ExplainBreakerRequest\x12\x18\n" +
-	"\aservice\x18\x01 \x01(\tR\aservice\"\xfe\x01\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\x9f\x02\n" +
 	"\x16ExplainBreakerResponse\x126\n" +
 	"\abreaker\x18\x01 \x01(\v2\x1c.breakwater.admin.v1.BreakerR\abreaker\x128\n" +
 	"\bfindings\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.FindingR\bfindings\x128\n" +
 	"\x06counts\x18\x03 \x03(\v2 .breakwater.admin.v1.ProxyCountsR\x06counts\x128\n" +
-	"\bsettings\x18\x04 \x03(\v2\x1c.breakwater.admin.v1.SettingR\bsettings\"O\n" +
+	"\bsettings\x18\x04 \x03(\v2\x1c.breakwater.admin.v1.SettingR\bsettings\x12\x1f\n" +
+	"\vmore_counts\x18\x05 \x01(\rR\n" +
+	"moreCounts\"r\n" +
 	"\aFinding\x12\x18\n" +
 	"\aproxies\x18\x01 \x03(\tR\aproxies\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x16\n" +
-	"\x06advice\x18\x03 \x01(\tR\x06advice\"t\n" +
+	"\x06advice\x18\x03 \x01(\tR\x06advice\x12!\n" +
+	"\fmore_proxies\x18\x04 \x01(\rR\vmoreProxies\"t\n" +
 	"\vProxyCounts\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x129\n" +
 	"\x06counts\x18\x02 \x03(\v2!.breakwater.admin.v1.FailureCountR\x06counts\x12\x14\n" +
@@ -5801,7 +5868,7 @@ const file_admin_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x18\n" +
-	"\x16GetConfigStatusRequest\"\xfc\x02\n" +
+	"\x16GetConfigStatusRequest\"\xa5\x03\n" +
 	"\x17GetConfigStatusResponse\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12=\n" +
@@ -5812,7 +5879,8 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"rejections\x18\a \x03(\v2\x1e.breakwater.admin.v1.RejectionR\n" +
 	"rejections\x12%\n" +
-	"\x0estale_services\x18\b \x03(\tR\rstaleServices\"J\n" +
+	"\x0estale_services\x18\b \x03(\tR\rstaleServices\x12'\n" +
+	"\x0fmore_rejections\x18\x0e \x01(\rR\x0emoreRejections\"J\n" +
 	"\bPosition\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\rR\x04line\x12\x16\n" +
@@ -5828,7 +5896,7 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"SourceLine\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\rR\x04line\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xa0\x02\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xc3\x02\n" +
 	"\tRejection\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x19\n" +
 	"\btype_url\x18\x02 \x01(\tR\atypeUrl\x12\x1a\n" +
@@ -5837,7 +5905,8 @@ const file_admin_proto_rawDesc = "" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x18\n" +
 	"\apartial\x18\x06 \x01(\bR\apartial\x129\n" +
 	"\bposition\x18\a \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\x129\n" +
-	"\aexcerpt\x18\b \x03(\v2\x1f.breakwater.admin.v1.SourceLineR\aexcerpt\"\x14\n" +
+	"\aexcerpt\x18\b \x03(\v2\x1f.breakwater.admin.v1.SourceLineR\aexcerpt\x12!\n" +
+	"\fmore_proxies\x18\t \x01(\rR\vmoreProxies\"\x14\n" +
 	"\x12GetLogLevelRequest\"L\n" +
 	"\x13GetLogLevelResponse\x125\n" +
 	"\x06levels\x18\x01 \x03(\v2\x1d.breakwater.admin.v1.LogLevelR\x06levels\">\n" +
@@ -5860,13 +5929,15 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"PolicyFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\tR\acontent\"\xf7\x01\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\"\xc3\x02\n" +
 	"\x14PlanPoliciesResponse\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x128\n" +
 	"\bproblems\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.ProblemR\bproblems\x12<\n" +
 	"\bservices\x18\x03 \x03(\v2 .breakwater.admin.v1.ServicePlanR\bservices\x12?\n" +
 	"\tresources\x18\x04 \x03(\v2!.breakwater.admin.v1.ResourcePlanR\tresources\x12\x16\n" +
-	"\x06digest\x18\x05 \x01(\tR\x06digest\"\xb6\x01\n" +
+	"\x06digest\x18\x05 \x01(\tR\x06digest\x12#\n" +
+	"\rmore_services\x18\a \x01(\rR\fmoreServices\x12%\n" +
+	"\x0emore_resources\x18\b \x01(\rR\rmoreResources\"\xb6\x01\n" +
 	"\vServicePlan\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12>\n" +
@@ -5876,11 +5947,12 @@ const file_admin_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x129\n" +
-	"\bposition\x18\x04 \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\"R\n" +
+	"\bposition\x18\x04 \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\"u\n" +
 	"\x06Effect\x12\x1a\n" +
 	"\bseverity\x18\x01 \x01(\tR\bseverity\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x18\n" +
-	"\aproxies\x18\x03 \x03(\tR\aproxies\"i\n" +
+	"\aproxies\x18\x03 \x03(\tR\aproxies\x12!\n" +
+	"\fmore_proxies\x18\x04 \x01(\rR\vmoreProxies\"i\n" +
 	"\fResourcePlan\x12\x19\n" +
 	"\btype_url\x18\x01 \x01(\tR\atypeUrl\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +

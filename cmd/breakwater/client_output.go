@@ -197,3 +197,12 @@ func formatTime(t *timestamppb.Timestamp) string {
 func shortType(typeURL string) string {
 	return typeURL[strings.LastIndexAny(typeURL, "./")+1:]
 }
+
+// proxyList is ids in one line; more of them are left out.
+func proxyList(ids []string, more uint32) string {
+	text := strings.Join(ids, ", ")
+	if more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}

@@ -203,7 +203,10 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 			others = ", while others accepted it"
 		}
 		lines = append(lines, fmt.Sprintf("rejected: %s: %s: %s %s was refused by %s%s: %s", position(r.GetPosition()), orDash(r.GetService()),
-			shortType(r.GetTypeUrl()), orDash(r.GetResource()), strings.Join(r.GetProxies(), ", "), others, r.GetMessage()))
+			shortType(r.GetTypeUrl()), orDash(r.GetResource()), proxyList(r.GetProxies(), r.GetMoreProxies()), others, r.GetMessage()))
+	}
+	if n := config.GetMoreRejections(); n > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more are rejected", n))
 	}
 	if stale := config.GetStaleServices(); len(stale) > 0 {
 		lines = append(lines, "served by the last good version: "+strings.Join(stale, ", "))

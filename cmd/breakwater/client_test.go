@@ -147,12 +147,14 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
             "line": 1,
             "text": "service: search-service"
           }
-        ]
+        ],
+        "more_proxies": 0
       }
     ],
     "stale_services": [
       "fraud-service"
-    ]
+    ],
+    "more_rejections": 0
   }
 }
 `},
