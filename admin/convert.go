@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -124,6 +125,9 @@ func resetProto(r breaker.ResetResult) *adminpb.ResetBreakerResponse {
 		Pushed:     r.Pushed,
 		Generation: r.Generation,
 		Proxies:    each(r.Proxies, proxyResetProto),
+
+		NotSaved:       r.NotSaved != "",
+		NotSavedReason: r.NotSaved,
 	}
 	boundReset(out)
 	return out
@@ -153,6 +157,7 @@ func proxyProto(p Proxy) *adminpb.Proxy {
 		AdminError:     p.AdminError,
 		Resources:      each(p.Resources, proxyResourcesProto),
 		LastLoadReport: timestampProto(p.LastReport),
+		Faults:         p.Faults,
 	}
 }
 
@@ -177,9 +182,14 @@ func configStatusProto(c ConfigStatus) *adminpb.GetConfigStatusResponse {
 		Services:      uint32(c.Services),
 		Problems:      each(c.Problems, problemProto),
 		StaleServices: c.StaleServices,
+		StorageFaults: each(c.StorageFaults, storageFaultProto),
 	}
 	out.Rejections, out.MoreRejections = fit(each(c.Rejections, rejectionProto), maxPart)
 	return out
+}
+
+func storageFaultProto(f StorageFault) *adminpb.StorageFault {
+	return &adminpb.StorageFault{Document: f.Document, Error: strings.ToValidUTF8(f.Error, "\uFFFD"), Since: timestampProto(f.Since)}
 }
 
 func problemProto(p Problem) *adminpb.Problem {

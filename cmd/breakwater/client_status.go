@@ -25,7 +25,8 @@ func newStatusCmd() *cobra.Command {
 		Use:   "status [SERVICE]",
 		Short: "Show the state of every circuit breaker and of the policies",
 		Long: `Show the state of every circuit breaker and of the policies, or of one service
-in every proxy. The exit code is 0 whatever the states are.
+in every proxy, and what is wrong with a proxy, such as that its Envoy is too old.
+The exit code is 0 whatever the states are.
 
 Trouble comes first: breakers that are open, half-open and probing, or unknown; then
 those that an operator has forced open or disabled, those that are half-open and wait
@@ -75,6 +76,8 @@ type serverStatus struct {
 	counts string
 	orders []*adminpb.StandingOrder
 	config *adminpb.GetConfigStatusResponse
+	// proxies are only looked at for their faults.
+	proxies []*adminpb.Proxy
 }
 
 // getStatus asks for one service if args names it, else for all; of these with their proxies only if they are wanted.
@@ -85,6 +88,11 @@ func getStatus(ctx context.Context, api adminpb.AdminServiceClient, args []strin
 		return s, err
 	}
 	all := adminclient.Over(api)
+	connected, err := all.Proxies(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.proxies = connected.GetProxies()
 	if s.orders, err = all.Orders(ctx); err != nil {
 		return s, err
 	}
@@ -165,6 +173,9 @@ func (s serverStatus) printTable(w io.Writer, detailed bool, now time.Time) erro
 			return err
 		}
 	}
+	if err := printFaults(w, s.proxies); err != nil {
+		return err
+	}
 	return printConfig(w, s.config)
 }
 
@@ -179,12 +190,20 @@ func printOrders(w io.Writer, orders []*adminpb.StandingOrder, now time.Time) er
 	g := grid{headers: []string{"ORDER FOR", "PROXY", "STATE", "BY", "SINCE", "ENDS IN", "REASON"}}
 	for _, o := range orders {
 		g.row(o.GetService(), proxyOrAll(o.GetProxy()), o.GetOrder().GetState(), orDash(o.GetOrder().GetActor()),
-			formatTime(o.GetSince()), orDash(timeLeft(o.GetOrder().GetUntil(), now)), o.GetOrder().GetReason())
+			formatTime(o.GetSince()), orDash(timeLeft(o.GetOrder().GetUntil(), now)), unsavedMark(o)+o.GetOrder().GetReason())
 	}
 	return g.print(w)
 }
 
-// printConfig says what is served, and then what of the policies is not and why.
+// unsavedMark stands before the reason of an override that a restart ends.
+func unsavedMark(o *adminpb.StandingOrder) string {
+	if o.GetNotSaved() {
+		return "(not saved) "
+	}
+	return ""
+}
+
+// printConfig says what is served, and then what of the policies is not and why, and what cannot be saved.
 func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	verdict := "all that is on disk is served"
 	if !config.GetOk() {
@@ -210,6 +229,9 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	}
 	if stale := config.GetStaleServices(); len(stale) > 0 {
 		lines = append(lines, "served by the last good version: "+strings.Join(stale, ", "))
+	}
+	for _, f := range config.GetStorageFaults() {
+		lines = append(lines, fmt.Sprintf("not saved since %s: %s: %s", formatTime(f.GetSince()), f.GetDocument(), f.GetError()))
 	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(w, oneLine(line)); err != nil {
