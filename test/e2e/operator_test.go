@@ -53,11 +53,19 @@ func TestOperatorCommands(t *testing.T) {
 	}
 
 	u.Behave(envoytest.Behaviour{Status: 500})
-	client("disable", "svc", "--reason", "let all through")
+	client("disable", "svc", "--reason", "let all through", "--for-ever")
 	if n := arrive(20); n != 20 {
 		t.Errorf("%d of 20 requests arrived at a failing service whose breaker is disabled", n)
 	}
 	client("release", "svc")
+	for _, action := range []string{"forced_open", "disabled"} {
+		if n := strings.Count(s.log.String(), " order: service=svc state="+action+" "); n != 1 {
+			t.Errorf("the log tells %d times that it was %s", n, action)
+		}
+	}
+	if log := s.log.String(); strings.Contains(log, "0001-01-01") {
+		t.Errorf("the log has a time that is none:\n%s", log)
+	}
 
 	var events struct {
 		Events []struct{ ID, Kind, From, To, Actor, Cause string }
