@@ -163,6 +163,7 @@ func proxyProto(p Proxy) *adminpb.Proxy {
 		AdminError:     p.AdminError,
 		Resources:      each(p.Resources, proxyResourcesProto),
 		LastLoadReport: timestampProto(p.LastReport),
+		Faults:         p.Faults,
 	}
 }
 

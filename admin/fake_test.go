@@ -243,7 +243,7 @@ func (f *fakeModel) Proxies(context.Context) ([]admin.Proxy, error) {
 				LastNACK: &admin.NACK{Version: "v2", Message: "no such filter", Time: day},
 			}},
 		},
-		{ID: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: day, AdminError: "its bootstrap names no admin port"},
+		{ID: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: day, AdminError: "its bootstrap names no admin port", Faults: []string{"runs Envoy 1.38.3; Breakwater needs 1.39 or later"}},
 	}, f.err
 }
 

@@ -92,9 +92,9 @@ const (
 		`"stale_services":["fraud-service"],"storage_faults":[{"document":"orders","error":"no space left on device","since":"2026-03-04T05:06:07Z"}]}`
 	proxiesJSON = `{"proxies":[{"id":"edge-1","node_cluster":"edge","version":"envoy/1.40.0","address":"127.0.0.1:40000","admin_address":"127.0.0.1:9901",` +
 		`"connected_since":"2026-03-04T05:06:07Z","admin_reachable":true,"admin_error":"","resources":[{"type_url":"type.googleapis.com/envoy.config.cluster.v3.Cluster",` +
-		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}],"last_load_report":"2026-03-04T05:06:08Z"},` +
+		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}],"last_load_report":"2026-03-04T05:06:08Z","faults":[]},` +
 		`{"id":"edge-2","node_cluster":"","version":"","address":"127.0.0.1:40001","admin_address":"","connected_since":"2026-03-04T05:06:07Z",` +
-		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[],"last_load_report":null}],"missed":[` + missedJSON + `]}`
+		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[],"last_load_report":null,"faults":["runs Envoy 1.38.3; Breakwater needs 1.39 or later"]}],"missed":[` + missedJSON + `]}`
 	orderedJSON = `"proxies":[{"proxy":"edge-1","acknowledged":true,"state":"closed","note":"Envoy sends no request to the service","error":""}],"not_saved":false,"not_saved_reason":""}`
 	ordersJSON  = `{"orders":[{"service":"fraud-service","proxy":"edge-2","since":"2026-03-04T05:06:07Z",` +
 		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"},"not_saved":true}]}`

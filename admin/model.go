@@ -107,6 +107,8 @@ type Proxy struct {
 	Resources []ProxyResources
 	// LastReport is when its last load report came; zero if none has.
 	LastReport time.Time
+	// Faults says in words what is wrong with it, the gravest first; nil if nothing is.
+	Faults []string
 }
 
 // MissedProxy is an Envoy that has gone, and that neither came back nor was replaced.

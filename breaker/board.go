@@ -26,6 +26,8 @@ type Control interface {
 	AwaitOn(ctx context.Context, proxy string, c xds.Change) bool
 	// SetEnforcing says whether hosts of the service are to be ejected. The change is nil if nothing has to.
 	SetEnforcing(service string, enforcing bool) (*xds.Change, error)
+	// Rejections are the resources that proxies have rejected and that are not yet replaced.
+	Rejections() []xds.Rejection
 }
 
 // Layers tells single proxies what is to be enforced; *xds.Server does. They report false if the proxy is not
@@ -39,7 +41,7 @@ type Layers interface {
 type Proxies interface {
 	// Connected need not say what resources they have.
 	Connected() []xds.Proxy
-	// Changed is closed at the next change.
+	// Changed is closed when one next connects or disconnects.
 	Changed() <-chan struct{}
 }
 
@@ -153,7 +155,8 @@ func (b *Board) Run(ctx context.Context) error {
 	}
 }
 
-// follow starts a watcher for each proxy that is new, and stops those of proxies that are gone.
+// follow starts a watcher for each proxy that is new, and stops those of proxies that are gone. Where another stream has
+// come to speak for a proxy, a new watcher takes the place of the former with all that the breakers know.
 func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 	connected := map[string]xds.Proxy{}
 	for _, p := range b.opts.Proxies.Connected() {
@@ -163,23 +166,24 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 	defer b.mu.Unlock()
 	touched := false
 	for id, w := range b.watchers {
-		if p, ok := connected[id]; !ok || !p.Since.Equal(w.proxy.Since) {
+		if _, ok := connected[id]; !ok {
 			b.leave(w)
 			touched = true
 		}
 	}
 	for id, p := range connected {
-		if b.watchers[id] != nil {
+		former := b.watchers[id]
+		if former != nil && p.Since.Equal(former.proxy.Since) && p.Delta == former.proxy.Delta {
 			continue
 		}
 		wctx, cancel := context.WithCancel(ctx)
 		w := newWatcher(b, p, cancel)
-		j, ok := b.joined[id]
-		if !ok {
-			j.machines = b.revive(p, time.Now())
+		if former != nil {
+			former.cancel()
+			w.succeeds(former)
+		} else {
+			w.begin(b.joining(p))
 		}
-		delete(b.joined, id)
-		w.machines, w.acting, w.told, w.renewed = j.machines, actingOf(j.machines), j.told, j.at
 		b.watchers[id] = w
 		w.serve(b.opts.Control.Set(), time.Now()) // what was ordered since it joined
 		touched = true

@@ -143,6 +143,7 @@ func (f *fakeEnvoy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type fakeControl struct {
 	mu     sync.Mutex
 	set    *policy.Set     // guarded by mu
+	refuse []xds.Rejection // guarded by mu
 	pushes int             // guarded by mu
 	acks   map[string]bool // guarded by mu
 	onPush func() error    // guarded by mu
@@ -161,6 +162,12 @@ func (c *fakeControl) Set() *policy.Set {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.set
+}
+
+func (c *fakeControl) Rejections() []xds.Rejection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refuse
 }
 
 func (c *fakeControl) serve(services ...*policy.Service) {

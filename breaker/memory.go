@@ -220,6 +220,16 @@ func (b *Board) Join(p xds.Proxy) xds.ProxyLayers {
 	return xds.ProxyLayers{Breaker: told.breakerLayer(now, b.opts.Lease), Operator: told.operatorLayer(now)}
 }
 
+// joining returns what a proxy that is not watched yet was given when it connected. The caller must hold b.mu.
+func (b *Board) joining(p xds.Proxy) joined {
+	j, ok := b.joined[p.ID]
+	if !ok {
+		j.machines = b.revive(p, time.Now())
+	}
+	delete(b.joined, p.ID)
+	return j
+}
+
 // joined is a proxy that has connected and is not watched yet: its machines, and what it was told when.
 type joined struct {
 	machines map[string]*Machine

@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,36 +18,13 @@ var ErrNotPublished = errors.New("the service is not published")
 // told apart because the service is reached by DNS name.
 var ErrNoSuchHost = errors.New("no such host")
 
-// Change is one published version that proxies are to confirm.
-type Change struct {
-	typeURL string
-	target
-	// others are what proxies get in its place, because they object to it.
-	others map[string]target
-	// Generation of the cluster or host.
-	Generation uint64
-	// Unsaved is why the generation could not be saved; nil if it is. A restart before it is takes it back.
-	Unsaved error
-}
-
-// target is a version of a resource. The zero value is none.
-type target struct{ name, version string }
-
-// of returns what a proxy is to confirm; none if it is sent nothing.
-func (c Change) of(proxy string) target {
-	if t, ok := c.others[proxy]; ok {
-		return t
-	}
-	return c.target
-}
-
 // target returns the version of the unit's cluster or of its endpoints; none if it has none of that type.
-func (u *unit) target(typeURL string) target {
+func (p *Publisher) target(u *unit, typeURL string) target {
 	switch {
 	case typeURL == typeCluster:
-		return target{u.cluster.name, u.cluster.version}
+		return p.cache.target(u.cluster)
 	case u.endpoints != nil:
-		return target{u.endpoints.name, u.endpoints.version}
+		return p.cache.target(u.endpoints)
 	default:
 		return target{}
 	}
@@ -122,14 +98,21 @@ func (p *Publisher) regenerate(service string, gen store.Generation, change Chan
 	}
 	change.Unsaved = p.keepGeneration(service, gen)
 	p.desired[service] = fresh
-	change.others = p.regenerateInstead(service, change.typeURL)
+	instead := p.regenerateInstead(service)
 	p.reconcile(time.Now())
 	p.wake()
 	u := p.effective[service]
 	if u == nil {
 		return Change{}, fmt.Errorf("%w any more: %s", ErrNotPublished, service)
 	}
-	change.target = u.target(change.typeURL)
+	change.target, change.others = p.target(u, change.typeURL), map[string]target{}
+	for proxy, u := range instead {
+		if u == nil {
+			change.others[proxy] = target{} // it is sent nothing
+		} else {
+			change.others[proxy] = p.target(u, change.typeURL)
+		}
+	}
 	return change, nil
 }
 
@@ -154,21 +137,4 @@ func (u *unit) checkHost(host string) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %s has %v, not %s", ErrNoSuchHost, u.policy.Name, known, host)
-}
-
-// Await waits until every connected proxy has accepted or refused the change or ctx ends, and says of each proxy
-// whether it has accepted it. What a proxy that objects to the policy has in its place counts as the change.
-func (p *Publisher) Await(ctx context.Context, c Change) map[string]bool {
-	for {
-		changed := p.ledger.Changed()
-		state, all := p.ledger.confirmed(c)
-		if all {
-			return state
-		}
-		select {
-		case <-ctx.Done():
-			return state
-		case <-changed:
-		}
-	}
 }

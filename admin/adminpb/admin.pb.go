@@ -3807,8 +3807,11 @@ type Proxy struct {
 	// When its last load report came. Unset if none has: without load reports its breakers
 	// open by ejections only.
 	LastLoadReport *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=last_load_report,json=lastLoadReport,proto3" json:"last_load_report,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What is wrong with it, in words, the gravest first: such as "runs Envoy 1.38.3;
+	// Breakwater needs 1.39 or later". Empty if nothing is.
+	Faults        []string `protobuf:"bytes,11,rep,name=faults,proto3" json:"faults,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Proxy) Reset() {
@@ -3907,6 +3910,13 @@ func (x *Proxy) GetResources() []*ProxyResources {
 func (x *Proxy) GetLastLoadReport() *timestamppb.Timestamp {
 	if x != nil {
 		return x.LastLoadReport
+	}
+	return nil
+}
+
+func (x *Proxy) GetFaults() []string {
+	if x != nil {
+		return x.Faults
 	}
 	return nil
 }
@@ -5688,7 +5698,7 @@ const file_admin_proto_rawDesc = "" +
 	"\x13ForgetProxyResponse\x126\n" +
 	"\x05proxy\x18\x01 \x01(\v2 .breakwater.admin.v1.MissedProxyR\x05proxy\x12\x1b\n" +
 	"\tnot_saved\x18\x02 \x01(\bR\bnotSaved\x12(\n" +
-	"\x10not_saved_reason\x18\x03 \x01(\tR\x0enotSavedReason\"\xab\x03\n" +
+	"\x10not_saved_reason\x18\x03 \x01(\tR\x0enotSavedReason\"\xc3\x03\n" +
 	"\x05Proxy\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fnode_cluster\x18\x02 \x01(\tR\vnodeCluster\x12\x18\n" +
@@ -5701,7 +5711,8 @@ const file_admin_proto_rawDesc = "" +
 	"adminError\x12A\n" +
 	"\tresources\x18\t \x03(\v2#.breakwater.admin.v1.ProxyResourcesR\tresources\x12D\n" +
 	"\x10last_load_report\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\x0elastLoadReport\"\x96\x01\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0elastLoadReport\x12\x16\n" +
+	"\x06faults\x18\v \x03(\tR\x06faults\"\x96\x01\n" +
 	"\x0eProxyResources\x12\x19\n" +
 	"\btype_url\x18\x01 \x01(\tR\atypeUrl\x121\n" +
 	"\x14acknowledged_version\x18\x02 \x01(\tR\x13acknowledgedVersion\x126\n" +

@@ -96,7 +96,7 @@ func newFakeAPI() *fakeAPI {
 					LastNack: &adminpb.Nack{Version: "v2", Message: "no such filter", Time: noon},
 				}},
 			},
-			{Id: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: noon, AdminError: "its bootstrap names no admin port"},
+			{Id: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: noon, AdminError: "its bootstrap names no admin port", Faults: []string{"runs Envoy 1.38.3; Breakwater needs 1.39 or later", "has another\nfault"}},
 		},
 		missed: []*adminpb.MissedProxy{
 			{Id: "edge-3", NodeCluster: "edge", AdminAddress: "127.0.0.1:9903", Left: noon},

@@ -23,7 +23,8 @@ func newStatusCmd() *cobra.Command {
 		Use:   "status [SERVICE]",
 		Short: "Show the state of every circuit breaker and of the policies",
 		Long: `Show the state of every circuit breaker and of the policies, or of one service
-in every proxy. The exit code is 0 whatever the states are.
+in every proxy, and what is wrong with a proxy, such as that its Envoy is too old.
+The exit code is 0 whatever the states are.
 
 WINDOW is the failures of the attempts in the window that the breaker looks back on,
 such as 5/37; UNTIL the time that is left until an open breaker lets requests through
@@ -56,6 +57,8 @@ type serverStatus struct {
 	breakers []*adminpb.Breaker
 	orders   []*adminpb.StandingOrder
 	config   *adminpb.GetConfigStatusResponse
+	// proxies are only looked at for their faults.
+	proxies []*adminpb.Proxy
 }
 
 // getStatus asks for one service if args names it, else for all.
@@ -65,6 +68,11 @@ func getStatus(ctx context.Context, api adminpb.AdminServiceClient, args []strin
 	if s.config, err = api.GetConfigStatus(ctx, &adminpb.GetConfigStatusRequest{}); err != nil {
 		return s, err
 	}
+	proxies, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
+	if err != nil {
+		return s, err
+	}
+	s.proxies = proxies.GetProxies()
 	orders, err := api.ListOrders(ctx, &adminpb.ListOrdersRequest{})
 	if err != nil {
 		return s, err
@@ -133,6 +141,9 @@ func (s serverStatus) printTable(w io.Writer, detailed bool, now time.Time) erro
 		return err
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	if err := printFaults(w, s.proxies); err != nil {
 		return err
 	}
 	return printConfig(w, s.config)

@@ -15,6 +15,8 @@ import (
 )
 
 const statusTail = `
+edge-2 runs Envoy 1.38.3; Breakwater needs 1.39 or later
+edge-2 has another fault
 policies: 2 services, not all that is on disk is served, last taken over without an error 2026-03-04T12:00:00Z
 error: fraud.yaml:3:5: retry.max_delay: is under base_delay
 warning: search.yaml: can never trip (never-trips)
@@ -184,6 +186,8 @@ not_saved_reason: ""
 		{"proxies", newProxiesCmd, nil, `PROXY   CLUSTER  VERSION       ADDRESS          CONNECTED SINCE       LAST LOAD REPORT      ADMIN API
 edge-1  edge     envoy/1.40.0  127.0.0.1:40000  2026-03-04T12:00:00Z  2026-03-04T12:00:00Z  127.0.0.1:9901
 edge-2  -        -             127.0.0.1:40001  2026-03-04T12:00:00Z  -                     -: its bootstrap names no admin port
+edge-2 runs Envoy 1.38.3; Breakwater needs 1.39 or later
+edge-2 has another fault
 edge-1 last refused Cluster v2 at 2026-03-04T12:00:00Z: no such filter
 
 MISSED  CLUSTER  GONE SINCE            ADMIN API

@@ -72,7 +72,7 @@ func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
 		q := admin.Proxy{
 			ID: p.ID, NodeCluster: p.Cluster, Version: p.Version, Address: p.Address, AdminAddress: p.AdminAddress,
 			ConnectedSince: p.Since, AdminReachable: health[p.ID].Reachable, AdminError: health[p.ID].Error,
-			LastReport: health[p.ID].LastReport,
+			LastReport: health[p.ID].LastReport, Faults: p.Faults,
 		}
 		for _, r := range p.Resources {
 			s := admin.ProxyResources{TypeURL: r.TypeURL, Acknowledged: r.Version}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -40,6 +41,8 @@ type plane struct {
 
 	// adminAddresses are those of Envoys of this process, by node id; see xds.ServerOptions.
 	adminAddresses map[string]string
+	// adminSecret is what the gateway proves itself with to the admin API; new with each start.
+	adminSecret string
 	// admit is asked once, before the first set is published; its error ends the start.
 	// Nil admits all.
 	admit func(*policy.Gateway) error
@@ -60,7 +63,7 @@ func newPlane(s settings) (*plane, error) {
 	}
 	return &plane{
 		settings: s, log: s.log, store: state, policies: state.Policies(s.policies),
-		ready: make(chan struct{}),
+		ready: make(chan struct{}), adminSecret: rand.Text(),
 	}, nil
 }
 
@@ -132,6 +135,8 @@ func (p *plane) wire() error {
 
 		AllowedHosts: p.settings.flags.httpHosts,
 		HTTPReadOnly: p.settings.flags.httpReadOnly,
+
+		GatewaySecret: p.adminSecret,
 	})
 	return err
 }
@@ -168,14 +173,20 @@ func (p *plane) apply(_ context.Context, set *policy.Set) error {
 	return nil
 }
 
-// served is a set with the gateway's address that the command line gives, if it gives one.
+// served is a set with the gateway's address that the command line gives, if it gives one, and with the secret that the
+// gateway proves itself with to the admin API, if it exposes that.
 func (p *plane) served(set *policy.Set) *policy.Set {
 	override := p.settings.gateway
-	if override == nil {
+	if override == nil && set.Gateway.ExposeAdmin == "" {
 		return set
 	}
 	gateway := *set.Gateway
-	gateway.Host, gateway.Port = override.Addr().String(), override.Port()
+	if override != nil {
+		gateway.Host, gateway.Port = override.Addr().String(), override.Port()
+	}
+	if gateway.ExposeAdmin != "" {
+		gateway.AdminSecret = p.adminSecret
+	}
 	served := *set
 	served.Gateway = &gateway
 	return &served

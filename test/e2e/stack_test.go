@@ -88,6 +88,12 @@ func prepared(t testing.TB, files map[string]string, args ...string) *stack {
 func (s *stack) startForTest() {
 	s.t.Helper()
 	s.start()
+	s.endWithTest()
+}
+
+// endWithTest ends the Breakwater that was started, or was started again since, with the test.
+func (s *stack) endWithTest() {
+	s.t.Helper()
 	s.t.Cleanup(func() {
 		s.stop()
 		if log := s.log.String(); strings.Contains(log, "DATA RACE") {

@@ -55,7 +55,7 @@ func story(t *testing.T, name, url string, env []string, deeds map[string]func()
 		env = os.Environ()
 	}
 	// What Python reads, Go is to know of, lest it takes an old result for this story's.
-	for _, script := range []string{name, "browser.py"} {
+	for _, script := range []string{name, "browser.py", "fake.py"} {
 		if _, err := os.Stat(script); err != nil {
 			t.Fatal(err)
 		}

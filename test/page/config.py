@@ -79,7 +79,7 @@ def plans(page, good):
 
 def forgets(page):
     """A proxy that has gone is missed until an operator says that it was ended for good."""
-    missed = page.get_by_role("region", name="Missed proxies")
+    missed = page.get_by_role("region", name="Disconnected proxies")
     expect(missed).to_have_count(0)
     do("lose a proxy")
     line = missed.locator("[data-missed='edge-9']")

@@ -32,6 +32,7 @@ def confirms(page):
     expect(dialog).to_have_count(0)
 
     page.get_by_role("button", name="Force open", exact=True).click()
+    dialog.get_by_label("Reason").fill("drill")
     page.route("**/force-open", lambda r: r.abort())
     dialog.get_by_role("button", name="Force open").click()
     expect(dialog.get_by_role("alert")).to_contain_text("It is not known whether it was done")

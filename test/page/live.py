@@ -115,7 +115,7 @@ def orders(one, two):
     vision = row(two, "vision-service")
     expect(vision).to_have_attribute("data-state", "forced_open")
     expect(vision).to_contain_text("Forced open")
-    expect(vision.locator(".mark-order")).to_have_attribute("title", "Ordered by ann: drill")
+    expect(vision.locator(".mark-order")).to_have_attribute("title", "Override by ann: drill")
     expect(vision.locator(".countdown")).to_have_text(re.compile("4 min"))
     (order,) = api("/api/v1/orders")["orders"]
     assert order["service"] == "vision-service" and order["order"]["actor"] == "ann" and order["order"]["reason"] == "drill"
@@ -134,6 +134,7 @@ def orders(one, two):
     one.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     one.get_by_role("button", name="Disable", exact=True).click()
+    dialog.get_by_label("Reason").fill("drill")
     one.route("**/disable", lambda r: r.fulfill(status=409, json={"code": 9, "message": "no, not now"}))
     dialog.get_by_role("button", name="Disable").click()
     expect(dialog.get_by_role("alert")).to_have_text("Not done: no, not now")
@@ -152,7 +153,7 @@ def orders(one, two):
     dialog.get_by_role("button", name="Disable").click()
     proof = dialog.locator(".proof")
     expect(proof).to_have_attribute("data-ok", "false")
-    expect(proof).to_contain_text("Not proved")
+    expect(proof).to_contain_text("It reached no proxy.")
     expect(proof.locator("tbody tr")).to_contain_text("no answer from its admin API")
     dialog.get_by_role("button", name="Close").click()
 

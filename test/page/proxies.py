@@ -12,7 +12,8 @@ def of(view, proxy: str):
 
 
 def proved(dialog, verb: str, *proxies: str):
-    """proved gives the order and has its proof read, which is of each of these proxies and of no other."""
+    """proved confirms an action and has its proof read, which is of each of these proxies and of no other."""
+    dialog.get_by_label("Reason").fill("drill")
     dialog.get_by_role("button", name=verb).click()
     proof = dialog.locator(".proof")
     expect(proof).to_have_attribute("data-ok", "true")
@@ -76,7 +77,7 @@ def orders(board, view):
     view.keyboard.press("Tab")
     duration = dialog.get_by_label("Duration")
     expect(duration).to_be_focused()
-    for text, words in ("45", "Say the unit: 45s, 45m or 45h"), ("-1h", "must not be negative"), ("soon", "no duration"), ("2h 30m", "no duration"), ("+", "no duration"), ("0.1ns", "too short"), ("2562047h", "longer than 100 years"):
+    for text, words in ("45", "Say the unit: 45s, 45m or 45h"), ("-1h", "must not be negative"), ("soon", "no duration"), ("2h 30m", "no duration"), ("+", "no duration"), ("0.1ns", "too short"), ("2562047h", "longer than 100 years"), ("0", "choose “For ever”"):
         duration.fill(text)
         expect(duration).to_have_attribute("aria-invalid", "true")
         expect(duration).to_have_accessible_description(re.compile(re.escape(words)))
@@ -84,8 +85,6 @@ def orders(board, view):
     expect(duration).to_be_focused()
     shot(view, "dialog-duration")
     expect(dialog.locator(".proof")).to_have_count(0)
-    duration.fill("0")
-    expect(duration).to_have_accessible_description("Until it is released.")
     duration.fill("2h30m")
     expect(duration).to_have_attribute("aria-invalid", "false")
     expect(duration).to_have_accessible_description(re.compile(r"^Until .*\d\d:\d\d:\d\d\.$"))
@@ -131,15 +130,19 @@ def follows(view):
 
 
 def alone(view):
-    """An order holds without any proxy, and a reset ends it: neither is called proved."""
+    """An override holds without any proxy, and a reset ends it: each has reached none, and says so."""
     do("stop one")
     expect(view.locator(".service-facts")).to_contain_text("no proxy is connected")
     dialog = view.get_by_role("dialog")
-    for verb, words in ("Force open", "those that connect later follow"), ("Reset", "if the service is under an operator's order, that ends"):
+    for verb, words, done in (
+        ("Force open", "those that connect later follow", "The override holds all the same, for those that connect later."),
+        ("Reset", "if the service has an operator's override, that ends", "An operator's override has ended all the same."),
+    ):
         view.get_by_role("button", name=verb, exact=True).click()
         expect(dialog.locator(".effect")).to_contain_text(words)
+        dialog.get_by_label("Reason").fill("drill")
         dialog.get_by_role("button", name=verb).click()
-        expect(dialog.locator(".proof")).to_have_text(re.compile(r"^Done\. .*No proxy is connected now"))
+        expect(dialog.locator(".proof")).to_have_text(f"Failed. It reached no proxy: none is connected. {done}")
         dialog.get_by_role("button", name="Close").click()
     assert api("/api/v1/orders")["orders"] == []
 

@@ -21,7 +21,7 @@ with browser() as watched:
     proxies = view.locator(".card-proxies")
     expect(proxies.locator(".proxy-row .state[data-look='closed']")).to_have_count(2)
     expect(view.locator(".card-explain .good")).to_be_visible()
-    expect(config.get_by_role("region", name="Connected proxies")).to_be_visible()
+    expect(config.get_by_role("region", name="Connected proxies", exact=True)).to_be_visible()
 
     view.evaluate(OLD)
     do("slow")

@@ -8,7 +8,7 @@ import { ConfigView } from "./config/config";
 import { EventsView } from "./events/events";
 import { followConfig } from "./live/config";
 import { followHistory } from "./live/history";
-import { follow, isLive } from "./live/store";
+import { follow } from "./live/store";
 import { ServiceView } from "./service/service";
 import { Header } from "./ui/header";
 import { route } from "./ui/route";
@@ -45,9 +45,9 @@ function App() {
 }
 
 effect(() => {
-  const open = (totals.value.get("open") ?? 0) + (totals.value.get("forced_open") ?? 0);
+  const open = totals.value.get("open")?.services ?? 0;
   const at = route.value;
-  const place = at.view === "service" ? `${at.name} · ` : open > 0 && isLive() ? `${open} open · ` : "";
+  const place = at.view === "service" ? `${at.name} · ` : open > 0 ? `${open} open · ` : "";
   document.title = `${place}Breakwater`;
 });
 

@@ -5,6 +5,12 @@ export type State = "closed" | "open" | "half_open" | "forced_open" | "disabled"
 export type Timestamp = string | null;
 export type Uint64 = string;
 
+/** Unsaved is on what an operator has ordered and Breakwater could not store. */
+export interface Unsaved {
+  not_saved?: boolean;
+  not_saved_reason?: string;
+}
+
 export interface Order {
   state: State;
   actor: string;
@@ -26,6 +32,8 @@ export interface Overview {
   shadow_state: State | "";
   order: Order | null;
   overloaded: boolean;
+  /** Half-open everywhere in its state without traffic. */
+  waiting?: boolean;
 }
 
 export interface Host {
@@ -56,6 +64,7 @@ export interface ProxyBreaker {
   shadow: boolean;
   shadow_state: State | "";
   order: Order | null;
+  waiting?: boolean;
 }
 
 export interface Breaker {
@@ -70,6 +79,8 @@ export interface WatchBreakers {
   snapshot: boolean;
   breakers: Breaker[];
   removed: string[];
+  /** The next message goes on with this snapshot. */
+  more?: boolean;
 }
 
 export interface WindowBatch {
@@ -219,6 +230,13 @@ export interface Rejection {
   excerpt: SourceLine[];
 }
 
+/** StorageFault is a document that cannot be saved. */
+export interface StorageFault {
+  document: string;
+  error: string;
+  since: Timestamp;
+}
+
 export interface ConfigStatus {
   ok: boolean;
   digest: string;
@@ -228,6 +246,9 @@ export interface ConfigStatus {
   problems: Problem[];
   rejections: Rejection[];
   stale_services: string[];
+  /** The problems that there are beside those in problems. */
+  more_problems?: number;
+  storage_faults?: StorageFault[];
 }
 
 export interface Proxy {
@@ -240,6 +261,7 @@ export interface Proxy {
   admin_reachable: boolean;
   admin_error: string;
   last_load_report: Timestamp;
+  faults?: string[];
 }
 
 export interface MissedProxy {
@@ -254,7 +276,7 @@ export interface ListProxies {
   missed: MissedProxy[];
 }
 
-export interface ForgetAnswer {
+export interface ForgetAnswer extends Unsaved {
   proxy: MissedProxy;
 }
 
@@ -282,14 +304,26 @@ export interface ProxyReset {
   from: State;
 }
 
-export interface OrderAnswer {
+export interface StandingOrder extends Unsaved {
+  service: string;
+  /** Empty for all. */
+  proxy: string;
+  since: Timestamp;
+  order: Order;
+}
+
+export interface ListOrders {
+  orders: StandingOrder[];
+}
+
+export interface OrderAnswer extends Unsaved {
   service: string;
   ok: boolean;
   until?: Timestamp;
   proxies: ProxyOrder[];
 }
 
-export interface ResetAnswer {
+export interface ResetAnswer extends Unsaved {
   service: string;
   host: string;
   ok: boolean;
@@ -332,4 +366,5 @@ export interface Plan {
   services: ServicePlan[];
   resources: ResourcePlan[];
   digest: string;
+  more_problems?: number;
 }

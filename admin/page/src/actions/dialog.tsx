@@ -7,12 +7,14 @@ import { isLive, version } from "../live/store";
 import { StateBadge, word } from "../ui/states";
 import { Table } from "../ui/table";
 import type { Breaker, State } from "../wire";
-import { acts, asked, effect, perform, takesTTL, title, verb, type Action, type Outcome } from "./action";
-import { Lifetime } from "./lifetime-field";
+import { acts, asked, effect, overrides, perform, title, verb, type Action, type Outcome } from "./action";
+import { Lifetime, type Lasting } from "./lifetime-field";
 
 const actorKey = "breakwater.actor";
+/** said is a pattern of what is not only spaces. */
+const said = ".*\\S.*";
 
-/** refusal says why there is no proof. Without an answer the order may have been taken all the same. */
+/** refusal says why there is no proof. Without an answer the action may have been carried out all the same. */
 function refusal({ status, message }: APIError): string {
   const lost = status === 0 || status === 408 || status >= 500;
   return lost ? `It is not known whether it was done: ${message}. Look at the state before you try again.` : `Not done: ${message}`;
@@ -85,7 +87,7 @@ function Confirmation({ action, ...subject }: { action: Action } & Subject) {
   const close = useRef<HTMLButtonElement>(null);
   const actor = useSignal(knownActor());
   const reason = useSignal("");
-  const ttl = useSignal<number | string>(900);
+  const ttl = useSignal<Lasting>(900);
   const proxy = useSignal(action.proxy ?? "");
   const busy = useSignal(false);
   const failed = useSignal("");
@@ -102,10 +104,7 @@ function Confirmation({ action, ...subject }: { action: Action } & Subject) {
 
   const submit = async (e: Event) => {
     e.preventDefault();
-    if (typeof ttl.value === "string") {
-      dialog.current?.querySelector<HTMLElement>("#lifetime")?.focus();
-      return;
-    }
+    if (typeof ttl.value === "string") return; // the field says why
     busy.value = true;
     failed.value = "";
     try {
@@ -158,10 +157,10 @@ function Confirmation({ action, ...subject }: { action: Action } & Subject) {
                 </select>
               </label>
             )}
-            {takesTTL(action.kind) && <Lifetime ttl={ttl} disabled={busy.value} />}
+            {overrides(action.kind) && <Lifetime ttl={ttl} disabled={busy.value} />}
             <label class="field">
               <span>Reason</span>
-              <input name="reason" maxLength={300} autocomplete="off" value={reason.value} disabled={busy.value} onInput={(e) => (reason.value = e.currentTarget.value)} />
+              <input name="reason" maxLength={300} required={overrides(action.kind)} pattern={said} title="Say why" autocomplete="off" value={reason.value} disabled={busy.value} onInput={(e) => (reason.value = e.currentTarget.value)} />
             </label>
             <label class="field">
               <span>Your name</span>
@@ -182,7 +181,7 @@ function Confirmation({ action, ...subject }: { action: Action } & Subject) {
         )}
         {isLive() && version.value?.read_only && !outcome.value && (
           <p class="failed" role="alert">
-            This address only shows now: no order is taken here.
+            This address only shows now: it takes no actions.
           </p>
         )}
         <div class="dialog-end">
@@ -204,30 +203,35 @@ function Confirmation({ action, ...subject }: { action: Action } & Subject) {
 function Proved({ outcome }: { outcome: Outcome }) {
   if (!outcome.proofs) {
     return (
-      <p role="status" class="good">
-        {outcome.words}
-      </p>
+      <div role="status">
+        <p class="good">{outcome.words}</p>
+        {outcome.unsaved && <p class="warn">{outcome.unsaved}</p>}
+      </div>
     );
   }
   const before = outcome.proofs.some((p) => p.before !== "");
+  const reached = outcome.proofs.some((p) => p.acknowledged);
   const done = outcome.proofs.length > 0 ? "Done, and proved by each proxy." : "Done.";
   return (
     <div role="status" class="proof" data-ok={outcome.ok}>
       <p class={outcome.ok ? "good" : "bad"}>
-        <b>{outcome.ok ? done : "Not proved on every proxy."}</b> {outcome.words}
+        <b>{outcome.ok ? done : reached ? "Not proved on every proxy." : "Failed."}</b> {outcome.words}
       </p>
+      {outcome.unsaved && <p class="warn">{outcome.unsaved}</p>}
       {outcome.proofs.length > 0 && (
-        <Table label="What each proxy reported" columns={["Proxy", "Result", ...(before ? ["Before"] : []), "After", "What Envoy reported"]}>
+        <Table label="What each proxy reported" columns={["Proxy", "Result", ...(before ? ["Before"] : []), "After", "What Envoy reported"]} kind="stack">
           <tbody>
             {outcome.proofs.map((p) => (
               <tr key={p.proxy}>
                 <th scope="row" class="mono">
                   {p.proxy}
                 </th>
-                <td class={p.error ? "bad" : "good"}>{p.error ? "not proved" : "proved"}</td>
-                {before && <td>{p.before}</td>}
-                <td>{p.after}</td>
-                <td>{p.error || p.note}</td>
+                <td data-label="Result" class={p.error ? "short bad" : "short good"}>
+                  {p.error ? "not proved" : "proved"}
+                </td>
+                {before && <td data-label="Before">{p.before}</td>}
+                <td data-label="After">{p.after}</td>
+                <td data-label="What Envoy reported">{p.error || p.note}</td>
               </tr>
             ))}
           </tbody>

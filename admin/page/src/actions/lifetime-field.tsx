@@ -1,4 +1,4 @@
-// How long an order is to hold: one of some times, or one of the operator's own.
+// How long an override is to hold: one of some times, or one of the operator's own.
 
 import { useSignal, type Signal } from "@preact/signals";
 import { now } from "../live/clock";
@@ -10,18 +10,21 @@ const lives: [number, string][] = [
   [900, "15 minutes"],
   [3600, "1 hour"],
   [14_400, "4 hours"],
-  [0, "Until it is released"],
 ];
 const own = "own";
+const forEver = "for ever";
 
-/** Lifetime sets ttl: in s, 0 for until it is released, or what is wrong with what was written. */
-export function Lifetime({ ttl, disabled }: { ttl: Signal<number | string>; disabled: boolean }) {
+/** Lasting is a time in s, null for ever, or what is wrong with what was written. */
+export type Lasting = number | string | null;
+
+/** Lifetime sets ttl. */
+export function Lifetime({ ttl, disabled }: { ttl: Signal<Lasting>; disabled: boolean }) {
   const choice = useSignal(String(ttl.peek()));
   const text = useSignal("");
   const left = useSignal(false);
   const choose = (value: string) => {
     choice.value = value;
-    ttl.value = value === own ? lifetime(text.value) : Number(value);
+    ttl.value = value === own ? lifetime(text.value) : value === forEver ? null : Number(value);
   };
   const write = (value: string) => {
     text.value = value;
@@ -40,6 +43,7 @@ export function Lifetime({ ttl, disabled }: { ttl: Signal<number | string>; disa
               {name}
             </option>
           ))}
+          <option value={forEver}>For ever, until it is released</option>
           <option value={own}>Another time…</option>
         </select>
       </label>
@@ -48,6 +52,7 @@ export function Lifetime({ ttl, disabled }: { ttl: Signal<number | string>; disa
           <label for="lifetime">Duration</label>
           <input
             id="lifetime"
+            ref={(input) => input?.setCustomValidity(wrong)}
             class="mono"
             placeholder="2h30m"
             maxLength={60}
@@ -66,7 +71,7 @@ export function Lifetime({ ttl, disabled }: { ttl: Signal<number | string>; disa
               {wrong}
             </p>
             {/* It moves on with the clock: to be read, not to be announced each second. */}
-            {!wrong && <p class="faint">{ttl.value === 0 ? "Until it is released." : `Until ${dateTime(now.value + Number(ttl.value) * 1000, now.value)}.`}</p>}
+            {!wrong && <p class="faint">Until {dateTime(now.value + Number(ttl.value) * 1000, now.value)}.</p>}
           </div>
         </div>
       )}

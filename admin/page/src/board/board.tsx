@@ -88,11 +88,11 @@ function Tools() {
       </div>
       <div class="chips" role="group" aria-label="Show only these states">
         {states.map((state) => {
-          const n = totals.value.get(state) ?? 0;
+          const { services: n, busy } = totals.value.get(state) ?? { services: 0, busy: false };
           const on = filter.value.has(state);
           if (n === 0 && !on && state !== "open" && state !== "closed") return null;
           return (
-            <button key={state} type="button" class="chip" data-look={n > 0 ? state : "none"} aria-pressed={on} onClick={() => toggle(state)}>
+            <button key={state} type="button" class="chip" data-look={busy ? state : "none"} aria-pressed={on} onClick={() => toggle(state)}>
               <StateIcon state={state} />
               <b>{n}</b> {word[state].toLowerCase()}
             </button>

@@ -1,7 +1,7 @@
 // Which services the board shows, and in which order.
 
 import { computed, signal } from "@preact/signals";
-import { changed, entries, measured, type Entry } from "../live/store";
+import { changed, entries, isLive, measured, type Entry } from "../live/store";
 import { severity, states } from "../ui/states";
 import type { State } from "../wire";
 
@@ -12,20 +12,30 @@ export const query = signal("");
 export const filter = signal<ReadonlySet<State>>(new Set());
 export const sort = signal<Sort>("trouble");
 
-/** totals are the services by state, whatever is filtered. */
+/** Total is how many services are in a state, and whether one of them is more than a half-open breaker that waits. */
+export interface Total {
+  services: number;
+  busy: boolean;
+}
+
+/** totals are the services by the state that is shown, whatever is filtered: all are unknown while nothing is known. */
 export const totals = computed(() => {
   void changed.value;
-  const by = new Map<State, number>(states.map((s) => [s, 0]));
+  const by = new Map<State, Total>(states.map((s) => [s, { services: 0, busy: false }]));
   for (const { breaker } of entries.values()) {
-    const { state } = breaker.peek();
-    by.set(state, (by.get(state) ?? 0) + 1);
+    const { state, overview } = breaker.peek();
+    const total = by.get(isLive() ? state : "unknown");
+    if (!total) continue;
+    total.services++;
+    total.busy ||= !overview.waiting;
   }
   return by;
 });
 
-/** trouble is greater the graver: the state first, then what a closed breaker may be about to do. */
+/** trouble is greater the graver: the state first, then what a closed breaker may be about to do. One that waits is hardly any. */
 function trouble({ breaker, meter }: Entry): number {
   const { state, overview } = breaker.peek();
+  if (overview.waiting) return 8 + 0.5;
   let t = 8 * (states.length - severity(state));
   if (overview.shadow && overview.shadow_state !== "" && overview.shadow_state !== "closed") t += 4;
   if (overview.ejected_hosts > 0) t += 3;
@@ -45,7 +55,9 @@ export const visible = computed<Entry[]>((() => {
     const words = query.value.toLowerCase().split(/\s+/).filter(Boolean);
     const shown = [...entries.values()].filter(({ name, breaker }) => {
       const { state, overview } = breaker.peek();
-      if (filter.value.size > 0 && !filter.value.has(state)) return false;
+      // What was open when Breakwater went is found by that, too.
+      const unknown = !isLive() && filter.value.has("unknown");
+      if (filter.value.size > 0 && !filter.value.has(state) && !unknown) return false;
       const text = `${name} ${overview.cause}`.toLowerCase();
       return words.every((w) => text.includes(w));
     });

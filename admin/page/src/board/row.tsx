@@ -5,7 +5,7 @@ import { isLive, type Entry } from "../live/store";
 import { percent, perSecond } from "../ui/format";
 import { serviceLink } from "../ui/route";
 import { StateBadge, word } from "../ui/states";
-import { Ago, Countdown } from "../ui/time";
+import { Ago, Countdown, overWords } from "../ui/time";
 import type { Breaker } from "../wire";
 import { Sparkline } from "./sparkline";
 
@@ -24,19 +24,21 @@ export function Row({ entry, index, top }: { entry: Entry; index: number; top: n
       style={{ transform: `translateY(${top}px)` }}
     >
       <div role="cell" class="cell-state">
-        <StateBadge state={state} stale={!live} />
+        <StateBadge state={state} stale={!live} waiting={overview.waiting} part={isPart(breaker)} />
       </div>
       <div role="cell" class="cell-name">
-        <a href={serviceLink(service)} data-row={index}>
-          {service}
-        </a>
-        <Marks breaker={breaker}>
-          {live && overview.proxies_in_state < overview.proxies && (
-            <span class="mark mark-part">
-              on {overview.proxies_in_state} of {overview.proxies}
-            </span>
-          )}
-        </Marks>
+        <span class="name-line">
+          <a href={serviceLink(service)} data-row={index} title={[service, live && summary.replaceAll("_", " "), overview.cause].filter(Boolean).join("\n")}>
+            {service}
+          </a>
+          <Marks breaker={breaker}>
+            {live && isPart(breaker) && (
+              <span class="mark mark-part" data-look={look(breaker)} title={summary.replaceAll("_", " ")}>
+                on {overview.proxies_in_state} of {overview.proxies}
+              </span>
+            )}
+          </Marks>
+        </span>
         <span class="cause" title={overview.cause}>
           {overview.cause}
         </span>
@@ -47,8 +49,9 @@ export function Row({ entry, index, top }: { entry: Entry; index: number; top: n
       <div role="cell" class="cell-hosts">
         <Hosts breaker={breaker} />
       </div>
-      <div role="cell" class="cell-proxies" title={live ? summary : undefined}>
+      <div role="cell" class="cell-proxies">
         {live && overview.proxies > 0 && `${word[state].toLowerCase()} on ${overview.proxies_in_state} of ${overview.proxies}`}
+        {live && overview.proxies > 0 && state !== "closed" && <Share breaker={breaker} />}
         {live && overview.proxies === 0 && "no proxy"}
       </div>
       <div role="cell" class="cell-rate">
@@ -59,6 +62,21 @@ export function Row({ entry, index, top }: { entry: Entry; index: number; top: n
         <ErrorRate entry={entry} />
       </div>
     </div>
+  );
+}
+
+/** isPart reports whether only some of the proxies are in the breaker's state. */
+const isPart = ({ overview }: Breaker) => overview.proxies_in_state < overview.proxies;
+
+const look = ({ state, overview }: Breaker) => (overview.waiting ? "none" : state);
+
+/** Share draws in how many of the proxies the breaker is in its state. */
+function Share({ breaker }: { breaker: Breaker }) {
+  const { proxies, proxies_in_state: inside } = breaker.overview;
+  return (
+    <span class="share" data-look={look(breaker)} aria-hidden="true">
+      <span style={{ width: `${(100 * inside) / proxies}%` }} />
+    </span>
   );
 }
 
@@ -89,18 +107,16 @@ export function Marks({ breaker: { overview }, children }: { breaker: Breaker; c
 }
 
 function orderWords(order: { actor: string; reason: string }): string {
-  return `Ordered by ${order.actor || "unknown"}${order.reason ? `: ${order.reason}` : ""}`;
+  return `Override by ${order.actor || "unknown"}${order.reason ? `: ${order.reason}` : ""}`;
 }
 
 export function Times({ breaker: { state, overview } }: { breaker: Breaker }) {
   if (!isLive()) return null;
-  const over = state === "open" ? "probing next" : "ending";
   return (
     <>
       {overview.until && (
         <span class="left">
-          <Countdown until={overview.until} over={over} />
-          <small> left</small>
+          <Countdown until={overview.until} over={overWords(state)} />
         </span>
       )}
       {overview.since && (
@@ -113,13 +129,16 @@ export function Times({ breaker: { state, overview } }: { breaker: Breaker }) {
   );
 }
 
-export function Hosts({ breaker: { overview } }: { breaker: Breaker }) {
-  if (!isLive() || overview.total_hosts === 0) return <span class="faint">–</span>;
-  const { ejected_hosts: out, total_hosts: all } = overview;
+/** Hosts are those of the proxy that has most of them ejected: the others may well have them all. */
+export function Hosts({ breaker }: { breaker: Breaker }) {
+  const { ejected_hosts: out, total_hosts: all, proxies } = breaker.overview;
+  if (!isLive() || all === 0) return <span class="faint">–</span>;
+  const bad = out === all && !isPart(breaker);
+  const many = proxies > 1;
   return (
-    <span class={out > 0 ? "bad" : ""} title={`${out} of ${all} hosts ejected, in the proxy that has most ejected`}>
+    <span class={out === 0 ? "" : bad ? "bad" : "warn"} title={`${out} of ${all} hosts ejected${many ? ", in the proxy that has most ejected" : ""}`}>
       {all - out} of {all}
-      <small> in</small>
+      {out > 0 && many ? <small class="at-worst"> at worst</small> : <small> in</small>}
     </span>
   );
 }

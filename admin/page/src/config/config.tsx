@@ -5,30 +5,30 @@ import { Fragment } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import { act, acts } from "../actions/action";
 import { ActionDialog } from "../actions/dialog";
-import { config } from "../live/config";
+import { config, proxies } from "../live/config";
 import { isLive, version } from "../live/store";
 import { count } from "../ui/format";
 import { serviceLink } from "../ui/route";
 import { Table } from "../ui/table";
 import { Ago, Moment } from "../ui/time";
 import type { ConfigStatus, MissedProxy, Proxy, Timestamp } from "../wire";
-import { ConfigData } from "./data";
+import { followView } from "./data";
 import { Planner } from "./plan";
-import { Problems, Rejections } from "./problems";
+import { More, Problems, Rejections } from "./problems";
 
 export function ConfigView() {
-  const data = useMemo(() => new ConfigData(), []);
-  useEffect(() => () => data.close(), [data]);
+  const asking = useMemo(followView, []);
+  useEffect(() => asking.end, [asking]);
   const status = config.value;
-  const { error, slow } = data.asking;
+  const { error, slow } = asking;
   return (
     <div class={isLive() ? "config" : "config service-stale"}>
       <h1>Configuration</h1>
       {error.value && <p class="failed">{error.value}</p>}
       {isLive() && status && !error.value && slow.value && <p class="failed">This is what was known last. Breakwater answers slowly.</p>}
       {!status ? <p class="empty">Waiting for Breakwater…</p> : <Status status={status} />}
-      {data.proxies.value && <Proxies proxies={data.proxies.value.proxies} />}
-      {data.proxies.value && <Missed missed={data.proxies.value.missed} />}
+      {proxies.value && <Proxies proxies={proxies.value.proxies} />}
+      {proxies.value && <Missed missed={proxies.value.missed} />}
       <Planner />
       <ActionDialog />
     </div>
@@ -49,8 +49,8 @@ function Status({ status }: { status: ConfigStatus }) {
       <dl class="facts">
         <Fact name="Services" value={String(status.services)} />
         <Fact name="Digest of what is served" value={status.digest} mono />
-        <When name="Last taken over whole" at={status.last_success} />
-        <When name="Last change looked at" at={status.last_attempt} />
+        <When name="Last clean reload" at={status.last_success} />
+        <When name="Last reload attempt" at={status.last_attempt} />
         {version.value && <Fact name="Breakwater" value={version.value.version} mono />}
         {version.value && <When name="Started" at={version.value.started} />}
       </dl>
@@ -72,6 +72,7 @@ function Status({ status }: { status: ConfigStatus }) {
         </h3>
       )}
       <Problems problems={status.problems} services />
+      <More problems={status.more_problems} />
     </section>
   );
 }
@@ -102,24 +103,34 @@ function When({ name, at }: { name: string; at: Timestamp }) {
   );
 }
 
-function Proxies({ proxies }: { proxies: Proxy[] }) {
+/** Proxies are the connected ones, those with faults first. */
+function Proxies({ proxies: all }: { proxies: Proxy[] }) {
+  const faulty = (p: Proxy) => Number((p.faults?.length ?? 0) > 0);
+  const proxies = [...all].sort((a, b) => faulty(b) - faulty(a));
   return (
     <section class="card" aria-label="Connected proxies">
       <h2>{proxies.length === 0 ? "No proxy is connected" : count(proxies.length, "connected proxy", "connected proxies")}</h2>
       {proxies.length > 0 && (
-        <Table label="Connected proxies" columns={["Proxy", "Version", "Address", "Connected for", "Last load report", "Admin API"]}>
+        <Table label="Connected proxies" columns={["Proxy", "Version", "Address", "Connected for", "Last load report", "Admin API"]} kind="stack">
           <tbody>
             {proxies.map((p) => (
               <tr key={p.id}>
                 <th scope="row" class="mono">
                   {p.id}
+                  {p.faults?.map((fault) => (
+                    <p key={fault} class="proxy-fault">
+                      {fault}
+                    </p>
+                  ))}
                 </th>
-                <td>{p.version}</td>
-                <td class="mono">{p.address}</td>
-                <td>
+                <td data-label="Version">{p.version}</td>
+                <td data-label="Address" class="mono">
+                  {p.address}
+                </td>
+                <td data-label="Connected for" class="short">
                   <Ago at={p.connected_since} />
                 </td>
-                <td>
+                <td data-label="Last load report" class="short">
                   {p.last_load_report ? (
                     <>
                       <Ago at={p.last_load_report} /> ago
@@ -128,7 +139,7 @@ function Proxies({ proxies }: { proxies: Proxy[] }) {
                     <span class="faint">none yet</span>
                   )}
                 </td>
-                <td>{p.admin_reachable ? <span class="mono">{p.admin_address}</span> : <span class="bad">{p.admin_error || "not reachable"}</span>}</td>
+                <td data-label="Admin API">{p.admin_reachable ? <span class="mono">{p.admin_address}</span> : <span class="bad">{p.admin_error || "not reachable"}</span>}</td>
               </tr>
             ))}
           </tbody>
@@ -138,23 +149,25 @@ function Proxies({ proxies }: { proxies: Proxy[] }) {
   );
 }
 
-/** Missed are the proxies that have gone, and that can be forgotten. */
+/** Missed are the proxies that are disconnected, and that can be forgotten. */
 function Missed({ missed }: { missed: MissedProxy[] }) {
   if (missed.length === 0) return null;
   return (
-    <section class="card" aria-label="Missed proxies">
-      <h2>{count(missed.length, "missed proxy", "missed proxies")}</h2>
-      <p class="faint">Gone within the last hour, and neither back nor replaced by another of the same node cluster.</p>
-      <Table label="Missed proxies" columns={["Proxy", "Node cluster", "Admin API", "Gone for", ...(acts() ? [{ hidden: "Actions" }] : [])]}>
+    <section class="card" aria-label="Disconnected proxies">
+      <h2>{count(missed.length, "disconnected proxy", "disconnected proxies")}</h2>
+      <p class="faint">Disconnected within the last hour, and neither back nor replaced by another of the same node cluster.</p>
+      <Table label="Disconnected proxies" columns={["Proxy", "Node cluster", "Admin API", "Disconnected for", ...(acts() ? [{ hidden: "Actions" }] : [])]} kind="stack">
         <tbody>
           {missed.map((p) => (
             <tr key={p.id} data-missed={p.id}>
               <th scope="row" class="mono">
                 {p.id}
               </th>
-              <td>{p.node_cluster}</td>
-              <td class="mono">{p.admin_address}</td>
-              <td>
+              <td data-label="Node cluster">{p.node_cluster}</td>
+              <td data-label="Admin API" class="mono">
+                {p.admin_address}
+              </td>
+              <td data-label="Disconnected for" class="short">
                 <Ago at={p.left} />
               </td>
               {acts() && (

@@ -9,7 +9,7 @@ import { serviceLink } from "../ui/route";
 import { Table } from "../ui/table";
 import { place, Sentence } from "../ui/text";
 import type { Plan, ResourcePlan, ServicePlan } from "../wire";
-import { Problems, shortType } from "./problems";
+import { More, Problems, shortType } from "./problems";
 
 interface File {
   /** Of its fields, for as long as they are there. */
@@ -134,12 +134,13 @@ function Result({ plan }: { plan: Plan }) {
     <div class="plan" data-plan={plan.ok ? "ok" : "rejected"}>
       <h3>
         {plan.ok ? (
-          <span class="good">{plan.services.length === 0 && plan.resources.length === 0 ? "It would change nothing." : "It would be taken over."}</span>
+          <span class="good">{plan.services.length === 0 && plan.resources.length === 0 ? "It would change nothing." : "Valid."}</span>
         ) : (
-          <span class="bad">It has errors: what they concern would not be taken over.</span>
+          <span class="bad">It has errors: the services that they concern would keep their current policy.</span>
         )}
       </h3>
       <Problems problems={plan.problems} services />
+      <More problems={plan.more_problems} />
       {plan.services.map((s) => (
         <Service key={s.service} plan={s} />
       ))}
@@ -176,16 +177,22 @@ function Service({ plan }: { plan: ServicePlan }) {
         ))}
       </ul>
       {plan.settings.length > 0 && (
-        <Table label={`Settings of ${plan.service}`} columns={["Setting", "Now", "Then", "From"]}>
+        <Table label={`Settings of ${plan.service}`} columns={["Setting", "Now", "Then", "From"]} kind="stack">
           <tbody>
             {keyed(plan.settings, (s) => s.path).map(([key, s]) => (
               <tr key={key}>
                 <th scope="row" class="mono">
                   {s.path}
                 </th>
-                <td class="mono">{s.from || <span class="faint">not set</span>}</td>
-                <td class="mono">{s.to || <span class="faint">not set</span>}</td>
-                <td class="mono">{place(s.position)}</td>
+                <td data-label="Now" class="mono">
+                  {s.from || <span class="faint">not set</span>}
+                </td>
+                <td data-label="Then" class="mono">
+                  {s.to || <span class="faint">not set</span>}
+                </td>
+                <td data-label="From" class="mono">
+                  {place(s.position)}
+                </td>
               </tr>
             ))}
           </tbody>

@@ -34,6 +34,12 @@ export function Problems({ problems, services = false }: { problems: Problem[]; 
   );
 }
 
+/** More is how many problems an answer has no room for. */
+export function More({ problems = 0 }: { problems?: number | undefined }) {
+  if (problems === 0) return null;
+  return <p class="more">and {problems.toLocaleString("en")} more</p>;
+}
+
 export function Rejections({ rejections, services = false }: { rejections: Rejection[]; services?: boolean }) {
   return (
     <ul class="problems">

@@ -31,6 +31,8 @@ export const measured = signal(0);
 export const version = signal<Version | null>(null);
 
 let askingVersion = false;
+/** What is served as far as the snapshot has been read that is under way; null if none is. */
+let served: Set<string> | null = null;
 
 export const isLive = () => connection.value.phase === "live";
 
@@ -51,18 +53,22 @@ export function follow(): void {
 function take(message: WatchBreakers): void {
   batch(() => {
     if (message.snapshot) {
-      const served = new Set(message.breakers.map((b) => b.service));
-      for (const name of entries.keys()) if (!served.has(name)) entries.delete(name);
+      served = new Set();
       for (const entry of entries.values()) entry.meter.forget();
-      connection.value = { phase: "live" };
-      void askVersion();
     }
     for (const breaker of message.breakers) {
+      served?.add(breaker.service);
       const entry = entries.get(breaker.service);
       if (entry) entry.breaker.value = breaker;
       else entries.set(breaker.service, newEntry(breaker));
     }
     for (const name of message.removed) entries.delete(name);
+    if (served && !message.more) {
+      for (const name of entries.keys()) if (!served.has(name)) entries.delete(name);
+      served = null;
+      connection.value = { phase: "live" };
+      void askVersion();
+    }
     changed.value++;
   });
 }

@@ -5,7 +5,7 @@ import { config } from "../live/config";
 import { get } from "../live/http";
 import { poll, type Poll } from "../live/poll";
 import { changed, entries } from "../live/store";
-import type { BreakerEvent, Explanation, GetBreaker, Traffic } from "../wire";
+import type { BreakerEvent, Explanation, GetBreaker, ListOrders, StandingOrder, Traffic } from "../wire";
 import { History } from "./traffic";
 
 export class ServiceData {
@@ -14,6 +14,8 @@ export class ServiceData {
   /** Moves on with history. */
   readonly sampled = signal(0);
   readonly events = signal<BreakerEvent[]>([]);
+  /** orders are the service's that stand. */
+  readonly orders = signal<StandingOrder[]>([]);
   readonly explanation = signal<Explanation | null>(null);
   private readonly ends: (() => void)[] = [];
   private readonly path: string;
@@ -27,8 +29,9 @@ export class ServiceData {
     this.asking = this.poll(1000, (s) => this.askBreaker(s));
     this.counting = this.poll(1000, (s) => this.askTraffic(s));
     const events = this.poll(2000, (s) => this.askEvents(s));
+    const orders = this.poll(5000, (s) => this.askOrders(s));
     this.explaining = this.poll(10_000, (s) => this.askExplanation(s));
-    this.ends.push(this.onChange([this.asking, events, this.explaining]));
+    this.ends.push(this.onChange([this.asking, events, orders, this.explaining]));
   }
 
   /** onChange asks again whenever something else is known to be the case, or another policy in force. */
@@ -67,6 +70,12 @@ export class ServiceData {
   private async askEvents(s: AbortSignal): Promise<void> {
     const { events } = await get<{ events: BreakerEvent[] }>(`api/v1/events?limit=50&service=${encodeURIComponent(this.name)}`, s);
     if (events.at(-1)?.id !== this.events.peek().at(-1)?.id || events.length !== this.events.peek().length) this.events.value = events;
+  }
+
+  private async askOrders(s: AbortSignal): Promise<void> {
+    const ordered = entries.get(this.name)?.breaker.peek().overview.order;
+    const { orders } = ordered ? await get<ListOrders>("api/v1/orders", s) : { orders: [] };
+    this.orders.value = orders.filter((o) => o.service === this.name);
   }
 
   private async askExplanation(s: AbortSignal): Promise<void> {

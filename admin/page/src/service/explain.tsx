@@ -61,8 +61,8 @@ export function Explain({ data, state }: { data: ServiceData; state: State }) {
                         {c.flag && `, flag ${c.flag}`}
                       </div>
                     </td>
-                    <td class="number">{Number(c.total).toLocaleString("en")}</td>
-                    <td class="number">{Number(c.recent).toLocaleString("en")}</td>
+                    <td data-label="Total" class="number">{Number(c.total).toLocaleString("en")}</td>
+                    <td data-label="Last second" class="number">{Number(c.recent).toLocaleString("en")}</td>
                   </tr>
                 ))}
               </tbody>

@@ -75,7 +75,7 @@ export function Machine({ breaker, known, policy }: { breaker: Breaker; known: b
       </svg>
       {(unknown > 0 || breaker.proxies.length === 0) && live && (
         <figcaption>
-          {breaker.proxies.length === 0 ? "No proxy is connected: its state is unknown." : `Unknown on ${unknown} of ${breaker.proxies.length}: the proxy can not be seen.`}
+          {breaker.proxies.length === 0 ? "No proxy is connected: its state is unknown." : `Unknown on ${unknown} of ${breaker.proxies.length}: the proxy cannot be seen.`}
         </figcaption>
       )}
     </figure>

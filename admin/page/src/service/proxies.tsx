@@ -6,7 +6,7 @@ import { act, acts } from "../actions/action";
 import { percent } from "../ui/format";
 import { severity, StateBadge } from "../ui/states";
 import { Table } from "../ui/table";
-import { Ago, Countdown } from "../ui/time";
+import { Ago, Countdown, overWords } from "../ui/time";
 import type { Breaker, Host, ProxyBreaker } from "../wire";
 
 const first = 30;
@@ -41,7 +41,7 @@ function ProxyRows({ service, proxy: p, live }: { service: string; proxy: ProxyB
           {p.proxy}
         </th>
         <td>
-          <StateBadge state={p.state} stale={!live} />
+          <StateBadge state={p.state} stale={!live} waiting={p.waiting} />
         </td>
         <td class="proxy-cause">
           {p.cause}
@@ -52,9 +52,8 @@ function ProxyRows({ service, proxy: p, live }: { service: string; proxy: ProxyB
           {live && p.until && (
             <div>
               <b>
-                <Countdown until={p.until} over="now" />
+                <Countdown until={p.until} over={overWords(p.state)} />
               </b>
-              <small> left</small>
             </div>
           )}
           {live && (
@@ -63,8 +62,8 @@ function ProxyRows({ service, proxy: p, live }: { service: string; proxy: ProxyB
             </small>
           )}
         </td>
-        <td class="number">{Number(p.attempts).toLocaleString("en")}</td>
-        <td class="number">{Number(p.failures).toLocaleString("en")}</td>
+        <td data-label="Attempts" class="number">{Number(p.attempts).toLocaleString("en")}</td>
+        <td data-label="Failed" class="number">{Number(p.failures).toLocaleString("en")}</td>
         {acts() && (
           <td class="row-actions">
             {p.order ? (
@@ -110,8 +109,8 @@ function HostRow({ service, host: h, live }: { service: string; host: Host; live
           {live && !h.ejected && !h.unhealthy && <span class="flag">in rotation</span>}
         </span>
       </td>
-      <td class="number">{n.toLocaleString("en")}</td>
-      <td class="number">
+      <td data-label="Attempts" class="number">{n.toLocaleString("en")}</td>
+      <td data-label="Failed" class="number">
         {failed.toLocaleString("en")}
         {n > 0 && failed > 0 && <small> {percent(failed / n)}</small>}
       </td>

@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
-import { act, acts, type BreakerAction } from "../actions/action";
+import { act, acts, unsaved, type BreakerAction } from "../actions/action";
 import { ActionDialog } from "../actions/dialog";
 import { Hosts, Marks, Times } from "../board/row";
 import { Problems, Rejections } from "../config/problems";
@@ -13,7 +13,7 @@ import { clockTime, milliseconds, perSecond } from "../ui/format";
 import { columns, story } from "../ui/history";
 import { Plot, type Line } from "../ui/plot";
 import { StateBadge } from "../ui/states";
-import type { Breaker } from "../wire";
+import type { Breaker, StandingOrder } from "../wire";
 import { ServiceData } from "./data";
 import { Explain } from "./explain";
 import { Machine } from "./machine";
@@ -67,12 +67,12 @@ export function ServiceView({ name }: { name: string }) {
     );
   }
   const { asking } = data;
-  const lost = !isLive() ? "" : asking.error.value ? `Breakwater can not be asked now: ${asking.error.value}` : detail && asking.slow.value ? "Breakwater answers slowly." : "";
+  const lost = !isLive() ? "" : asking.error.value ? `Breakwater cannot be asked now: ${asking.error.value}` : detail && asking.slow.value ? "Breakwater answers slowly." : "";
   const known = !lost && !(detail && asking.late.value);
   const fallback = data.explanation.value?.settings.some((s) => s.path.startsWith("fallback.") && s.value !== "off") ?? false;
   return (
     <article class={`service ${isLive() ? "" : "service-stale"}`} data-service={name} data-state={isLive() ? breaker.state : "unknown"}>
-      <Head breaker={breaker} />
+      <Head breaker={breaker} orders={isLive() && breaker.overview.order ? data.orders.value : []} />
       <div class="cards">
         <Card title="State machine" area="machine">
           {lost && <Lost why={lost} />}
@@ -106,16 +106,22 @@ export function ServiceView({ name }: { name: string }) {
   );
 }
 
-function Head({ breaker }: { breaker: Breaker }) {
+function Head({ breaker, orders }: { breaker: Breaker; orders: StandingOrder[] }) {
   const { service, state, overview } = breaker;
   return (
     <div class="service-head">
       <div class="service-title">
         <h1>{service}</h1>
-        <StateBadge state={state} stale={!isLive()} large />
+        <StateBadge state={state} stale={!isLive()} waiting={overview.waiting} part={overview.proxies_in_state < overview.proxies} large />
         <Marks breaker={breaker} />
       </div>
       <p class="service-cause">{overview.cause}</p>
+      {orders.filter((o) => o.not_saved).map((o) => (
+        <p key={o.proxy} class="warn not-saved">
+          {o.proxy && <span class="mono">{o.proxy}: </span>}
+          {unsaved(o.order.state === "disabled" ? "disable" : "force-open", o)}
+        </p>
+      ))}
       <div class="service-facts">
         <Times breaker={breaker} />
         <span>{isLive() && breaker.summary.replaceAll("_", " ")}</span>

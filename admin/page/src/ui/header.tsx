@@ -1,24 +1,28 @@
 // The top of the page: where to go, and whether what is shown holds.
 
+import type { ComponentChildren } from "preact";
 import { now } from "../live/clock";
-import { faults } from "../live/config";
+import { faults, storageFaults } from "../live/config";
 import { connection, version } from "../live/store";
-import { clockTime, count, span } from "./format";
+import { clockTime, count, dateTime, span } from "./format";
 import { route } from "./route";
 import { theme, turn } from "./theme";
 
 export function Header() {
   const view = route.value.view;
-  const link = (to: string, name: string, here: boolean, bad = 0) => (
+  const { count: bad, more } = faults.value;
+  const link = (to: string, name: string, here: boolean, badge?: ComponentChildren) => (
     <a href={to} aria-current={here ? "page" : undefined}>
       {name}
-      {bad > 0 && (
-        <span class="nav-count" title={`${count(bad, "fault", "faults")} in the policies on disk`}>
-          {bad}
-          <span class="hidden"> {bad === 1 ? "fault" : "faults"}</span>
-        </span>
-      )}
+      {badge}
     </a>
+  );
+  const badge = bad > 0 && (
+    <span class="nav-count" title={`${more ? "at least " : ""}${count(bad, "fault", "faults")} in policies, storage and proxies`}>
+      {bad}
+      {more && "+"}
+      <span class="hidden"> {bad === 1 ? "fault" : "faults"}</span>
+    </span>
   );
   return (
     <>
@@ -30,11 +34,11 @@ export function Header() {
         <nav aria-label="Views">
           {link("#/", "Breakers", view === "board" || view === "service")}
           {link("#/events", "Events", view === "events")}
-          {link("#/config", "Config", view === "config", faults.value)}
+          {link("#/config", "Config", view === "config", badge)}
         </nav>
         <div class="header-end">
           {version.value?.read_only && (
-            <span class="viewer" title="This address only shows: it takes no orders.">
+            <span class="viewer" title="This address only shows: it takes no actions.">
               Viewer
             </span>
           )}
@@ -45,6 +49,7 @@ export function Header() {
         </div>
       </header>
       <Stale />
+      <Unsaved />
     </>
   );
 }
@@ -88,6 +93,24 @@ function Stale() {
         {c.why[0]?.toUpperCase()}
         {c.why.slice(1)}; <span aria-hidden="true">{left > 900 ? `next try in ${span(left)}` : "trying again"}</span>
       </span>
+    </div>
+  );
+}
+
+/** Unsaved says what cannot be saved, and since when. */
+function Unsaved() {
+  if (storageFaults.value.length === 0) return null;
+  return (
+    <div class="storage-bar" role="alert">
+      {storageFaults.value.map((f) => (
+        <p key={f.document}>
+          <b>
+            Cannot save {f.document}
+            {f.since && ` since ${dateTime(Date.parse(f.since), now.peek())}`}:
+          </b>{" "}
+          {f.error}; changes are lost on a restart.
+        </p>
+      ))}
     </div>
   );
 }

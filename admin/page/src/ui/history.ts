@@ -23,7 +23,7 @@ export function briefly(spans: Span[]): string {
   return `in ${minutes} ${count(sum(all, (s) => s.counts.attempts), "attempt", "attempts")}, ${sum(all, (s) => s.counts.failures)} failed${early}`;
 }
 
-/** story is what a history says, and what it can not say. */
+/** story is what a history says, and what it cannot say. */
 export function story(spans: Span[]): string[] {
   const all = known(spans);
   const [first] = all;

@@ -4,7 +4,8 @@
 import type { JSX } from "preact";
 import type { State } from "../wire";
 
-export const states: State[] = ["forced_open", "open", "half_open", "unknown", "disabled", "closed"];
+/** states are in order of trouble, the gravest first: what nobody has planned goes before what an operator wants. */
+export const states: State[] = ["open", "half_open", "unknown", "forced_open", "disabled", "closed"];
 
 export const word: Record<State, string> = {
   closed: "Closed",
@@ -21,7 +22,7 @@ export const meaning: Record<State, string> = {
   half_open: "a few probes go through",
   forced_open: "an operator lets nothing through",
   disabled: "an operator lets everything through",
-  unknown: "the proxy can not be seen",
+  unknown: "the proxy cannot be seen",
 };
 
 export const shapes: Record<State, JSX.Element> = {
@@ -72,17 +73,37 @@ export function StateIcon({ state }: { state: State }) {
   );
 }
 
-/** StateBadge is a state in all three ways. stale: what it was when it was last known. */
-export function StateBadge({ state, stale = false, large = false }: { state: State; stale?: boolean; large?: boolean }) {
+interface BadgeProps {
+  state: State;
+  /** What it was when it was last known. */
+  stale?: boolean;
+  large?: boolean;
+  /** Half-open without traffic: no trouble. */
+  waiting?: boolean;
+  /** In some of the proxies only. */
+  part?: boolean;
+}
+
+/** StateBadge is a state in all three ways. */
+export function StateBadge({ state, stale = false, large = false, waiting = false, part = false }: BadgeProps) {
   const shown = stale ? "unknown" : state;
+  const idle = waiting && !stale;
   return (
-    <span class={`state ${large ? "state-large" : ""}`} data-look={shown} title={stale ? undefined : meaning[shown]}>
-      <StateIcon state={shown} />
-      <span class="state-word">
-        {word[shown] ?? shown}
-        {stale && <small> was {word[state]?.toLowerCase() ?? state}</small>}
+    <>
+      <span
+        class={`state ${large ? "state-large" : ""}`}
+        data-look={idle ? "none" : shown}
+        data-part={part && !stale ? "true" : undefined}
+        title={stale ? undefined : idle ? "it closes once requests come and succeed" : meaning[shown]}
+      >
+        <StateIcon state={shown} />
+        <span class="state-word">
+          {word[shown] ?? shown}
+          {idle && <small>, waiting</small>}
+        </span>
       </span>
-    </span>
+      {stale && <small class="state-was">was {word[state]?.toLowerCase() ?? state}</small>}
+    </>
   );
 }
 

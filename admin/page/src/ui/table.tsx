@@ -1,14 +1,43 @@
 // Tables of the page.
 
 import type { ComponentChildren } from "preact";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 
 /** Column is a column's name, that of a column of numbers, or one that only a screen reader says. */
 export type Column = string | { number: string } | { hidden: string };
 
-/** Table scrolls sideways where it is too wide. Its children are its bodies; kind is a class of its own. */
-export function Table({ label, columns, kind, children }: { label: string; columns: Column[]; kind?: string; children: ComponentChildren }) {
+interface Props {
+  label: string;
+  columns: Column[];
+  /** A class of its own. Of kind "stack", each cell is at least so wide that names are not broken without need. */
+  kind?: string;
+  /** The table's bodies. */
+  children: ComponentChildren;
+}
+
+/** Table has a block for each row where there is no room for its columns: then a cell is named by its data-label. */
+export function Table({ label, columns, kind, children }: Props) {
+  const around = useRef<HTMLDivElement>(null);
+  const fit = () => {
+    const el = around.current;
+    if (!el) return;
+    el.removeAttribute("data-stacked");
+    el.toggleAttribute("data-stacked", el.scrollWidth > el.clientWidth);
+  };
+  // Its content may need more room, or its place have less.
+  useLayoutEffect(fit);
+  useEffect(() => {
+    let width = around.current?.clientWidth;
+    const resized = new ResizeObserver(() => {
+      if (width === around.current?.clientWidth) return;
+      width = around.current?.clientWidth;
+      fit();
+    });
+    if (around.current) resized.observe(around.current);
+    return () => resized.disconnect();
+  }, []);
   return (
-    <div class="scroll" tabIndex={0} role="group" aria-label={label}>
+    <div class="scroll" ref={around} tabIndex={0} role="group" aria-label={label}>
       <table class={kind ? `table ${kind}` : "table"}>
         <thead>
           <tr>{columns.map(heading)}</tr>
