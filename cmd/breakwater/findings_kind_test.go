@@ -94,6 +94,7 @@ var trouble = map[string]func(*inquiry){
 		p.Since, p.Hosts = q.now.Add(-time.Hour), []breaker.Host{{InFlight: 1}}
 	},
 	"StandingOrder.Proxy":        func(q *inquiry) { standing(q).Proxy = "gone" },
+	"StandingOrder.NotSaved":     func(q *inquiry) { standing(q).NotSaved = true },
 	"StandingOrder.State":        func(q *inquiry) { standing(q).State = breaker.Disabled },
 	"StandingOrder.Order":        func(q *inquiry) { standing(q).Until = q.now.Add(time.Hour) },
 	"Order.Action":               func(q *inquiry) { standing(q).Actor = "ann" },
@@ -126,8 +127,8 @@ var trouble = map[string]func(*inquiry){
 var noTrouble = []string{
 	"ProxyBreaker.Proxy", "ProxyBreaker.EjectedHosts", "ProxyBreaker.Requests", "ProxyBreaker.Errors",
 	"ProxyBreaker.Attempts", "ProxyBreaker.Failures", "ProxyBreaker.Shadow", "ProxyBreaker.Order", "Host.Requests", "Host.Errors",
-	"StandingOrder.Service", "StandingOrder.Since",
-	"ConfigStatus.OK", "ConfigStatus.Digest", "ConfigStatus.LastSuccess", "ConfigStatus.LastAttempt", "ConfigStatus.Services",
+	"StandingOrder.Service", "StandingOrder.Since", "StandingOrder.Left",
+	"ConfigStatus.StorageFaults", "ConfigStatus.OK", "ConfigStatus.Digest", "ConfigStatus.LastSuccess", "ConfigStatus.LastAttempt", "ConfigStatus.Services",
 	"Rejection.Resource", "Rejection.Excerpt", "MissedProxy.NodeCluster", "MissedProxy.AdminAddress",
 }
 
@@ -239,6 +240,7 @@ var alerts = map[string]struct {
 	"ServiceOverloaded":    {trouble["ProxyBreaker.Overloaded"], "a limit is hit"},
 	"PanicMode":            {counting("lb_healthy_panic"), "panic mode"},
 	"ForcedOpen":           {func(q *inquiry) { in(q, breaker.ForcedOpen).Cause = "forced open by ann" }, "forced open by ann"},
+	"StateNotSaved":        {trouble["StandingOrder.NotSaved"], "an override is not saved"},
 	"ForcedStateForgotten": {func(q *inquiry) { standing(q) }, "an override stands"},
 
 	"CircuitBreakerOpenLong": {trouble["ProxyBreaker.State"], "the breaker is open"},

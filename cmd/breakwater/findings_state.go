@@ -230,9 +230,12 @@ func (q *inquiry) ends(until time.Time) string {
 	return "; it ends in " + remaining(until, q.now)
 }
 
-// explainOrders says which overrides stand that no connected proxy is under.
+// explainOrders says which overrides stand that no connected proxy is under, and which are not saved.
 func (q *inquiry) explainOrders(f *findings) {
 	for _, o := range q.orders {
+		if o.NotSaved {
+			f.add(o.Proxy, "an override is not saved: it ends with Breakwater", "make room in the state directory: `breakwater status` says what is wrong there")
+		}
 		if slices.ContainsFunc(q.breaker.Proxies, func(p breaker.ProxyBreaker) bool {
 			return p.State == o.State && (o.Proxy == "" || o.Proxy == p.Proxy)
 		}) {
