@@ -16,6 +16,7 @@ TESTFLAGS ?=
 PKGS ?= ./...
 BENCHTIME ?= 2s
 FUZZTIME ?= 30s
+CHURN ?= 10m
 
 GOLANGCI := .cache/bin/golangci-lint
 export GOLANGCI_LINT_CACHE := $(CURDIR)/.cache/golangci
@@ -68,6 +69,11 @@ test: need-go need-cc ## Run all tests with the race detector, against a real En
 load: need-go need-cc ## Run the load test against a shop of its own, and print what locust saw
 	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; python="$${PYTHON_PACKAGES:-$$(tools/get-python)}"; \
 		ENVOY="$$envoy" PYTHON_PACKAGES="$$python" go test -race -count=1 -v ./test/load
+
+.PHONY: churn
+churn: need-go need-cc ## Let everything happen at once to a running Breakwater for CHURN (10m), and print what was lost and what grew
+	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; \
+		ENVOY="$$envoy" CHURN=$(CHURN) go test -race -count=1 -v -timeout 4h -run '^TestChurn$$' ./test/e2e
 
 .PHONY: check
 check: check-format check-vet check-lint check-tidy check-generated check-rules check-scripts check-page check-deploy ## Check all that is not a test

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -132,6 +133,9 @@ func resetProto(r breaker.ResetResult) *adminpb.ResetBreakerResponse {
 		Pushed:     r.Pushed,
 		Generation: r.Generation,
 		Proxies:    each(r.Proxies, proxyResetProto),
+
+		NotSaved:       r.NotSaved != "",
+		NotSavedReason: r.NotSaved,
 	}
 }
 
@@ -159,6 +163,7 @@ func proxyProto(p Proxy) *adminpb.Proxy {
 		AdminError:     p.AdminError,
 		Resources:      each(p.Resources, proxyResourcesProto),
 		LastLoadReport: timestampProto(p.LastReport),
+		Faults:         p.Faults,
 	}
 }
 
@@ -184,7 +189,12 @@ func configStatusProto(c ConfigStatus) *adminpb.GetConfigStatusResponse {
 		Problems:      each(c.Problems, problemProto),
 		Rejections:    each(c.Rejections, rejectionProto),
 		StaleServices: c.StaleServices,
+		StorageFaults: each(c.StorageFaults, storageFaultProto),
 	}
+}
+
+func storageFaultProto(f StorageFault) *adminpb.StorageFault {
+	return &adminpb.StorageFault{Document: f.Document, Error: strings.ToValidUTF8(f.Error, "\uFFFD"), Since: timestampProto(f.Since)}
 }
 
 func problemProto(p Problem) *adminpb.Problem {

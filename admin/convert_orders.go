@@ -21,6 +21,8 @@ func standingOrderProto(o breaker.StandingOrder) *adminpb.StandingOrder {
 		Proxy:   o.Proxy,
 		Since:   timestampProto(o.Since),
 		Order:   orderProto(o.State, o.Order),
+
+		NotSaved: o.NotSaved,
 	}
 }
 

@@ -24,17 +24,17 @@ func (f *fakeModel) Missed(context.Context) ([]admin.MissedProxy, error) {
 	return []admin.MissedProxy{edge3()}, f.err
 }
 
-func (f *fakeModel) Forget(_ context.Context, proxy string, by breaker.Action) (admin.MissedProxy, error) {
+func (f *fakeModel) Forget(_ context.Context, proxy string, by breaker.Action) (admin.MissedProxy, string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.forgets = append(f.forgets, forgotten{proxy, by})
 	switch {
 	case f.err != nil:
-		return admin.MissedProxy{}, f.err
+		return admin.MissedProxy{}, "", f.err
 	case proxy == "edge-1":
-		return admin.MissedProxy{}, fmt.Errorf("%w: end it first", admin.ErrProxyConnected)
+		return admin.MissedProxy{}, "", fmt.Errorf("%w: end it first", admin.ErrProxyConnected)
 	case proxy != edge3().ID:
-		return admin.MissedProxy{}, fmt.Errorf("%w %s", breaker.ErrUnknownProxy, proxy)
+		return admin.MissedProxy{}, "", fmt.Errorf("%w %s", breaker.ErrUnknownProxy, proxy)
 	}
-	return edge3(), nil
+	return edge3(), f.unsaved, nil
 }

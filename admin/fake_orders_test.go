@@ -23,7 +23,7 @@ func (f *fakeModel) Order(_ context.Context, req breaker.OrderRequest) (breaker.
 	case req.TTL < 0:
 		return breaker.OrderResult{}, fmt.Errorf("%w: the time to live is %v", breaker.ErrInvalidOrder, req.TTL)
 	}
-	r := breaker.OrderResult{Service: b.Service, State: req.State, Proxies: []breaker.ProxyOrder{
+	r := breaker.OrderResult{Service: b.Service, State: req.State, NotSaved: f.unsaved, Proxies: []breaker.ProxyOrder{
 		{Proxy: "edge-1", Acknowledged: true, State: breaker.Closed, Note: "Envoy sends no request to the service"},
 	}}
 	if req.TTL > 0 {
@@ -45,7 +45,7 @@ func (f *fakeModel) Orders(context.Context) ([]breaker.StandingOrder, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return []breaker.StandingOrder{{
-		Service: "fraud-service", Proxy: "edge-2", State: breaker.ForcedOpen, Since: day,
+		Service: "fraud-service", Proxy: "edge-2", State: breaker.ForcedOpen, Since: day, NotSaved: true,
 		Order: breaker.Order{Action: breaker.Action{Actor: "ann", Reason: "drill"}, Until: day.Add(time.Hour)},
 	}}, f.err
 }

@@ -20,6 +20,8 @@ var day = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
 // fakeModel is a Model whose every answer the test sets. Its zero value is not usable.
 type fakeModel struct {
+	unsaved string // why what was done could not be saved; empty if it was
+
 	changes chan []breaker.Breaker // what Watch sends after the snapshot
 	happens chan breaker.Event     // what FollowEvents sends after those that are kept
 	block   chan struct{}          // if not nil, Breakers waits for it to close or for ctx
@@ -241,7 +243,7 @@ func (f *fakeModel) Proxies(context.Context) ([]admin.Proxy, error) {
 				LastNACK: &admin.NACK{Version: "v2", Message: "no such filter", Time: day},
 			}},
 		},
-		{ID: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: day, AdminError: "its bootstrap names no admin port"},
+		{ID: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: day, AdminError: "its bootstrap names no admin port", Faults: []string{"runs Envoy 1.38.3; Breakwater needs 1.39 or later"}},
 	}, f.err
 }
 
@@ -263,6 +265,7 @@ func (f *fakeModel) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 			Excerpt: []policy.SourceLine{{Line: 1, Text: "service: search-service"}},
 		}},
 		StaleServices: []string{"fraud-service"},
+		StorageFaults: []admin.StorageFault{{Document: "orders", Error: "no space left on device", Since: day}},
 	}, f.err
 }
 

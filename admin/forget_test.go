@@ -35,7 +35,7 @@ func TestForgetProxy(t *testing.T) {
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
-	if got := do(t, "POST", run.url+forgetPath, `{"reason":"scaled down"}`, nil); got.status != 200 || got.body != `{"proxy":`+missedJSON+`}` {
+	if got := do(t, "POST", run.url+forgetPath, `{"reason":"scaled down"}`, nil); got.status != 200 || got.body != `{"proxy":`+missedJSON+`,"not_saved":false,"not_saved_reason":""}` {
 		t.Errorf("over HTTP: %d %s", got.status, got.body)
 	}
 	asked := []forgotten{

@@ -102,7 +102,7 @@ func TestRPCs(t *testing.T) {
 					LastNack: &adminpb.Nack{Version: "v2", Message: "no such filter", Time: timestamppb.New(day)},
 				}},
 			},
-			{Id: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: timestamppb.New(day), AdminError: "its bootstrap names no admin port"},
+			{Id: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: timestamppb.New(day), AdminError: "its bootstrap names no admin port", Faults: []string{"runs Envoy 1.38.3; Breakwater needs 1.39 or later"}},
 		}, Missed: []*adminpb.MissedProxy{{Id: "edge-3", NodeCluster: "edge", AdminAddress: "127.0.0.1:9903", Left: timestamppb.New(day)}}}},
 		{name: "config", do: call(c.GetConfigStatus, &adminpb.GetConfigStatusRequest{}), want: &adminpb.GetConfigStatusResponse{
 			Digest: "abc", LastSuccess: timestamppb.New(day), LastAttempt: timestamppb.New(day.Add(time.Minute)), Services: 2,
@@ -117,6 +117,7 @@ func TestRPCs(t *testing.T) {
 				Excerpt: []*adminpb.SourceLine{{Line: 1, Text: "service: search-service"}},
 			}},
 			StaleServices: []string{"fraud-service"},
+			StorageFaults: []*adminpb.StorageFault{{Document: "orders", Error: "no space left on device", Since: timestamppb.New(day)}},
 		}},
 		{name: "history from no time", do: call(c.GetHistory, &adminpb.GetHistoryRequest{From: &timestamppb.Timestamp{Nanos: -1}}), code: codes.InvalidArgument, says: "from:"},
 		{
@@ -194,8 +195,8 @@ func TestModelErrorsGetACode(t *testing.T) {
 			"list":      call(c.ListBreakers, &adminpb.ListBreakersRequest{}),
 			"get":       call(c.GetBreaker, &adminpb.GetBreakerRequest{Service: "x"}),
 			"reset":     call(c.ResetBreaker, &adminpb.ResetBreakerRequest{Service: "x"}),
-			"force":     call(c.ForceOpenBreaker, &adminpb.ForceOpenBreakerRequest{Service: "x"}),
-			"disable":   call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "x"}),
+			"force":     call(c.ForceOpenBreaker, &adminpb.ForceOpenBreakerRequest{Service: "x", Reason: "drill"}),
+			"disable":   call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "x", Reason: "drill"}),
 			"release":   call(c.ReleaseBreaker, &adminpb.ReleaseBreakerRequest{Service: "x"}),
 			"orders":    call(c.ListOrders, &adminpb.ListOrdersRequest{}),
 			"events":    call(c.ListEvents, &adminpb.ListEventsRequest{}),

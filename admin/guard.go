@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
+
+	"github.com/breakwater/breakwater/envoy"
 )
 
 // guard stands before every handler: it turns browsers of other origins away (see the
@@ -48,12 +51,23 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			return
 		}
 		r.Body = &boundedBody{ReadCloser: http.MaxBytesReader(w, r.Body, limit)}
-		if remote, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		if remote, err := s.callerAddress(r); err == nil {
 			ctx := peer.NewContext(r.Context(), &peer.Peer{Addr: net.TCPAddrFromAddrPort(remote)})
 			r = r.WithContext(ctx)
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// callerAddress is the address of who sent the request. Where a gateway has passed it on, it is the one that the gateway
+// saw, with port 0.
+func (s *Server) callerAddress(r *http.Request) (netip.AddrPort, error) {
+	proof, address, _ := strings.Cut(r.Header.Get(envoy.GatewayProof), " ")
+	if s.opts.GatewaySecret == "" || subtle.ConstantTimeCompare([]byte(proof), []byte(s.opts.GatewaySecret)) != 1 {
+		return netip.ParseAddrPort(r.RemoteAddr)
+	}
+	caller, err := netip.ParseAddr(address)
+	return netip.AddrPortFrom(caller, 0), err
 }
 
 // boundedBody remembers that a body was too large: grpc-gateway makes another error of it.

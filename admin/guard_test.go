@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/breakwater/breakwater/admin"
+	"github.com/breakwater/breakwater/envoy"
 )
 
 func TestBrowsersOfOtherOrigins(t *testing.T) {
@@ -65,6 +66,38 @@ func TestBrowsersOfOtherOrigins(t *testing.T) {
 	preflight := do(t, http.MethodOptions, run.url+"/api/v1/log-level", "", map[string]string{"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"})
 	if preflight.status != http.StatusMethodNotAllowed {
 		t.Errorf("a preflight is answered with %d", preflight.status)
+	}
+}
+
+// TestCallersOfTheGateway: the address of who called a gateway is believed from a gateway that proves itself, and from
+// nobody else; the guard judges such a call as any other.
+func TestCallersOfTheGateway(t *testing.T) {
+	model := newFakeModel()
+	run := start(t, admin.Options{Model: model, GatewaySecret: "s3cret"})
+	const reset = "/api/v1/circuit-breakers/fraud-service/reset"
+	for _, tt := range []struct {
+		name   string
+		header map[string]string
+		actor  string // empty: refused
+	}{
+		{"through the gateway", map[string]string{envoy.GatewayProof: "s3cret 192.0.2.7", "X-Forwarded-For": "10.0.0.1"}, "192.0.2.7"},
+		{"through the gateway by IPv6", map[string]string{envoy.GatewayProof: "s3cret 2001:db8::7"}, "2001:db8::7"},
+		{"by itself", map[string]string{"X-Forwarded-For": "192.0.2.7"}, "127.0.0.1"},
+		{"with a guess", map[string]string{envoy.GatewayProof: "guess 192.0.2.7", "X-Forwarded-For": "192.0.2.7"}, "127.0.0.1"},
+		{"with no secret", map[string]string{envoy.GatewayProof: " 192.0.2.7"}, "127.0.0.1"},
+		{"another site through the gateway", map[string]string{envoy.GatewayProof: "s3cret 192.0.2.7", "Origin": "https://evil.example"}, ""},
+		{"a rebound name through the gateway", map[string]string{envoy.GatewayProof: "s3cret 192.0.2.7", "Host": "evil.example", "Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(model.resets)
+			got := do(t, http.MethodPost, run.url+reset, "", tt.header)
+			switch {
+			case tt.actor == "" && (got.status < 400 || len(model.resets) != before):
+				t.Errorf("it is not refused: %d %s", got.status, got.body)
+			case tt.actor != "" && (len(model.resets) == before || model.resets[before].Actor != tt.actor):
+				t.Errorf("%d %s, resets %+v; want one by %s", got.status, got.body, model.resets[before:], tt.actor)
+			}
+		})
 	}
 }
 

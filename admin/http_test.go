@@ -83,21 +83,21 @@ const (
 	searchJSON = `{"service":"search-service","state":"unknown","summary":"no proxy is connected","proxies":[],"overview":` + searchOverviewJSON + `}`
 	levelsJSON = `{"levels":[{"subsystem":"","level":"info"},{"subsystem":"xds","level":"debug"}]}`
 	resetJSON  = `{"service":"fraud-service","host":"","ok":true,"pushed":true,"generation":"7","proxies":[` +
-		`{"proxy":"edge-1","acknowledged":true,"ejected_before":["10.0.0.1:8005"],"ejected_after":[],"note":"0 of 2 hosts ejected","error":"","from":"open"}]}`
+		`{"proxy":"edge-1","acknowledged":true,"ejected_before":["10.0.0.1:8005"],"ejected_after":[],"note":"0 of 2 hosts ejected","error":"","from":"open"}],"not_saved":false,"not_saved_reason":""}`
 	configJSON = `{"ok":false,"digest":"abc","last_success":"2026-03-04T05:06:07Z","last_attempt":"2026-03-04T05:07:07Z","services":2,` +
 		`"problems":[{"severity":"error","position":{"file":"fraud.yaml","line":3,"column":5},"service":"fraud-service","path":"retry.max_delay","message":"is under base_delay","rule":"",` +
 		`"excerpt":[{"line":2,"text":"retry:"},{"line":3,"text":"    max_delay: ${DELAY}"}]}],` +
 		`"rejections":[{"service":"search-service","type_url":"type.googleapis.com/envoy.config.route.v3.RouteConfiguration","resource":"gateway","proxies":["edge-1"],"message":"bad regex","partial":true,"position":{"file":"search.yaml","line":1,"column":1},` +
 		`"excerpt":[{"line":1,"text":"service: search-service"}]}],` +
-		`"stale_services":["fraud-service"]}`
+		`"stale_services":["fraud-service"],"storage_faults":[{"document":"orders","error":"no space left on device","since":"2026-03-04T05:06:07Z"}]}`
 	proxiesJSON = `{"proxies":[{"id":"edge-1","node_cluster":"edge","version":"envoy/1.40.0","address":"127.0.0.1:40000","admin_address":"127.0.0.1:9901",` +
 		`"connected_since":"2026-03-04T05:06:07Z","admin_reachable":true,"admin_error":"","resources":[{"type_url":"type.googleapis.com/envoy.config.cluster.v3.Cluster",` +
-		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}],"last_load_report":"2026-03-04T05:06:08Z"},` +
+		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}],"last_load_report":"2026-03-04T05:06:08Z","faults":[]},` +
 		`{"id":"edge-2","node_cluster":"","version":"","address":"127.0.0.1:40001","admin_address":"","connected_since":"2026-03-04T05:06:07Z",` +
-		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[],"last_load_report":null}],"missed":[` + missedJSON + `]}`
-	orderedJSON = `"proxies":[{"proxy":"edge-1","acknowledged":true,"state":"closed","note":"Envoy sends no request to the service","error":""}]}`
+		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[],"last_load_report":null,"faults":["runs Envoy 1.38.3; Breakwater needs 1.39 or later"]}],"missed":[` + missedJSON + `]}`
+	orderedJSON = `"proxies":[{"proxy":"edge-1","acknowledged":true,"state":"closed","note":"Envoy sends no request to the service","error":""}],"not_saved":false,"not_saved_reason":""}`
 	ordersJSON  = `{"orders":[{"service":"fraud-service","proxy":"edge-2","since":"2026-03-04T05:06:07Z",` +
-		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"}}]}`
+		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"},"not_saved":true}]}`
 	tripJSON    = `{"id":"7","time":"2026-03-04T05:06:07Z","kind":"transition","service":"fraud-service","proxy":"edge-1","from":"closed","to":"open","cause":"5 of 37 attempts failed","actor":"","shadow":true,"host":"","until":null}`
 	forcedJSON  = `{"id":"9","time":"2026-03-04T05:06:08Z","kind":"force_open","service":"search-service","proxy":"","from":"","to":"","cause":"drill","actor":"ann","shadow":false,"host":"h","until":"2026-03-04T06:06:07Z"}`
 	explainJSON = `{"breaker":` + searchJSON + `,"findings":[{"proxies":["edge-1"],"what":"its breaker is open","advice":"wait"}],` +
@@ -127,14 +127,14 @@ func TestHTTP(t *testing.T) {
 		{"POST", "/api/v1/breakers/fraud-service/reset", `{"host":"x"}`, 400, `{"code":3,"message":"host \"x\" is not of the form ip:port"}`},
 		{"POST", "/api/v1/breakers/nope/reset", "{}", 404, `{"code":5,"message":"unknown service \"nope\""}`},
 		{"POST", "/api/v1/breakers/fraud-service/force-open", `{"proxy":"edge-1","ttl":"90s","reason":"drill"}`, 200, `{"service":"fraud-service","ok":true,"until":"2026-03-04T05:07:37Z",` + orderedJSON},
-		{"POST", "/api/v1/breakers/fraud-service/disable", "", 200, `{"service":"fraud-service","ok":true,"until":null,` + orderedJSON},
+		{"POST", "/api/v1/breakers/fraud-service/disable", `{"reason":"drill","for_ever":true}`, 200, `{"service":"fraud-service","ok":true,"until":null,` + orderedJSON},
 		{"POST", "/api/v1/breakers/fraud-service/release", "{}", 200, `{"service":"fraud-service","ok":true,` + orderedJSON},
 		{"POST", "/api/v1/breakers/fraud-service/release", `{"ttl":"90s"}`, 400, ""},
 		{"POST", "/api/v1/breakers/fraud-service/disable", `{"proxy":"edge-1"}`, 400, ""},
 		{"POST", "/api/v1/breakers/fraud-service/force-open", `{"ttl":"an hour"}`, 400, ""},
-		{"POST", "/api/v1/breakers/fraud-service/force-open", `{"ttl":"-1s"}`, 400, `{"code":3,"message":"invalid order: the time to live is -1s"}`},
-		{"POST", "/api/v1/breakers/fraud-service/force-open", `{"proxy":"nope"}`, 404, `{"code":5,"message":"unknown proxy \"nope\""}`},
-		{"POST", "/api/v1/breakers/nope/force-open", "", 404, `{"code":5,"message":"unknown service \"nope\""}`},
+		{"POST", "/api/v1/breakers/fraud-service/force-open", `{"reason":"drill","ttl":"-1s"}`, 400, `{"code":3,"message":"ttl is -1s and must be positive; for_ever is for an override without an end"}`},
+		{"POST", "/api/v1/breakers/fraud-service/force-open", `{"proxy":"nope","reason":"drill"}`, 404, `{"code":5,"message":"unknown proxy \"nope\""}`},
+		{"POST", "/api/v1/breakers/nope/force-open", `{"reason":"drill"}`, 404, `{"code":5,"message":"unknown service \"nope\""}`},
 		{"GET", "/api/v1/breakers/search-service/explain", "", 200, explainJSON},
 		{"GET", "/api/v1/breakers/nope/explain", "", 404, `{"code":5,"message":"unknown service \"nope\""}`},
 		{"GET", "/api/v1/orders", "", 200, ordersJSON},

@@ -86,7 +86,7 @@ type legacyReset struct {
 	Service string `json:"service"`
 	// State of the service's breaker after the reset.
 	State string `json:"state"`
-	// OK is true if every proxy proved the reset.
+	// OK is true if every proxy proved the reset; false if none is connected.
 	OK bool `json:"ok"`
 	// Host is the one host that was reset, or empty for all.
 	Host string `json:"host"`
@@ -206,6 +206,8 @@ func resetMessage(r breaker.ResetResult) string {
 		}
 	}
 	switch {
+	case len(r.Proxies) == 0:
+		return what + " has been reset; no proxy is connected"
 	case failed > 0:
 		return fmt.Sprintf("%s was not proved to be reset on %d of %d proxies", what, failed, len(r.Proxies))
 	case !r.Pushed:

@@ -81,8 +81,14 @@ func TestLegacyReset(t *testing.T) {
 		},
 		{
 			name: "nothing to clear", path: path, status: 200,
-			result: func(r *breaker.ResetResult) { *r = breaker.ResetResult{} },
-			want:   `{"message":"Circuit breaker for fraud-service had nothing to reset","service":"fraud-service","state":"forced_open","ok":true,"host":"","proxies":[]}`,
+			result: func(r *breaker.ResetResult) { r.Pushed = false },
+			want:   `{"message":"Circuit breaker for fraud-service had nothing to reset","service":"fraud-service","state":"forced_open","ok":true,"host":"",` + proof,
+			asked:  breaker.ResetRequest{Service: "fraud-service", Action: breaker.Action{Actor: "127.0.0.1"}},
+		},
+		{
+			name: "no proxy", path: path, status: 502,
+			result: func(r *breaker.ResetResult) { r.Proxies = nil },
+			want:   `{"message":"Circuit breaker for fraud-service has been reset; no proxy is connected","service":"fraud-service","state":"forced_open","ok":false,"host":"","proxies":[]}`,
 			asked:  breaker.ResetRequest{Service: "fraud-service", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},
 		{

@@ -67,9 +67,10 @@ type Model interface {
 	Proxies(ctx context.Context) ([]Proxy, error)
 	// Missed returns the proxies that are missed in ascending order of id; none while that is not known yet.
 	Missed(ctx context.Context) ([]MissedProxy, error)
-	// Forget strikes off a proxy that is missed, and returns what it was. It returns
-	// breaker.ErrUnknownProxy, ErrProxyConnected or ErrUnsettled.
-	Forget(ctx context.Context, proxy string, by breaker.Action) (MissedProxy, error)
+	// Forget strikes off a proxy that is missed, and returns what it was, and in words why that
+	// could not be saved; empty if it was. It returns breaker.ErrUnknownProxy,
+	// ErrProxyConnected or ErrUnsettled.
+	Forget(ctx context.Context, proxy string, by breaker.Action) (missed MissedProxy, unsaved string, err error)
 	// Targets returns the proxies that Prometheus is to scrape in ascending order of id: those that are connected, and
 	// those that are missed. It returns ErrUnsettled.
 	Targets(ctx context.Context) ([]Target, error)
@@ -106,6 +107,8 @@ type Proxy struct {
 	Resources []ProxyResources
 	// LastReport is when its last load report came; zero if none has.
 	LastReport time.Time
+	// Faults says in words what is wrong with it, the gravest first; nil if nothing is.
+	Faults []string
 }
 
 // MissedProxy is an Envoy that has gone, and that neither came back nor was replaced.
@@ -161,6 +164,18 @@ type ConfigStatus struct {
 	Rejections []Rejection
 	// StaleServices are served by the last good version of their policy; ascending.
 	StaleServices []string
+	// StorageFaults in ascending order of document.
+	StorageFaults []StorageFault
+}
+
+// StorageFault is a document of the state directory that cannot be saved.
+type StorageFault struct {
+	// Document is its name.
+	Document string
+	// Error says why it could not be saved when that was tried last.
+	Error string
+	// Since is when it could not be saved first.
+	Since time.Time
 }
 
 // Problem is one violation or lint finding.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -12,13 +13,12 @@ import (
 	"github.com/breakwater/breakwater/breaker"
 )
 
+// defaultTTL is how long an override holds for which neither a TTL nor for_ever is given.
+const defaultTTL = 15 * time.Minute
+
 func (s *service) ForceOpenBreaker(ctx context.Context, req *adminpb.ForceOpenBreakerRequest) (*adminpb.ForceOpenBreakerResponse, error) {
-	ttl, err := ttlOf(req.GetTtl())
-	if err != nil {
-		return nil, err
-	}
-	result, err := s.order(ctx, breaker.OrderRequest{
-		Service: req.GetService(), Proxy: req.GetProxy(), State: breaker.ForcedOpen, TTL: ttl,
+	result, err := s.override(ctx, req, breaker.OrderRequest{
+		Service: req.GetService(), Proxy: req.GetProxy(), State: breaker.ForcedOpen,
 		Action: breaker.Action{Actor: req.GetActor(), Reason: req.GetReason()},
 	})
 	if err != nil {
@@ -26,16 +26,13 @@ func (s *service) ForceOpenBreaker(ctx context.Context, req *adminpb.ForceOpenBr
 	}
 	return &adminpb.ForceOpenBreakerResponse{
 		Service: result.Service, Ok: result.OK(), Until: timestampProto(result.Until), Proxies: each(result.Proxies, proxyOrderProto),
+		NotSaved: result.NotSaved != "", NotSavedReason: result.NotSaved,
 	}, nil
 }
 
 func (s *service) DisableBreaker(ctx context.Context, req *adminpb.DisableBreakerRequest) (*adminpb.DisableBreakerResponse, error) {
-	ttl, err := ttlOf(req.GetTtl())
-	if err != nil {
-		return nil, err
-	}
-	result, err := s.order(ctx, breaker.OrderRequest{
-		Service: req.GetService(), State: breaker.Disabled, TTL: ttl,
+	result, err := s.override(ctx, req, breaker.OrderRequest{
+		Service: req.GetService(), State: breaker.Disabled,
 		Action: breaker.Action{Actor: req.GetActor(), Reason: req.GetReason()},
 	})
 	if err != nil {
@@ -43,6 +40,7 @@ func (s *service) DisableBreaker(ctx context.Context, req *adminpb.DisableBreake
 	}
 	return &adminpb.DisableBreakerResponse{
 		Service: result.Service, Ok: result.OK(), Until: timestampProto(result.Until), Proxies: each(result.Proxies, proxyOrderProto),
+		NotSaved: result.NotSaved != "", NotSavedReason: result.NotSaved,
 	}, nil
 }
 
@@ -56,18 +54,46 @@ func (s *service) ReleaseBreaker(ctx context.Context, req *adminpb.ReleaseBreake
 	}
 	return &adminpb.ReleaseBreakerResponse{
 		Service: result.Service, Ok: result.OK(), Proxies: each(result.Proxies, proxyOrderProto),
+		NotSaved: result.NotSaved != "", NotSavedReason: result.NotSaved,
 	}, nil
 }
 
-// ttlOf is 0 for an unset duration. Its error is a gRPC status.
-func ttlOf(d *durationpb.Duration) (time.Duration, error) {
-	if d == nil {
-		return 0, nil
+// lasting is a request that says how long an override is to hold.
+type lasting interface {
+	GetTtl() *durationpb.Duration
+	GetForEver() bool
+}
+
+// override is order for a state that holds as long as asked says. Its errors are gRPC statuses.
+func (s *service) override(ctx context.Context, asked lasting, req breaker.OrderRequest) (breaker.OrderResult, error) {
+	if req.Service != "" && strings.TrimSpace(req.Reason) == "" {
+		return breaker.OrderResult{}, status.Error(codes.InvalidArgument, "reason is empty: an override needs one")
 	}
-	if err := d.CheckValid(); err != nil {
+	var err error
+	if req.TTL, err = ttlOf(asked); err != nil {
+		return breaker.OrderResult{}, err
+	}
+	return s.order(ctx, req)
+}
+
+// ttlOf is how long an override is to hold: 0 until it is released. Its error is a gRPC status.
+func ttlOf(asked lasting) (time.Duration, error) {
+	ttl := asked.GetTtl()
+	switch {
+	case ttl != nil && asked.GetForEver():
+		return 0, status.Error(codes.InvalidArgument, "ttl and for_ever exclude each other")
+	case asked.GetForEver():
+		return 0, nil
+	case ttl == nil:
+		return defaultTTL, nil
+	}
+	if err := ttl.CheckValid(); err != nil {
 		return 0, status.Errorf(codes.InvalidArgument, "ttl is no duration: %v", err)
 	}
-	return d.AsDuration(), nil
+	if d := ttl.AsDuration(); d > 0 {
+		return d, nil
+	}
+	return 0, status.Errorf(codes.InvalidArgument, "ttl is %s and must be positive; for_ever is for an override without an end", ttl.AsDuration())
 }
 
 // order checks the request, has the model do it and logs who did what. Its errors are
@@ -76,13 +102,19 @@ func (s *service) order(ctx context.Context, req breaker.OrderRequest) (breaker.
 	if err := admit(ctx, "service", req.Service, &req.Action); err != nil {
 		return breaker.OrderResult{}, err
 	}
-	log := s.log.With("service", req.Service, "proxy", req.Proxy, "state", req.State, "ttl", req.TTL, "actor", req.Actor, "reason", req.Reason)
+	log := s.log.With("service", req.Service, "state", req.State, "actor", req.Actor, "reason", req.Reason)
+	if req.Proxy != "" {
+		log = log.With("proxy", req.Proxy)
+	}
 	result, err := s.model.Order(ctx, req)
 	if err != nil {
 		log.Warn("order refused", "error", err)
 		return breaker.OrderResult{}, toStatus(err)
 	}
-	log.Info("order", "ok", result.OK())
+	if !result.Until.IsZero() {
+		log = log.With("until", result.Until.UTC().Format(time.RFC3339))
+	}
+	log.Info("order", "ok", result.OK(), "not_saved", result.NotSaved != "")
 	return result, nil
 }
 

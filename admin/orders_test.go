@@ -46,9 +46,14 @@ func TestOrdersArePassedOn(t *testing.T) {
 			want:  &adminpb.ReleaseBreakerResponse{Service: "fraud-service", Ok: true, Proxies: proxies},
 		},
 		{
-			name: "without a name or an end", do: call(c.ForceOpenBreaker, &adminpb.ForceOpenBreakerRequest{Service: "search-service"}),
-			asked: breaker.OrderRequest{Service: "search-service", State: breaker.ForcedOpen, Action: breaker.Action{Actor: "127.0.0.1"}},
+			name: "without a name, for ever", do: call(c.ForceOpenBreaker, &adminpb.ForceOpenBreakerRequest{Service: "search-service", Reason: "drill", ForEver: true}),
+			asked: breaker.OrderRequest{Service: "search-service", State: breaker.ForcedOpen, Action: breaker.Action{Actor: "127.0.0.1", Reason: "drill"}},
 			want:  &adminpb.ForceOpenBreakerResponse{Service: "search-service", Ok: true, Proxies: proxies},
+		},
+		{
+			name: "without an end", do: call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "search-service", Actor: "ann", Reason: "drill"}),
+			asked: breaker.OrderRequest{Service: "search-service", State: breaker.Disabled, TTL: 15 * time.Minute, Action: breaker.Action{Actor: "ann", Reason: "drill"}},
+			want:  &adminpb.DisableBreakerResponse{Service: "search-service", Ok: true, Until: timestamppb.New(day.Add(15 * time.Minute)), Proxies: proxies},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -80,10 +85,14 @@ func TestOrdersThatAreRefused(t *testing.T) {
 		{"explain no service", call(c.ExplainBreaker, &adminpb.ExplainBreakerRequest{}), codes.InvalidArgument, "service is empty"},
 		{"long reason", call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "fraud-service", Reason: long}), codes.InvalidArgument, "reason has 1025 bytes"},
 		{"long actor", call(c.ReleaseBreaker, &adminpb.ReleaseBreakerRequest{Service: "fraud-service", Actor: long}), codes.InvalidArgument, "actor has 1025 bytes"},
-		{"no duration", call(c.ForceOpenBreaker, &adminpb.ForceOpenBreakerRequest{Service: "fraud-service", Ttl: &durationpb.Duration{Seconds: 1, Nanos: -1}}), codes.InvalidArgument, "ttl is no duration"},
-		{"no duration to disable", call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "fraud-service", Ttl: &durationpb.Duration{Seconds: 1, Nanos: -1}}), codes.InvalidArgument, "ttl is no duration"},
-		{"invalid", call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "fraud-service", Ttl: durationpb.New(-time.Second)}), codes.InvalidArgument, "time to live"},
-		{"unknown service", call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "nope"}), codes.NotFound, `unknown service "nope"`},
+		{"no duration", call(c.ForceOpenBreaker, &adminpb.ForceOpenBreakerRequest{Service: "fraud-service", Reason: "drill", Ttl: &durationpb.Duration{Seconds: 1, Nanos: -1}}), codes.InvalidArgument, "ttl is no duration"},
+		{"no duration to disable", call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "fraud-service", Reason: "drill", Ttl: &durationpb.Duration{Seconds: 1, Nanos: -1}}), codes.InvalidArgument, "ttl is no duration"},
+		{"invalid", call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "fraud-service", Reason: "drill", Ttl: durationpb.New(-time.Second)}), codes.InvalidArgument, "ttl is -1s and must be positive"},
+		{"no time", call(c.ForceOpenBreaker, &adminpb.ForceOpenBreakerRequest{Service: "fraud-service", Reason: "drill", Ttl: durationpb.New(0)}), codes.InvalidArgument, "for_ever is for an override without an end"},
+		{"an end and none", call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "fraud-service", Reason: "drill", Ttl: durationpb.New(time.Minute), ForEver: true}), codes.InvalidArgument, "ttl and for_ever exclude each other"},
+		{"no reason", call(c.ForceOpenBreaker, &adminpb.ForceOpenBreakerRequest{Service: "fraud-service", Reason: " "}), codes.InvalidArgument, "reason is empty: an override needs one"},
+		{"no reason to disable", call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "fraud-service"}), codes.InvalidArgument, "reason is empty: an override needs one"},
+		{"unknown service", call(c.DisableBreaker, &adminpb.DisableBreakerRequest{Service: "nope", Reason: "drill"}), codes.NotFound, `unknown service "nope"`},
 		{"unknown proxy", call(c.ReleaseBreaker, &adminpb.ReleaseBreakerRequest{Service: "fraud-service", Proxy: "nope"}), codes.NotFound, `unknown proxy "nope"`},
 	} {
 		_, err := tt.do(t.Context())

@@ -55,6 +55,9 @@ type Options struct {
 	// HTTPReadOnly refuses over HTTP every call that changes something. By gRPC all is as
 	// ever.
 	HTTPReadOnly bool
+	// GatewaySecret is what a gateway that passes calls on (expose_admin) proves itself with in envoy.GatewayProof.
+	// Who sends it is believed about the caller's address, and nobody else is. Empty: nobody is.
+	GatewaySecret string
 	// GracePeriod is how long calls in progress may take when the server stops; 3 s if 0.
 	GracePeriod time.Duration
 }

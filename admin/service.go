@@ -123,7 +123,7 @@ func (s *service) reset(ctx context.Context, req breaker.ResetRequest) (breaker.
 		log.Warn("reset refused", "error", err)
 		return breaker.ResetResult{}, toStatus(err)
 	}
-	log.Info("reset", "ok", result.OK(), "pushed", result.Pushed, "generation", result.Generation)
+	log.Info("reset", "ok", result.OK(), "not_saved", result.NotSaved != "", "pushed", result.Pushed, "generation", result.Generation)
 	return result, nil
 }
 
@@ -174,13 +174,13 @@ func (s *service) ForgetProxy(ctx context.Context, req *adminpb.ForgetProxyReque
 		return nil, err
 	}
 	log := s.log.With("proxy", req.GetId(), "actor", by.Actor, "reason", by.Reason)
-	proxy, err := s.model.Forget(ctx, req.GetId(), by)
+	proxy, unsaved, err := s.model.Forget(ctx, req.GetId(), by)
 	if err != nil {
 		log.Warn("forget refused", "error", err)
 		return nil, toStatus(err)
 	}
-	log.Info("forget")
-	return &adminpb.ForgetProxyResponse{Proxy: missedProxyProto(proxy)}, nil
+	log.Info("forget", "not_saved", unsaved != "")
+	return &adminpb.ForgetProxyResponse{Proxy: missedProxyProto(proxy), NotSaved: unsaved != "", NotSavedReason: unsaved}, nil
 }
 
 func (s *service) GetConfigStatus(ctx context.Context, _ *adminpb.GetConfigStatusRequest) (*adminpb.GetConfigStatusResponse, error) {

@@ -22,11 +22,12 @@ type Control interface {
 	// Regenerate makes every proxy forget the ejections of a service or, if host is not
 	// empty, of one of its hosts.
 	Regenerate(service, host string) (xds.Change, error)
-	// Await waits for every proxy to accept the change and says which did, AwaitOn for one.
-	Await(ctx context.Context, c xds.Change) map[string]bool
+	// AwaitOn waits for a proxy to accept the change, and reports whether it did.
 	AwaitOn(ctx context.Context, proxy string, c xds.Change) bool
 	// SetEnforcing says whether hosts of the service are to be ejected. The change is nil if nothing has to.
 	SetEnforcing(service string, enforcing bool) (*xds.Change, error)
+	// Rejections are the resources that proxies have rejected and that are not yet replaced.
+	Rejections() []xds.Rejection
 }
 
 // Layers tells single proxies what is to be enforced; *xds.Server does. They report false if the proxy is not
@@ -40,7 +41,7 @@ type Layers interface {
 type Proxies interface {
 	// Connected need not say what resources they have.
 	Connected() []xds.Proxy
-	// Changed is closed at the next change.
+	// Changed is closed when one next connects or disconnects.
 	Changed() <-chan struct{}
 }
 
@@ -49,6 +50,8 @@ type Options struct {
 	Control Control
 	Proxies Proxies
 	Layers  Layers
+	// Known reports whether a proxy that is not connected has been of late; nil: none has.
+	Known func(proxy string) bool
 	// Memory keeps states, orders and events over a restart; nil: they are forgotten.
 	Memory Memory
 	// Lease is how long a proxy keeps an open breaker open if it hears nothing more from Breakwater; 15 s if zero. It
@@ -84,7 +87,8 @@ type Board struct {
 	// ended is true once Run has ended; guarded by mu.
 	ended bool
 
-	// ordering is held while an order is carried out, so that they are in one order everywhere.
+	// ordering is held while an order or a reset is stored and published, so that they are in one order everywhere, and
+	// never while a proxy is waited for.
 	ordering sync.Mutex
 	// ordered and dirty have room for one: the orders have changed, and something is to be saved.
 	ordered, dirty chan struct{}
@@ -100,6 +104,9 @@ const defaultLease = 15 * time.Second
 func NewBoard(opts Options) *Board {
 	if opts.Log == nil {
 		opts.Log = hclog.NewNullLogger()
+	}
+	if opts.Known == nil {
+		opts.Known = func(string) bool { return false }
 	}
 	if opts.Poll <= 0 {
 		opts.Poll = 500 * time.Millisecond
@@ -148,7 +155,8 @@ func (b *Board) Run(ctx context.Context) error {
 	}
 }
 
-// follow starts a watcher for each proxy that is new, and stops those of proxies that are gone.
+// follow starts a watcher for each proxy that is new, and stops those of proxies that are gone. Where another stream has
+// come to speak for a proxy, a new watcher takes the place of the former with all that the breakers know.
 func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 	connected := map[string]xds.Proxy{}
 	for _, p := range b.opts.Proxies.Connected() {
@@ -158,23 +166,24 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 	defer b.mu.Unlock()
 	touched := false
 	for id, w := range b.watchers {
-		if p, ok := connected[id]; !ok || !p.Since.Equal(w.proxy.Since) {
+		if _, ok := connected[id]; !ok {
 			b.leave(w)
 			touched = true
 		}
 	}
 	for id, p := range connected {
-		if b.watchers[id] != nil {
+		former := b.watchers[id]
+		if former != nil && p.Since.Equal(former.proxy.Since) && p.Delta == former.proxy.Delta {
 			continue
 		}
 		wctx, cancel := context.WithCancel(ctx)
 		w := newWatcher(b, p, cancel)
-		j, ok := b.joined[id]
-		if !ok {
-			j.machines = b.revive(p, time.Now())
+		if former != nil {
+			former.cancel()
+			w.succeeds(former)
+		} else {
+			w.begin(b.joining(p))
 		}
-		delete(b.joined, id)
-		w.machines, w.acting, w.told, w.renewed = j.machines, actingOf(j.machines), j.told, j.at
 		b.watchers[id] = w
 		w.serve(b.opts.Control.Set(), time.Now()) // what was ordered since it joined
 		touched = true

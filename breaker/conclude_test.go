@@ -4,11 +4,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	adminv3 "github.com/envoyproxy/go-control-plane/envoy/admin/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 
 	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/xds"
 )
 
 // cluster is what Envoy says of hosts: e is ejected, u unhealthy, . serves.
@@ -47,7 +49,7 @@ func TestConclude(t *testing.T) {
 		{"u", Open, 0, "the only host fails its health check"},
 		{"", Closed, 0, "the service has no hosts"},
 	} {
-		b := conclude("p1", svc, cluster(tt.hosts), ProxyBreaker{}, now)
+		b := conclude("p1", svc, cluster(tt.hosts), "", ProxyBreaker{}, now)
 		if b.State != tt.state || b.EjectedHosts != tt.ejected || b.TotalHosts != len(tt.hosts) || !strings.HasPrefix(b.Cause, tt.cause) {
 			t.Errorf("hosts %q: %+v, want %s because %q", tt.hosts, b, tt.state, tt.cause)
 		}
@@ -55,23 +57,69 @@ func TestConclude(t *testing.T) {
 			t.Errorf("hosts %q: cause %q since %v", tt.hosts, b.Cause, b.Since)
 		}
 	}
-	if b := conclude("p1", svc, nil, ProxyBreaker{}, now); b.State != Unknown || b.Cause == "" {
+	if b := conclude("p1", svc, nil, "", ProxyBreaker{}, now); b.State != Unknown || b.Cause == "" {
 		t.Errorf("a proxy without the cluster: %+v, want unknown", b)
 	}
+}
+
+// TestRejectionIsTheCause: a service that a proxy does not have because Envoy rejected its policy says so, with the end of
+// Envoy's text.
+func TestRejectionIsTheCause(t *testing.T) {
+	rejections := []xds.Rejection{
+		{Service: "other", Proxies: []string{"p1"}, Text: "not this one"},
+		{Service: "svc", Proxies: []string{"p1"}, Text: strings.Repeat("é", 1000) + "max program size", Position: policy.Position{File: "svc.yaml", Line: 5, Column: 3}},
+		{Service: "untranslatable", Text: "no such file"},
+	}
+	for _, tt := range []struct{ proxy, service, prefix, suffix string }{
+		{"p1", "svc", "the proxy does not have this service: its policy at svc.yaml:5:3 was rejected: …é", "émax program size"},
+		{"p2", "svc", "the proxy does not have this service (yet)", ""},
+		{"p2", "untranslatable", "the proxy does not have this service: its policy at ", "was rejected: no such file"},
+	} {
+		got := conclude(tt.proxy, &policy.Service{}, nil, rejection(rejections, tt.proxy, tt.service), ProxyBreaker{}, time.Time{}).Cause
+		if !strings.HasPrefix(got, tt.prefix) || !strings.HasSuffix(got, tt.suffix) || len(got) > 400 || !utf8.ValidString(got) {
+			t.Errorf("%s in %s: %q, want %q … %q", tt.service, tt.proxy, got, tt.prefix, tt.suffix)
+		}
+	}
+}
+
+// TestRejectionIsSeen: the cause changes when the rejection is known, and when it is gone.
+func TestRejectionIsSeen(t *testing.T) {
+	f := start(t, []*policy.Service{service("svc")}, "p1")
+	e := f.envoys["p1"]
+	e.mu.Lock()
+	delete(e.clusters, "svc")
+	e.mu.Unlock()
+	look := func(want string) {
+		t.Helper()
+		b, err := f.Breaker(t.Context(), "svc")
+		if err != nil || b.Proxies[0].State != Unknown || b.Proxies[0].Cause != want {
+			t.Errorf("%+v, %v; want unknown because %q", b, err, want)
+		}
+	}
+	refuse := func(r ...xds.Rejection) {
+		f.control.mu.Lock()
+		defer f.control.mu.Unlock()
+		f.control.refuse = r
+	}
+	look("the proxy does not have this service (yet)")
+	refuse(xds.Rejection{Service: "svc", Proxies: []string{"p1"}, Text: "bad", Position: policy.Position{File: "svc.yaml", Line: 1, Column: 1}})
+	look("the proxy does not have this service: its policy at svc.yaml:1:1 was rejected: bad")
+	refuse()
+	look("the proxy does not have this service (yet)")
 }
 
 func TestSinceAndUntil(t *testing.T) {
 	start := time.Unix(1000, 0)
 	svc := &policy.Service{Name: "svc", Breaker: policy.Breaker{Timeout: time.Minute}}
-	open := conclude("p1", svc, cluster("e"), ProxyBreaker{State: Closed, Since: start}, start.Add(time.Second))
+	open := conclude("p1", svc, cluster("e"), "", ProxyBreaker{State: Closed, Since: start}, start.Add(time.Second))
 	if !open.Since.Equal(start.Add(time.Second)) || !open.Until.Equal(start.Add(61*time.Second)) {
 		t.Errorf("opened: since %v until %v", open.Since, open.Until)
 	}
-	still := conclude("p1", svc, cluster("e"), open, start.Add(5*time.Second))
+	still := conclude("p1", svc, cluster("e"), "", open, start.Add(5*time.Second))
 	if !still.Since.Equal(open.Since) || !still.Until.Equal(open.Until) {
 		t.Errorf("still open: since %v until %v, want those of before", still.Since, still.Until)
 	}
-	closed := conclude("p1", svc, cluster("."), still, start.Add(62*time.Second))
+	closed := conclude("p1", svc, cluster("."), "", still, start.Add(62*time.Second))
 	if !closed.Since.Equal(start.Add(62*time.Second)) || !closed.Until.IsZero() {
 		t.Errorf("closed: since %v until %v", closed.Since, closed.Until)
 	}

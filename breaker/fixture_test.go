@@ -143,6 +143,7 @@ func (f *fakeEnvoy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type fakeControl struct {
 	mu     sync.Mutex
 	set    *policy.Set     // guarded by mu
+	refuse []xds.Rejection // guarded by mu
 	pushes int             // guarded by mu
 	acks   map[string]bool // guarded by mu
 	onPush func() error    // guarded by mu
@@ -163,6 +164,12 @@ func (c *fakeControl) Set() *policy.Set {
 	return c.set
 }
 
+func (c *fakeControl) Rejections() []xds.Rejection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refuse
+}
+
 func (c *fakeControl) serve(services ...*policy.Service) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,16 +186,6 @@ func (c *fakeControl) Regenerate(_, _ string) (xds.Change, error) {
 	}
 	c.pushes++
 	return xds.Change{Generation: uint64(c.pushes)}, nil
-}
-
-func (c *fakeControl) Await(ctx context.Context, _ xds.Change) map[string]bool {
-	c.mu.Lock()
-	acks, silent := c.acks, c.silent
-	c.mu.Unlock()
-	if silent != "" {
-		<-ctx.Done()
-	}
-	return acks
 }
 
 func (c *fakeControl) AwaitOn(ctx context.Context, proxy string, _ xds.Change) bool {

@@ -10,14 +10,21 @@ import (
 
 	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/xds"
 )
 
 // conclude draws the state of one service in one proxy from what that proxy's admin API says of its
-// cluster; nil: it has no such cluster. before is what was concluded last.
-func conclude(proxy string, svc *policy.Service, c *adminv3.ClusterStatus, before ProxyBreaker, now time.Time) ProxyBreaker {
+// cluster. Nil: it has no such cluster, because of a rejection in words or, if that is empty, not yet.
+// before is what was concluded last.
+func conclude(proxy string, svc *policy.Service, c *adminv3.ClusterStatus, rejection string, before ProxyBreaker, now time.Time) ProxyBreaker {
 	b := ProxyBreaker{Proxy: proxy, State: Closed, Since: before.Since, Until: before.Until}
 	if c == nil {
-		b.State, b.Cause = Unknown, "the proxy does not have this service (yet)"
+		b.State, b.Cause = Unknown, "the proxy does not have this service"
+		if rejection == "" {
+			b.Cause += " (yet)"
+		} else {
+			b.Cause += ": " + rejection
+		}
 	} else {
 		unhealthy := 0
 		for _, h := range envoy.HostStates(c) {
@@ -41,6 +48,25 @@ func conclude(proxy string, svc *policy.Service, c *adminv3.ClusterStatus, befor
 		}
 	}
 	return b
+}
+
+// maxRejection bounds the part of Envoy's text, in bytes, that a cause quotes: its end, where the reason stands.
+const maxRejection = 300
+
+// rejection says why a proxy does not have a service whose policy it or every proxy has rejected. It is
+// empty if there is no such rejection.
+func rejection(rejections []xds.Rejection, proxy, service string) string {
+	for _, r := range rejections {
+		if r.Service != service || len(r.Proxies) > 0 && !slices.Contains(r.Proxies, proxy) {
+			continue
+		}
+		text := r.Text
+		if cut := len(text) - maxRejection; cut > 0 {
+			text = "…" + strings.ToValidUTF8(text[cut:], "")
+		}
+		return fmt.Sprintf("its policy at %s was rejected: %s", r.Position, text)
+	}
+	return ""
 }
 
 // layer1 is open if Envoy has no host left to send a request to, so that it answers every one itself.

@@ -12,8 +12,10 @@ import (
 type Memory interface {
 	// Load decodes a document, and reports whether there is one. A corrupt one is set aside and an error.
 	Load(name string, v any) (found bool, err error)
-	// Save replaces a document as a whole.
+	// Save replaces a document as a whole. What cannot be saved is saved as soon as that works.
 	Save(name string, v any) error
+	// Unsaved reports whether the document's last Save failed, and has not been made up for since.
+	Unsaved(name string) bool
 	// Append, Turn, Drop and Replay are for what is not to be lost until the next Save; see store.Dir.
 	Append(name string, v any) error
 	Turn(name string) error
@@ -62,6 +64,7 @@ func (b *Board) load() {
 			b.log.Error("an operator's order of before is lost", "service", o.Service, "proxy", o.Proxy, "state", o.State, "error", err)
 			continue
 		}
+		o.Until = o.untilAfterLoad(time.Now())
 		b.orders[orderKey{o.Service, o.Proxy}] = o
 	}
 	var kept []Event
@@ -100,13 +103,11 @@ func (b *Board) keep(ctx context.Context) {
 // save saves the states, and the events unless told is the last of them.
 func (b *Board) save(told *uint64) {
 	breakers, kept := b.unkept()
-	if err := b.opts.Memory.Save(breakersDoc, breakers); err != nil {
-		b.log.Error("the breakers' states cannot be saved", "error", err)
-		return
+	if b.opts.Memory.Save(breakersDoc, breakers) != nil {
+		return // the store says so, and tries again
 	}
 	if n := len(kept); n > 0 && kept[n-1].ID != *told {
-		if err := b.opts.Memory.Save(eventsDoc, kept); err != nil {
-			b.log.Error("the events cannot be saved", "error", err)
+		if b.opts.Memory.Save(eventsDoc, kept) != nil {
 			return
 		}
 		*told = kept[n-1].ID
@@ -217,6 +218,16 @@ func (b *Board) Join(p xds.Proxy) xds.ProxyLayers {
 	}
 	b.joined[p.ID] = joined{machines: machines, told: told, at: now}
 	return xds.ProxyLayers{Breaker: told.breakerLayer(now, b.opts.Lease), Operator: told.operatorLayer(now)}
+}
+
+// joining returns what a proxy that is not watched yet was given when it connected. The caller must hold b.mu.
+func (b *Board) joining(p xds.Proxy) joined {
+	j, ok := b.joined[p.ID]
+	if !ok {
+		j.machines = b.revive(p, time.Now())
+	}
+	delete(b.joined, p.ID)
+	return j
 }
 
 // joined is a proxy that has connected and is not watched yet: its machines, and what it was told when.

@@ -117,12 +117,18 @@ type ResetResult struct {
 	Pushed bool
 	// Generation is the generation of the cluster (or of the host) that is now in force.
 	Generation uint64
+	// NotSaved is why it could not be saved, though it was carried out; empty if it was. A restart before it is saved may
+	// take it back.
+	NotSaved string
 	// Proxies in ascending order of id.
 	Proxies []ProxyReset
 }
 
-// OK reports whether every proxy confirmed.
+// OK reports whether a proxy is connected, and every one confirmed.
 func (r ResetResult) OK() bool {
+	if len(r.Proxies) == 0 {
+		return false
+	}
 	for _, p := range r.Proxies {
 		if p.Error != "" {
 			return false
@@ -141,6 +147,8 @@ type ProxyReset struct {
 	// Before and After are the addresses of the ejected hosts before and after, as
 	// Envoy's admin API reported them. A host in After was ejected again since.
 	Before, After []string
+	// unseen is true if Before could not be asked.
+	unseen bool
 	// Note says in words what Envoy reported.
 	Note string
 	// Error says why the reset could not be proved; empty if it was.

@@ -18,7 +18,7 @@ import (
 var (
 	// ErrInvalidOrder: the order can not be given; the text says why.
 	ErrInvalidOrder = errors.New("invalid order")
-	// ErrUnknownProxy: no proxy of that id is connected.
+	// ErrUnknownProxy: no proxy of that id is connected, or has been of late.
 	ErrUnknownProxy = errors.New("unknown proxy")
 )
 
@@ -31,12 +31,22 @@ type StandingOrder struct {
 	// State is ForcedOpen or Disabled.
 	State State     `json:"state"`
 	Since time.Time `json:"since"`
+	// Left is how long it had yet to hold when it was saved last; zero if it has no end.
+	Left time.Duration `json:"left,omitempty"`
+	// NotSaved is true if it could not be saved: a restart before it is ends it.
+	NotSaved bool `json:"-"`
 	Order
 }
 
 type orderKey struct{ service, proxy string }
 
 func (o StandingOrder) over(now time.Time) bool { return !o.Until.IsZero() && !now.Before(o.Until) }
+
+// words says in words what the order is, and whose.
+func (o StandingOrder) words() string {
+	done := map[State]string{ForcedOpen: "forced open ", Disabled: "disabled "}[o.State]
+	return done + o.Action.words()
+}
 
 // compare is by service and proxy.
 func (o StandingOrder) compare(p StandingOrder) int {
@@ -53,6 +63,22 @@ func (o StandingOrder) give(m *Machine, now time.Time) []Transition {
 	}
 	return m.ForceOpen(now, o.Order)
 }
+
+// untilAfterLoad is when a loaded order ends, measured by this process's own clock: never after what its TTL had left when it
+// was saved, whatever was done to the time of day since.
+func (o StandingOrder) untilAfterLoad(now time.Time) time.Time {
+	if o.Until.IsZero() {
+		return o.Until
+	}
+	left := min(o.Until.Sub(now), o.Until.Sub(o.Since))
+	if o.Left > 0 {
+		left = min(left, o.Left)
+	}
+	return now.Add(left)
+}
+
+// unsavedTTL is how long an order holds at most that cannot be saved.
+const unsavedTTL = 15 * time.Minute
 
 // maxTTL is how long an order can hold. Envoy takes what no duration of its own can hold for an error, and all that comes
 // with it.
@@ -92,6 +118,9 @@ type OrderResult struct {
 	State   State
 	// Until is when it ends by itself; zero for never.
 	Until time.Time
+	// NotSaved is why it could not be saved, though it was carried out; empty if it was. A restart before it is saved takes
+	// it back.
+	NotSaved string
 	// Proxies in ascending order of id: those that are connected and that it is for.
 	Proxies []ProxyOrder
 }
@@ -109,13 +138,13 @@ type ProxyOrder struct {
 	Error string
 }
 
-// OK reports whether every proxy confirmed.
+// OK reports whether there is a proxy that it is for, and every one confirmed.
 func (r OrderResult) OK() bool {
-	return !slices.ContainsFunc(r.Proxies, func(p ProxyOrder) bool { return p.Error != "" })
+	return len(r.Proxies) > 0 && !slices.ContainsFunc(r.Proxies, func(p ProxyOrder) bool { return p.Error != "" })
 }
 
-// Order gives or releases an order. It is kept before it is carried out, and holds though no proxy is connected: those
-// that join later follow it.
+// Order gives or releases an order. It is saved before it is carried out, and holds though no proxy is connected: those
+// that join later follow it. One that cannot be saved is carried out for unsavedTTL at most.
 func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error) {
 	svc, err := b.lookup(req.Service)
 	if err != nil {
@@ -124,29 +153,48 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	if err := req.check(); err != nil {
 		return OrderResult{}, err
 	}
-	o, watchers, change, err := b.give(svc, req)
+	o, watchers, kept, err := b.give(ctx, svc, req)
 	if err != nil {
 		return OrderResult{}, err
 	}
 	// Without the lock: a proxy that does not answer is not to keep other orders back.
-	result := OrderResult{Service: req.Service, State: req.State, Until: o.Until, Proxies: make([]ProxyOrder, len(watchers))}
+	result := OrderResult{
+		Service: req.Service, State: req.State, Until: o.Until, NotSaved: kept.unsaved(), Proxies: make([]ProxyOrder, len(watchers)),
+	}
 	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	each(watchers, func(i int, w *watcher) {
-		p := w.prove(ctx, ackCtx, req.Service, change)
-		if req.State == Closed && p.Error == "" && (p.State == ForcedOpen || p.State == Disabled) {
+	each(watchers, func(i int, w *watcher) { result.Proxies[i] = w.prove(ctx, ackCtx, req.Service, kept.change) })
+	superseded := b.superseded(o)
+	for i := range result.Proxies {
+		switch p := &result.Proxies[i]; {
+		case p.Error != "":
+		case superseded:
+			p.Note += "; since then another action has taken its place"
+		case req.State == Closed && (p.State == ForcedOpen || p.State == Disabled):
 			p.Note += "; the order for all proxies goes on"
 		}
-		result.Proxies[i] = p
-	})
+	}
 	return result, nil
 }
 
-// give keeps an order and carries it out, and returns the watchers of the proxies that it is for and the change of the
-// cluster; nil if it stays.
-func (b *Board) give(svc *policy.Service, req OrderRequest) (StandingOrder, []*watcher, *xds.Change, error) {
+// superseded reports whether a later order or reset has taken the place of an order or of a release.
+func (b *Board) superseded(o StandingOrder) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	kept, ok := b.orders[orderKey{o.Service, o.Proxy}]
+	if o.State == Closed || ok {
+		return ok && !kept.Since.Equal(o.Since)
+	}
+	return !o.over(time.Now())
+}
+
+// give keeps an order and carries it out, and returns it with the watchers of the proxies that it is for. A caller who has left gets nothing begun.
+func (b *Board) give(ctx context.Context, svc *policy.Service, req OrderRequest) (StandingOrder, []*watcher, keptOrder, error) {
 	b.ordering.Lock()
 	defer b.ordering.Unlock()
+	if err := ctx.Err(); err != nil {
+		return StandingOrder{}, nil, keptOrder{}, err
+	}
 	now := time.Now()
 	o := StandingOrder{Service: svc.Name, Proxy: req.Proxy, State: req.State, Since: now, Order: Order{Action: req.Action}}
 	if req.TTL > 0 {
@@ -159,13 +207,13 @@ func (b *Board) give(svc *policy.Service, req OrderRequest) (StandingOrder, []*w
 	b.mu.Unlock()
 	if req.Proxy != "" {
 		watchers = slices.DeleteFunc(watchers, func(w *watcher) bool { return w.proxy.ID != req.Proxy })
-		if len(watchers) == 0 && !had {
-			return o, nil, nil, fmt.Errorf("%w: %s", ErrUnknownProxy, req.Proxy)
+		if len(watchers) == 0 && !had && !b.opts.Known(req.Proxy) {
+			return o, nil, keptOrder{}, fmt.Errorf("%w: %s", ErrUnknownProxy, req.Proxy)
 		}
 	}
-	change, err := b.keepOrder(o, now)
+	kept, err := b.keepOrder(&o, now)
 	if err != nil {
-		return o, nil, nil, err
+		return o, nil, keptOrder{}, err
 	}
 	if req.State != Closed || released {
 		kind := map[State]EventKind{ForcedOpen: WasForcedOpen, Disabled: WasDisabled, Closed: WasReleased}[req.State]
@@ -175,14 +223,32 @@ func (b *Board) give(svc *policy.Service, req OrderRequest) (StandingOrder, []*w
 	b.mu.Lock()
 	b.notify([]string{o.Service}) // an order that replaces another of its kind is no transition
 	b.mu.Unlock()
-	b.log.Info("an operator has given an order", "service", req.Service, "proxy", req.Proxy, "state", req.State, "until", o.Until, "actor", req.Actor, "reason", req.Reason)
-	return o, watchers, change, nil
+	return o, watchers, kept, nil
+}
+
+// keptOrder is what has become of an order that is the board's: the change of the cluster, nil if it stays, and why the
+// orders could not be saved.
+type keptOrder struct {
+	change *xds.Change
+	err    error
+}
+
+// unsaved says in words why what was ordered could not be saved; empty if it was.
+func (k keptOrder) unsaved() string {
+	err := k.err
+	if k.change != nil {
+		err = errors.Join(err, k.change.Unsaved)
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // keepOrder saves the orders with one that is new, or without the one that is released, makes the cluster enforce or
-// not, and then makes the orders the board's: if it fails, all is as it was. The returned change is the cluster's; nil if
-// it stays. The caller must hold b.ordering.
-func (b *Board) keepOrder(o StandingOrder, now time.Time) (*xds.Change, error) {
+// not, and then makes the orders the board's: if it fails, all is as it was. An order that cannot be saved gets an end. The
+// caller must hold b.ordering.
+func (b *Board) keepOrder(o *StandingOrder, now time.Time) (keptOrder, error) {
 	b.mu.Lock()
 	former := b.orders
 	orders := maps.Clone(former)
@@ -194,15 +260,20 @@ func (b *Board) keepOrder(o StandingOrder, now time.Time) (*xds.Change, error) {
 			maps.DeleteFunc(orders, func(k orderKey, _ StandingOrder) bool { return k.service == o.Service })
 		}
 	} else {
-		orders[key] = o
+		orders[key] = *o
 	}
 	maps.DeleteFunc(orders, func(_ orderKey, x StandingOrder) bool { return x.over(now) })
-	if err := b.saveOrders(orders); err != nil {
-		return nil, err
+	kept := keptOrder{err: b.saveOrders(orders, now)}
+	if latest := now.Add(unsavedTTL); kept.err != nil && o.State != Closed {
+		if o.NotSaved = true; o.Until.IsZero() || o.Until.After(latest) {
+			o.Until = latest
+		}
+		orders[key] = *o
+		_ = b.saveOrders(orders, now) // with this end, once that works
 	}
-	change, err := b.opts.Control.SetEnforcing(o.Service, !disables(orders, o.Service, now))
-	if err != nil {
-		return nil, errors.Join(err, b.saveOrders(former))
+	var err error
+	if kept.change, err = b.opts.Control.SetEnforcing(o.Service, !disables(orders, o.Service, now)); err != nil {
+		return keptOrder{}, errors.Join(err, b.saveOrders(former, now))
 	}
 	b.mu.Lock()
 	b.orders = orders
@@ -211,7 +282,7 @@ func (b *Board) keepOrder(o StandingOrder, now time.Time) (*xds.Change, error) {
 	case b.ordered <- struct{}{}:
 	default:
 	}
-	return change, nil
+	return kept, nil
 }
 
 // disables reports whether a service is disabled by one of the orders.
@@ -220,30 +291,44 @@ func disables(orders map[orderKey]StandingOrder, service string, now time.Time) 
 	return ok && o.State == Disabled && !o.over(now)
 }
 
-func (b *Board) saveOrders(orders map[orderKey]StandingOrder) error {
+func (b *Board) saveOrders(orders map[orderKey]StandingOrder, now time.Time) error {
 	if b.opts.Memory == nil {
 		return nil
 	}
 	list := slices.SortedFunc(maps.Values(orders), StandingOrder.compare)
+	for i, o := range list {
+		if !o.Until.IsZero() {
+			list[i].Left = o.Until.Sub(now)
+		}
+	}
 	if err := b.opts.Memory.Save(ordersDoc, list); err != nil {
-		return fmt.Errorf("the order cannot be stored: %w", err)
+		return fmt.Errorf("cannot save the overrides: %w", err)
 	}
 	return nil
 }
 
 // Orders returns the orders in force, in order of service and proxy.
 func (b *Board) Orders() []StandingOrder {
+	unsaved := b.opts.Memory != nil && b.opts.Memory.Unsaved(ordersDoc)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
 	var out []StandingOrder
 	for _, o := range b.orders {
 		if !o.over(now) {
+			o.NotSaved = o.NotSaved && unsaved
 			out = append(out, o)
 		}
 	}
 	slices.SortFunc(out, StandingOrder.compare)
 	return out
+}
+
+// order is orderFor now.
+func (b *Board) order(service, proxy string) (StandingOrder, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.orderFor(service, proxy, time.Now())
 }
 
 // orderFor returns the order that a service's breaker follows in a proxy. The caller must hold b.mu.

@@ -7,8 +7,9 @@ import (
 )
 
 // expire releases the orders whose time is over, until ctx ends. It begins with what has changed while Breakwater was
-// away.
+// away, and ends with what the orders have left then.
 func (b *Board) expire(ctx context.Context) {
+	defer b.saveLeft()
 	if set := b.opts.Control.Set(); set != nil {
 		for _, svc := range set.Services {
 			b.settle(svc.Name)
@@ -50,6 +51,21 @@ func (b *Board) expire(ctx context.Context) {
 	}
 }
 
+// saveLeft saves what the orders have left, if one has an end.
+func (b *Board) saveLeft() {
+	b.ordering.Lock()
+	defer b.ordering.Unlock()
+	b.mu.Lock()
+	orders := maps.Clone(b.orders)
+	b.mu.Unlock()
+	for _, o := range orders {
+		if !o.Until.IsZero() {
+			_ = b.saveOrders(orders, time.Now()) // the store says so, and has tried again
+			return
+		}
+	}
+}
+
 // settleAgain is the time until the end of an order that could not be carried out is tried again.
 const settleAgain = time.Second
 
@@ -72,9 +88,7 @@ func (b *Board) settle(service string) bool {
 	if len(orders) == before {
 		return true
 	}
-	if err := b.saveOrders(orders); err != nil {
-		b.log.Error("an order that is over stays in the store", "service", service, "error", err)
-	}
+	_ = b.saveOrders(orders, now) // the store says so and tries again; after a restart it is over too
 	b.mu.Lock()
 	b.orders = orders
 	b.notify([]string{service})

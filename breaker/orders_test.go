@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/breakwater/breakwater/policy"
+	"github.com/breakwater/breakwater/xds"
 )
 
 func TestOrders(t *testing.T) {
@@ -130,5 +131,21 @@ func TestOrdersAreRefused(t *testing.T) {
 	}
 	if e := f.Events(EventFilter{}); len(e) > 0 {
 		t.Errorf("events %+v", e)
+	}
+}
+
+// An order for a proxy that has just gone is kept for its return, and has reached nobody.
+func TestOrderForAProxyThatIsAway(t *testing.T) {
+	f := startWith(t, Options{Known: func(proxy string) bool { return proxy == "p2" }}, []*policy.Service{layer2Service()}, "p1")
+	r, err := f.Order(t.Context(), OrderRequest{Service: "svc", State: ForcedOpen, Proxy: "p2"})
+	if err != nil || r.OK() || len(r.Proxies) > 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if o := f.Orders(); len(o) != 1 || o[0].Proxy != "p2" {
+		t.Errorf("orders %+v", o)
+	}
+	layers := f.Join(xds.Proxy{ID: "p2", Delta: true})
+	if got := layers.Operator.Keys.AsMap()["upstream.maintenance_mode.svc"]; got != 100.0 {
+		t.Errorf("when it connects it is told %v", layers.Operator.Keys)
 	}
 }

@@ -13,20 +13,17 @@ import (
 	"github.com/breakwater/breakwater/xds/translate"
 )
 
-// ackTimeout bounds how long a reset waits for the proxies to take the new generation over. They take
-// milliseconds; a new EDS cluster that lacks its endpoints would take 15 s.
+// ackTimeout bounds how long an action waits for a proxy to accept what it was sent. That takes milliseconds; a new EDS
+// cluster that lacks its endpoints would take 15 s.
 const ackTimeout = 5 * time.Second
 
-// The bounds of what a reset asks a proxy's admin API, before it and for the proof. With ackTimeout and half of it for all
-// proxies together a reset takes 12 s at most, whatever a proxy does: 10 s beside one that is frozen.
-const (
-	beforeTimeout = 2 * time.Second
-	proofTimeout  = 2500 * time.Millisecond
-)
+// proofTimeout bounds what a reset asks a proxy's admin API for the proof. With refreshTimeout before it and ackTimeout a
+// reset takes at most 8 s, whatever a proxy does.
+const proofTimeout = 2500 * time.Millisecond
 
 // Reset closes a service's breaker in every proxy: it ends the operators' orders, empties the windows, and makes the
 // proxies forget the ejections of the service or of one of its hosts. It is proved by what each proxy's own admin API says
-// afterwards. If no proxy has anything to clear, nothing is sent.
+// afterwards. If no proxy has anything to clear, nothing is sent. An order that is stored after it goes before it.
 func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error) {
 	svc, err := b.lookup(req.Service)
 	if err != nil {
@@ -35,64 +32,114 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 	if err := checkHost(svc, req); err != nil {
 		return ResetResult{}, err
 	}
-	b.ordering.Lock()
-	defer b.ordering.Unlock()
 	b.mu.Lock()
 	watchers := b.sorted()
-	ordered := b.hasOrder(req.Service)
 	b.mu.Unlock()
-	if len(watchers) == 0 && !ordered {
-		return ResetResult{}, ErrNoProxy
-	}
-
 	result := ResetResult{Service: req.Service, Host: req.Host, Proxies: make([]ProxyReset, len(watchers))}
-	ejected := false
-	beforeCtx, cancelBefore := context.WithTimeout(ctx, beforeTimeout)
-	defer cancelBefore()
-	each(watchers, func(i int, w *watcher) {
-		p := &result.Proxies[i]
-		p.Proxy = w.proxy.ID
-		p.Before, p.Error = w.ejected(beforeCtx, req)
-	})
-	for i, w := range watchers {
-		p := &result.Proxies[i]
-		p.From = w.toldState(req.Service)
-		ejected = ejected || p.Error != "" || len(p.Before) > 0
-		result.Pushed = result.Pushed || p.From != Closed
+	ejected := lookBefore(ctx, req, watchers, result.Proxies)
+	changes, err := b.giveReset(ctx, req, watchers, ejected, &result)
+	if err != nil {
+		return ResetResult{}, err
 	}
-	result.Pushed = result.Pushed || ejected || ordered
 	if !result.Pushed {
-		b.clear(svc, 0, req.Action)
-		for i := range result.Proxies {
+		for i, w := range watchers {
+			b.clear(w.proxy.ID, 0, req)
 			result.Proxies[i].Note = "no host is ejected and the breaker is closed: nothing to clear"
 		}
 		return result, nil
 	}
-
-	b.record(Event{At: time.Now(), Kind: WasReset, Service: req.Service, Host: req.Host, Cause: req.Reason, Actor: req.Actor})
-	changes, err := b.clearCluster(req, ejected, ordered)
-	if err != nil {
-		return ResetResult{}, err
-	}
-	pushCtx, cancel := context.WithTimeout(ctx, ackTimeout/2)
-	defer cancel()
-	for _, c := range changes {
-		result.Generation = c.Generation
-		b.opts.Control.Await(pushCtx, c)
-	}
-	b.clear(svc, result.Generation, req.Action)
-	// A time of its own: a proxy that says nothing has used up the other, and the rest have yet to be told.
+	// It has begun, so that it is carried out though its caller leaves: only the proof is for the caller.
+	pushCtx, cancelPush := context.WithTimeout(context.WithoutCancel(ctx), ackTimeout/2)
+	defer cancelPush()
 	ackCtx, cancelAck := context.WithTimeout(ctx, ackTimeout)
 	defer cancelAck()
 	each(watchers, func(i int, w *watcher) {
+		for _, c := range changes {
+			b.opts.Control.AwaitOn(pushCtx, w.proxy.ID, c)
+		}
+		b.clear(w.proxy.ID, result.Generation, req)
 		p := &result.Proxies[i]
 		p.Acknowledged = w.acknowledged(ackCtx, changes)
 		if p.Acknowledged || p.Error == "" { // else it has been silent in both ways
 			w.proveReset(ctx, req, p)
 		}
-		p.conclude(result.Generation)
 	})
+	for i := range result.Proxies { // when all that is waited for is over: the answer says what holds then
+		p := &result.Proxies[i]
+		p.conclude(result.Generation)
+		if o, ok := b.order(req.Service, p.Proxy); ok && p.Error == "" {
+			p.Note += "; since then it was " + o.words()
+		}
+	}
 	return result, nil
+}
+
+// lookBefore asks the proxies which hosts are ejected before a reset, and reports whether one has any or may have. It does
+// not wait for long, since the others have yet to be told, and not at all for one that was silent when it was asked last.
+func lookBefore(ctx context.Context, req ResetRequest, watchers []*watcher, proxies []ProxyReset) (ejected bool) {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	each(watchers, func(i int, w *watcher) {
+		p := &proxies[i]
+		p.Proxy = w.proxy.ID
+		if p.Error = w.silence(); p.Error == "" {
+			p.Before, p.Error = w.ejected(ctx, req)
+		}
+		p.unseen = p.Error != ""
+	})
+	return slices.ContainsFunc(proxies, func(p ProxyReset) bool { return p.Error != "" || len(p.Before) > 0 })
+}
+
+// giveReset decides what a reset is to clear, ends the orders of the service and gives its cluster, or the one host, a new
+// generation where something is ejected. A caller who has left gets nothing begun.
+func (b *Board) giveReset(ctx context.Context, req ResetRequest, watchers []*watcher, ejected bool, result *ResetResult) ([]xds.Change, error) {
+	b.ordering.Lock()
+	defer b.ordering.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	ordered := b.hasOrder(req.Service)
+	b.mu.Unlock()
+	if len(watchers) == 0 && !ordered {
+		return nil, ErrNoProxy
+	}
+	result.Pushed = ejected || ordered
+	for i, w := range watchers {
+		from := w.toldState(req.Service)
+		result.Proxies[i].From = from
+		result.Pushed = result.Pushed || from != Closed
+	}
+	if !result.Pushed {
+		return nil, nil
+	}
+	now := time.Now()
+	var changes []xds.Change
+	var kept keptOrder
+	if ordered {
+		var err error
+		if kept, err = b.keepOrder(&StandingOrder{Service: req.Service, State: Closed}, now); err != nil {
+			return nil, err
+		}
+		if kept.change != nil {
+			changes = append(changes, *kept.change)
+		}
+	}
+	if ejected {
+		change, err := b.opts.Control.Regenerate(req.Service, req.Host)
+		switch {
+		case errors.Is(err, xds.ErrNotPublished):
+			return nil, fmt.Errorf("%w: %w", ErrUnknownService, err)
+		case err != nil:
+			return nil, err
+		}
+		changes = append(changes, change)
+		result.Generation = change.Generation
+		kept.change = &change // the last of the two tells of both: they are in one document
+	}
+	result.NotSaved = kept.unsaved()
+	b.record(Event{At: now, Kind: WasReset, Service: req.Service, Host: req.Host, Cause: req.Reason, Actor: req.Actor})
+	return changes, nil
 }
 
 // proveReset asks the proxy what it did.
@@ -107,32 +154,6 @@ func (w *watcher) proveReset(ctx context.Context, req ResetRequest, p *ProxyRese
 	}
 }
 
-// clearCluster ends the orders of a service and gives its cluster, or the one host, a new generation where something
-// is ejected. The caller must hold b.ordering.
-func (b *Board) clearCluster(req ResetRequest, ejected, ordered bool) ([]xds.Change, error) {
-	var changes []xds.Change
-	if ordered {
-		enforcing, err := b.keepOrder(StandingOrder{Service: req.Service, State: Closed}, time.Now())
-		if err != nil {
-			return nil, err
-		}
-		if enforcing != nil {
-			changes = append(changes, *enforcing)
-		}
-	}
-	if !ejected {
-		return changes, nil
-	}
-	change, err := b.opts.Control.Regenerate(req.Service, req.Host)
-	switch {
-	case errors.Is(err, xds.ErrNotPublished):
-		return nil, fmt.Errorf("%w: %w", ErrUnknownService, err)
-	case err != nil:
-		return nil, err
-	}
-	return append(changes, change), nil
-}
-
 // hasOrder reports whether there is an order for a service. The caller must hold b.mu.
 func (b *Board) hasOrder(service string) bool {
 	for key := range b.orders {
@@ -143,18 +164,25 @@ func (b *Board) hasOrder(service string) bool {
 	return false
 }
 
-// clear closes the machines of a service.
-func (b *Board) clear(svc *policy.Service, generation uint64, by Action) {
+// clear closes a service's machine in a proxy, unless an order was stored after the reset: that goes before it.
+func (b *Board) clear(proxy string, generation uint64, req ResetRequest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := time.Now()
-	for _, w := range b.watchers {
-		m := w.machine(svc, now)
-		w.happened(svc.Name, m, m.Reset(now, by, generation))
-		// What the reports count that have arrived, and the next one, is in part of before.
-		w.fresh[svc.Name] = now
-		w.enforce(now)
+	w, svc := b.watchers[proxy], b.opts.Control.Set().Lookup(req.Service)
+	if w == nil || svc == nil {
+		return
 	}
+	now := time.Now()
+	if _, ordered := b.orderFor(svc.Name, proxy, now); ordered {
+		w.obey(svc, now, req.Action)
+	} else {
+		m := w.machine(svc, now)
+		w.happened(svc.Name, m, m.Reset(now, req.Action, generation))
+	}
+	// What the reports count that have arrived, and the next one, is in part of before.
+	w.fresh[svc.Name] = now
+	w.enforce(now)
+	w.wake()
 }
 
 // toldState is what the proxy is told of a service's breaker: closed of one that only observes.
@@ -228,7 +256,7 @@ func each(watchers []*watcher, do func(i int, w *watcher)) {
 // it could not be asked.
 func (w *watcher) ejected(ctx context.Context, req ResetRequest) (addresses []string, failure string) {
 	if w.admin == nil {
-		return nil, w.health().Error
+		return nil, w.silence()
 	}
 	status, err := w.admin.Clusters(ctx, req.Service)
 	if err != nil {
@@ -245,6 +273,14 @@ func (w *watcher) ejected(ctx context.Context, req ResetRequest) (addresses []st
 	return addresses, ""
 }
 
+// silence says in words why the proxy's admin API did not answer when it was asked last; empty if it did, or was not asked
+// yet.
+func (w *watcher) silence() string {
+	w.board.mu.Lock()
+	defer w.board.mu.Unlock()
+	return w.health().Error
+}
+
 // conclude says in words what the proxy reported.
 func (p *ProxyReset) conclude(generation uint64) {
 	switch {
@@ -254,6 +290,8 @@ func (p *ProxyReset) conclude(generation uint64) {
 		p.Error = fmt.Sprintf("the proxy did not accept generation %d within %s", generation, ackTimeout)
 	case len(p.After) > 0:
 		p.Note = fmt.Sprintf("cleared, and ejected again since: %s", list(p.After))
+	case p.unseen:
+		p.Note = "cleared: what was ejected before could not be seen"
 	case len(p.Before) > 0:
 		p.Note = fmt.Sprintf("cleared: %s", list(p.Before))
 	case p.From != Closed:

@@ -18,7 +18,7 @@ func TestResetWhileReportsWait(t *testing.T) {
 	<-hung
 	f.Report(attempts(0, 3))
 	f.Report(attempts(0, 3))
-	f.clear(svc, 0, Action{})
+	f.clear("p1", 0, ResetRequest{Service: svc.Name})
 	last := attempts(0, 0)
 	last.Services[0].Service, last.Services[0].Hosts[0].Successes = "other", 1
 	f.Report(last)

@@ -3,6 +3,7 @@ package breaker
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,6 +91,19 @@ func newWatcher(b *Board, p xds.Proxy, cancel context.CancelFunc) *watcher {
 		w.admin = envoy.NewAdmin(p.AdminAddress, envoy.WithObserver(b.metrics.asked))
 	}
 	return w
+}
+
+// begin has the watcher go on from what its proxy was given when it connected. The caller must hold board.mu.
+func (w *watcher) begin(j joined) {
+	w.machines, w.acting, w.told, w.renewed = j.machines, actingOf(j.machines), j.told, j.at
+}
+
+// succeeds has the watcher go on from where another one of the same proxy ends: the proxy has been connected all the time.
+// The caller must hold board.mu.
+func (w *watcher) succeeds(former *watcher) {
+	w.machines, w.acting, w.questions, w.fresh = former.machines, former.acting, former.questions, former.fresh
+	w.told, w.renewed, w.reported = former.told, former.renewed, former.reported
+	w.breakerChange, w.operatorChange = former.breakerChange, former.operatorChange
 }
 
 func (w *watcher) run(ctx context.Context) {
@@ -263,6 +277,14 @@ func (w *watcher) unanswered(services []string) {
 // record takes over what the proxy said of the services in due. inquiries are what was noted before it was asked.
 func (w *watcher) record(due []string, status *adminv3.Clusters, inquiries map[string]inquiry, now time.Time) {
 	b := w.board
+	clusters := make(map[string]*adminv3.ClusterStatus, len(status.GetClusterStatuses()))
+	for _, c := range status.GetClusterStatuses() {
+		clusters[c.GetName()] = c
+	}
+	var rejections []xds.Rejection
+	if slices.ContainsFunc(due, func(name string) bool { return clusters[name] == nil }) {
+		rejections = b.opts.Control.Rejections()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if w.left() {
@@ -274,10 +296,6 @@ func (w *watcher) record(due []string, status *adminv3.Clusters, inquiries map[s
 		b.log.Info("a proxy's admin API answers again", "proxy", w.proxy.ID, "admin", w.proxy.AdminAddress)
 	}
 	w.asked, w.err = true, nil
-	clusters := make(map[string]*adminv3.ClusterStatus, len(status.GetClusterStatuses()))
-	for _, c := range status.GetClusterStatuses() {
-		clusters[c.GetName()] = c
-	}
 	var changed []string
 	for _, name := range due {
 		svc := set.Lookup(name)
@@ -290,7 +308,7 @@ func (w *watcher) record(due []string, status *adminv3.Clusters, inquiries map[s
 			w.services[name] = s
 		}
 		before := s.breaker
-		s.breaker = conclude(w.proxy.ID, svc, clusters[name], before, now)
+		s.breaker = conclude(w.proxy.ID, svc, clusters[name], rejection(rejections, w.proxy.ID, name), before, now)
 		w.recordHosts(name, before.Hosts, s.breaker.Hosts, now)
 		asked := inquiries[name]
 		if l := sightOf(clusters[name], asked.question); w.machines[name] != nil || len(l.Ejected) > 0 && len(l.Ejected) == l.Total {

@@ -23,9 +23,13 @@ const (
 	defaultAdminTimeout = 5 * time.Second
 	// defaultMaxResponse bounds a reply: 5,000 clusters of two hosts are 9.7 MB.
 	defaultMaxResponse = 64 << 20
-	// maxErrorBody bounds the part of a reply that an error quotes.
-	maxErrorBody = 200
+	// maxState bounds the part of a reply other than 200 that is read, for Envoy's state.
+	maxState = 64
 )
+
+// errNotEnvoy: something answers, but not as Envoy's admin API does. What it said is not quoted: any server can be
+// behind an address that a node names, and not all who see the error may see that server.
+var errNotEnvoy = errors.New("the reply is not one of Envoy's admin API")
 
 // LogLevels are the levels that Envoy's /logging knows.
 var LogLevels = []string{"trace", "debug", "info", "warning", "error", "critical", "off"}
@@ -91,16 +95,24 @@ func (a *Admin) Addr() string { return a.addr }
 // Close closes idle connections. Calls in flight are not disturbed.
 func (a *Admin) Close() { a.transport.CloseIdleConnections() }
 
-// StatusError is a reply of the admin API other than 200.
+// StatusError is a reply of the admin API other than 200. It has nothing of the reply but what is known beforehand, for
+// the reason of errNotEnvoy.
 type StatusError struct {
 	Method, Path string
 	Code         int
-	// Body is the beginning of the reply, in one line.
-	Body string
+	// State is Envoy's state, such as PRE_INITIALIZING, if the reply is no more than that; otherwise empty.
+	State string
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("%s %s: %d %s: %s", e.Method, e.Path, e.Code, http.StatusText(e.Code), e.Body)
+	text := fmt.Sprintf("%s %s: %d", e.Method, e.Path, e.Code)
+	if name := http.StatusText(e.Code); name != "" {
+		text += " " + name
+	}
+	if e.State != "" {
+		text += ": " + e.State
+	}
+	return text
 }
 
 // Ready returns nil if Envoy is live: it has its first configuration and serves.
@@ -137,9 +149,14 @@ func (a *Admin) getProto(ctx context.Context, path string, query url.Values, m p
 		return err
 	}
 	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, m); err != nil {
-		return fmt.Errorf("envoy admin %s: GET %s: %w", a.addr, path, err)
+		return a.notEnvoy(path)
 	}
 	return nil
+}
+
+// notEnvoy is the error of a reply to GET that can not be decoded.
+func (a *Admin) notEnvoy(path string) error {
+	return fmt.Errorf("envoy admin %s: GET %s: %w", a.addr, path, errNotEnvoy)
 }
 
 // call returns the body of a reply with code 200, and an error for any other.
@@ -153,7 +170,7 @@ func (a *Admin) call(ctx context.Context, method, path string, query url.Values)
 		// url.Error would repeat the whole URL, a filter of thousands of bytes included.
 		var urlErr *url.Error
 		if errors.As(err, &urlErr) {
-			err = fmt.Errorf("%s %s: %w", method, path, urlErr.Err)
+			err = fmt.Errorf("%s %s: %w", method, path, unquoted(urlErr.Err))
 		}
 		return nil, fmt.Errorf("envoy admin %s: %w", a.addr, err)
 	}
@@ -172,18 +189,33 @@ func (a *Admin) roundTrip(ctx context.Context, method, path string, query url.Va
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
+		e := &StatusError{Method: method, Path: path, Code: resp.StatusCode}
 		// The code tells more than a failure to read the rest.
-		start, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-		return nil, &StatusError{Method: method, Path: path, Code: resp.StatusCode, Body: oneLine(string(start))}
+		start, _ := io.ReadAll(io.LimitReader(resp.Body, maxState))
+		if state := strings.TrimSpace(string(start)); adminv3.ServerInfo_State_value[state] != 0 {
+			e.State = state
+		}
+		return nil, e
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, a.maxResponse+1))
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: reading the reply: %w", method, path, err)
+		return nil, fmt.Errorf("%s %s: reading the reply: %w", method, path, unquoted(err))
 	}
 	if int64(len(body)) > a.maxResponse {
 		return nil, fmt.Errorf("%s %s: the reply is larger than %d bytes", method, path, a.maxResponse)
 	}
 	return body, nil
+}
+
+// unquoted is an error of net/http's without what the other side has sent: of what is no HTTP it quotes the beginning.
+func unquoted(err error) error {
+	var network *net.OpError
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &network) || errors.As(err, &timeout) && timeout.Timeout() ||
+		errors.Is(err, context.Canceled) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	return errNotEnvoy
 }
 
 // oneLine joins s's lines and runs of space into one line.

@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// maxVersionText bounds the part that an error quotes of what is no Envoy's --version, in bytes.
+const maxVersionText = 200
+
 // MinVersion is the oldest Envoy that Breakwater works with: since 1.39 a changed
 // hostname recreates an endpoint's host, which is how one host is reset.
 const MinVersion = "1.39.0"
@@ -96,9 +99,18 @@ var versionLine = regexp.MustCompile(`version: [^/\s]*/(\d+\.\d+\.\d+)[^/]*/`)
 func parseVersion(out []byte) (string, error) {
 	m := versionLine.FindSubmatch(out)
 	if m == nil {
-		return "", fmt.Errorf("not Envoy: --version says %q", oneLine(string(bytes.TrimSpace(out[:min(len(out), maxErrorBody)]))))
+		return "", fmt.Errorf("not Envoy: --version says %q", oneLine(string(bytes.TrimSpace(out[:min(len(out), maxVersionText)]))))
 	}
 	return string(m[1]), nil
+}
+
+// threeNumbers is the version that an Envoy gives in its node.
+var threeNumbers = regexp.MustCompile(`^\d{1,9}\.\d{1,9}\.\d{1,9}$`)
+
+// TooOld reports whether an Envoy of a version such as "1.38.3" is older than MinVersion. One that is written in another
+// way is not known to be.
+func TooOld(version string) bool {
+	return threeNumbers.MatchString(version) && olderThan(version, MinVersion)
 }
 
 // olderThan compares dotted numbers: both have as many.

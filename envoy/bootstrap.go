@@ -45,7 +45,7 @@ const (
 	// which must never refuse.
 	xdsLimit = 1 << 20
 
-	maxNodeID = 253
+	maxNodeName = 253
 )
 
 // adminPaths are the paths of the admin API that Breakwater and its operators
@@ -85,8 +85,8 @@ func (c BootstrapConfig) Build() (*bootstrapv3.Bootstrap, error) {
 	if cluster == "" {
 		cluster = DefaultNodeCluster
 	}
-	if !printable(cluster) {
-		return nil, fmt.Errorf("node cluster %q: must have printable characters only", cluster)
+	if err := CheckNodeName("cluster", cluster); err != nil {
+		return nil, err
 	}
 	xdsHost, xdsPort, err := splitHostPort("xDS address", c.XDSAddr)
 	if err != nil {
@@ -128,12 +128,20 @@ func checkNodeID(id string) error {
 	switch {
 	case id == "":
 		return fmt.Errorf("node id: must not be empty")
-	case len(id) > maxNodeID:
-		return fmt.Errorf("node id %q: must have at most %d bytes", id, maxNodeID)
 	case strings.Contains(id, "/"):
 		return fmt.Errorf("node id %q: must not contain a slash", id)
-	case !printable(id):
-		return fmt.Errorf("node id %q: must have printable characters only", id)
+	}
+	return CheckNodeName("id", id)
+}
+
+// CheckNodeName returns an error if an id or a cluster of a node has more than 253 bytes, or characters that are not
+// printable. what is "id" or "cluster".
+func CheckNodeName(what, name string) error {
+	switch {
+	case len(name) > maxNodeName:
+		return fmt.Errorf("node %s: must have at most %d bytes, not %d", what, maxNodeName, len(name))
+	case !printable(name):
+		return fmt.Errorf("node %s %q: must have printable characters only", what, name)
 	}
 	return nil
 }

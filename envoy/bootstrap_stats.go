@@ -61,11 +61,11 @@ var (
 	// do not say what they seem to, see clusters.go), DNS and timeout-budget stats.
 	keptOfClusters = []string{
 		// How many hosts there are, and how many of them take requests.
-		`membership_(healthy|total)`, `lb_healthy_panic`, `health_check\.failure`,
+		`membership_(healthy|total)`, `health_check\.failure`,
 		`outlier_detection\.ejections_(active|enforced_total|overflow)`,
 		// What attempts came to. Layer 2 reads the codes where a policy says which are errors.
 		`upstream_rq_(total|time)`, `(retry\.)?upstream_rq_[0-9]{3}`,
-		`upstream_rq_retry`, `upstream_rq_retry_success`,
+		`upstream_rq_retry_success`,
 		// How far the limits are.
 		`circuit_breakers\.default\.remaining_rq`,
 		// Endpoints that Envoy did not take.

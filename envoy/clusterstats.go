@@ -3,7 +3,6 @@ package envoy
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -49,7 +48,7 @@ func (a *Admin) ClusterHistograms(ctx context.Context, clusters []string, stat s
 			} `json:"stats"`
 		}
 		if err := json.Unmarshal(body, &reply); err != nil {
-			return nil, fmt.Errorf("envoy admin %s: GET /stats: %w", a.addr, err)
+			return nil, a.notEnvoy("/stats")
 		}
 		for _, s := range reply.Stats {
 			for _, h := range s.Histograms.Details {

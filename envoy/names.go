@@ -18,6 +18,10 @@ const (
 	MetadataAdminPort = "admin_port"
 	// LimitsLayer is the RTDS layer of the services' limits, the same for all proxies.
 	LimitsLayer = "breakwater-limits"
+	// GatewayProof is the request header in which the gateway's listener proves to Breakwater's HTTP API that a
+	// request came through it: a secret, a space and the caller's address. What a client sends by that name is
+	// overwritten there.
+	GatewayProof = "x-breakwater-gateway"
 )
 
 // OperatorLayer is the name of the RTDS layer of one proxy's operator states.

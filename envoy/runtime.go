@@ -21,7 +21,7 @@ func (a *Admin) Runtime(ctx context.Context) (map[string]string, error) {
 		} `json:"entries"`
 	}
 	if err := json.Unmarshal(body, &reply); err != nil {
-		return nil, fmt.Errorf("envoy admin %s: GET /runtime: %w", a.addr, err)
+		return nil, a.notEnvoy("/runtime")
 	}
 	keys := make(map[string]string, len(reply.Entries))
 	for key, e := range reply.Entries {
@@ -48,7 +48,7 @@ func (a *Admin) Enforces(ctx context.Context, cluster string) (bool, error) {
 		} `json:"configs"`
 	}
 	if err := json.Unmarshal(body, &reply); err != nil {
-		return false, fmt.Errorf("envoy admin %s: GET /config_dump: %w", a.addr, err)
+		return false, a.notEnvoy("/config_dump")
 	}
 	if len(reply.Configs) == 0 {
 		return false, fmt.Errorf("envoy admin %s: GET /config_dump: there is no cluster %s", a.addr, cluster)

@@ -3,7 +3,6 @@ package envoy
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -49,7 +48,7 @@ func (a *Admin) Stats(ctx context.Context, q StatsQuery) (map[string]uint64, err
 		} `json:"stats"`
 	}
 	if err := json.Unmarshal(body, &reply); err != nil {
-		return nil, fmt.Errorf("envoy admin %s: GET /stats: %w", a.addr, err)
+		return nil, a.notEnvoy("/stats")
 	}
 	stats := make(map[string]uint64, len(reply.Stats))
 	for _, s := range reply.Stats {

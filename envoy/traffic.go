@@ -52,7 +52,7 @@ func (a *Admin) Traffic(ctx context.Context, service string) (Traffic, error) {
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(body))
 	if err != nil {
-		return Traffic{}, fmt.Errorf("envoy admin %s: GET %s: %w", a.addr, path, err)
+		return Traffic{}, a.notEnvoy(path)
 	}
 	series := func(stat string) []*dto.Metric {
 		return slices.DeleteFunc(families["envoy_"+MetricsPrefix+"_"+stat].GetMetric(), func(m *dto.Metric) bool {

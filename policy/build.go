@@ -17,15 +17,19 @@ type state struct {
 	layers  *layers
 	gateway *gatewayFile
 	live    map[string]*record
+	// holds is true if some of live are there only because their file is Changed or Gone.
+	holds bool
 }
 
 // fileState is one policy file as it was read.
 type fileState struct {
 	data    []byte
 	entries []*entry
-	// fault is true if some of the file's content can not be told to belong to a
-	// service, so that the services of this file stay.
+	// fault is true if a document of the file has an error, so that the services of this file stay: the file may be
+	// torn, and what was after the tear is missing.
 	fault bool
+	// changed and gone are those of the File.
+	changed, gone bool
 }
 
 // record is one service that is served.
@@ -46,9 +50,9 @@ type record struct {
 // The Set is never nil and always valid. A fault is confined: a document with an
 // error keeps that service's version of prev, which may be nil, and so do
 // defaults.yaml, each profile and gateway.yaml; a new service with an error is left
-// out. Of two documents for one service the one that prev served stays. A file that
-// became empty, and a directory that did, are faults too. Files other than *.yaml
-// and *.yml are ignored.
+// out. Of two documents for one service the one that prev served stays. A file with an
+// error gives up no service, for it may be torn. A file that became empty, and a
+// directory that did, are faults too. Files other than *.yaml and *.yml are ignored.
 //
 // What did not change is taken over from prev, so that an edit of one service costs
 // little and every other *Service is the same pointer as before.
@@ -147,10 +151,10 @@ func (b *builder) read(f File) {
 	last := b.prev.files[f.Name]
 	if last != nil && bytes.Equal(last.data, f.Data) &&
 		!slices.ContainsFunc(last.entries, func(e *entry) bool { return !e.current(b.env) }) && len(last.entries) > 0 {
-		b.next.files[f.Name] = &fileState{data: f.Data, entries: slices.Clone(last.entries)}
+		b.next.files[f.Name] = &fileState{data: f.Data, entries: slices.Clone(last.entries), changed: f.Changed, gone: f.Gone}
 		return
 	}
-	state := &fileState{data: f.Data}
+	state := &fileState{data: f.Data, changed: f.Changed, gone: f.Gone}
 	b.next.files[f.Name] = state
 	if len(f.Data) > maxFileSize {
 		b.report(f.Name, 1, "the file has %d bytes, more than %d", len(f.Data), maxFileSize)
@@ -185,6 +189,9 @@ func (b *builder) read(f File) {
 func (b *builder) resolve() {
 	for _, name := range b.names {
 		file := b.next.files[name]
+		if file.gone {
+			continue
+		}
 		for i, e := range file.entries {
 			if b.env.ended() {
 				return
@@ -192,11 +199,10 @@ func (b *builder) resolve() {
 			e = b.disclosed(e.resolved(b.next.layers))
 			file.entries[i] = e
 			b.problems = append(b.problems, e.report()...)
-			if e.name == "" {
-				file.fault = true
-				continue
+			file.fault = file.fault || e.service == nil
+			if e.name != "" {
+				b.claims[e.name] = append(b.claims[e.name], e)
 			}
-			b.claims[e.name] = append(b.claims[e.name], e)
 		}
 	}
 }
@@ -281,9 +287,19 @@ func (b *builder) lastGood(last *record) *record {
 	return &record{entry: e, frozen: frozen, base: base, served: base}
 }
 
-// keep keeps the services of files in which some document can not be told to be
-// theirs or not.
+// asBefore serves a service as before, over the present layers.
+func (b *builder) asBefore(last *record) *record {
+	if e := last.entry.resolved(b.next.layers); e.service != nil && !last.base.Stale {
+		return newRecord(e, last)
+	}
+	return b.lastGood(last)
+}
+
+// keep keeps the services that no document names where their file may have lost them unmeant. A service of which another
+// has a path now was replaced.
 func (b *builder) keep() {
+	var taken map[string]bool // paths of services that documents name
+	missing := map[string][]string{} // services by file
 	for _, name := range slices.Sorted(maps.Keys(b.prev.live)) {
 		last := b.prev.live[name]
 		if b.claims[name] != nil {
@@ -293,14 +309,63 @@ func (b *builder) keep() {
 		if file == nil {
 			continue
 		}
+		if file.changed || file.gone {
+			if taken == nil {
+				taken = b.paths()
+			}
+			if !slices.ContainsFunc(paths(last.served), func(path string) bool { return taken[path] }) {
+				b.next.live[name] = b.asBefore(last)
+				b.next.holds = true
+			}
+			continue
+		}
 		if len(file.entries) == 0 && !file.fault {
 			b.report(last.entry.file, 1, "the file is empty, but had services: they stay; delete the file if they are to go")
 			file.fault = true
 		}
 		if file.fault {
 			b.next.live[name] = b.lastGood(last)
+			// A problem of the file, or of a document of no known service, may be theirs.
+			if len(file.entries) > 0 && !slices.ContainsFunc(file.entries, func(e *entry) bool { return e.name == "" }) {
+				missing[last.entry.file] = append(missing[last.entry.file], name)
+			}
 		}
 	}
+	for name, services := range missing {
+		b.report(name, 1, "the file has an error, so it may be cut off: what was in it and is missing stays (%s)", someOf(services))
+	}
+}
+
+// paths are those of all services so far.
+func (b *builder) paths() map[string]bool {
+	all := map[string]bool{}
+	for _, r := range b.next.live {
+		for _, path := range paths(r.served) {
+			all[path] = true
+		}
+	}
+	return all
+}
+
+// paths are what no other service has of its routes: each with its host.
+func paths(s *Service) []string {
+	var all []string
+	for i := range s.Routes {
+		r := &s.Routes[i]
+		for _, host := range hostsOf(r) {
+			all = append(all, host+"\x00"+string(r.Match)+"\x00"+r.Value)
+		}
+	}
+	return all
+}
+
+// someOf lists the first few names.
+func someOf(names []string) string {
+	const most = 5
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
 }
 
 // set assembles the Set.

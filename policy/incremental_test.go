@@ -161,6 +161,6 @@ func TestFilesAreKeptAsWritten(t *testing.T) {
 	text := "# ours\n%YAML 1.1\n---\n" + doc("a") + "...\n# between\n---\n" + doc("b") + "---\n# nothing\n"
 	files := directory{"all.yaml": text}.good(t, nil).Files()
 	if len(files) != 1 || string(files[0].Data) != text {
-		t.Errorf("stored %q", files)
+		t.Errorf("stored:\n%s", joinFiles(files))
 	}
 }

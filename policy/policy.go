@@ -35,6 +35,10 @@ type Set struct {
 	state *state
 }
 
+// Holds reports whether the Set has a service that no document names and that is there only because its file is Changed
+// or Gone.
+func (s *Set) Holds() bool { return s.state != nil && s.state.holds }
+
 // Lookup returns the service of that name, or nil.
 func (s *Set) Lookup(name string) *Service {
 	i, ok := slices.BinarySearchFunc(s.Services, name, func(svc *Service, name string) int {
@@ -359,6 +363,9 @@ type Gateway struct {
 	// ExposeAdmin is the host:port of Breakwater's HTTP API as Envoy reaches it, if
 	// /api/v1/circuit-breakers is to be served on the gateway's port too. Empty: off.
 	ExposeAdmin string
+	// AdminSecret is what the gateway proves to that API with that a request came through it. It is no value of
+	// gateway.yaml, and no part of the digest. Empty: the API takes the gateway for the caller.
+	AdminSecret string `json:"-"`
 	// AccessLog is "stdout", "stderr", a path on Envoy's host, or "" for off.
 	AccessLog string
 	// Tracing is nil if off.

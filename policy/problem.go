@@ -37,4 +37,7 @@ func (p Problem) String() string {
 type File struct {
 	Name string
 	Data []byte
+	// Changed is true while Data is so new that its writer may not be done, and Gone while the file is missing but may
+	// come back, Data being what it had. What was in such a file and is in no other stays as it is, without a problem.
+	Changed, Gone bool
 }

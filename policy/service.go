@@ -200,11 +200,10 @@ func (s *Service) stale() *Service {
 	return &marked
 }
 
-// withoutFallback returns the service without its fallback, marked as not being
-// what its document says.
+// withoutFallback returns the service without its fallback. That is no last good version.
 func (s *Service) withoutFallback() *Service {
 	bare := *s
-	bare.Fallback, bare.Stale = nil, true
+	bare.Fallback = nil
 	bare.Origins = maps.Clone(s.Origins)
 	bare.variables = maps.Clone(s.variables)
 	maps.DeleteFunc(bare.Origins, func(path string, _ Origin) bool { return strings.HasPrefix(path, "fallback") })

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"sync"
 
 	"github.com/breakwater/breakwater/policy"
@@ -56,14 +57,23 @@ type Policies struct {
 // so once. What was stored without its directory belongs to any.
 func (d *Dir) Policies(of string) *Policies { return &Policies{state: d, of: of} }
 
-// LoadPolicies returns the last good policy files, or nil if none were saved or the
-// document is corrupt; the error says which.
-func (p *Policies) LoadPolicies() ([]policy.File, error) { return p.load(policiesName) }
+// LoadPolicies returns the last good policy files. Where there are none, those that
+// proxies have accepted last are as good; nil if there are none of these either. The
+// error says that a document is corrupt, whether another stands in for it or not.
+func (p *Policies) LoadPolicies() ([]policy.File, error) {
+	files, err := p.load(policiesName)
+	if files != nil {
+		return files, nil
+	}
+	files, acceptedErr := p.load(acceptedName)
+	return files, errors.Join(err, acceptedErr)
+}
 
 // SavePolicies replaces the last good policy files.
 func (p *Policies) SavePolicies(files []policy.File) error { return p.save(policiesName, files) }
 
-// LoadAccepted returns the policy files that proxies have accepted last, as LoadPolicies.
+// LoadAccepted returns the policy files that proxies have accepted last, or nil if none
+// were saved or the document is corrupt; the error says which.
 func (p *Policies) LoadAccepted() ([]policy.File, error) { return p.load(acceptedName) }
 
 // SaveAccepted replaces the policy files that proxies have accepted last.
@@ -83,7 +93,7 @@ func (p *Policies) load(name string) ([]policy.File, error) {
 	}
 	files := make([]policy.File, len(stored.Files))
 	for i, f := range stored.Files {
-		files[i] = policy.File(f)
+		files[i] = policy.File{Name: f.Name, Data: f.Data}
 	}
 	return files, nil
 }
@@ -91,7 +101,7 @@ func (p *Policies) load(name string) ([]policy.File, error) {
 func (p *Policies) save(name string, files []policy.File) error {
 	stored := policyFiles{Directory: p.of, Files: make([]policyFile, len(files))}
 	for i, f := range files {
-		stored.Files[i] = policyFile(f)
+		stored.Files[i] = policyFile{Name: f.Name, Data: f.Data}
 	}
 	return p.state.Save(name, stored)
 }

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,5 +84,37 @@ func TestPoliciesStoredWithoutTheirDirectory(t *testing.T) {
 	}
 	for name, v := range versions(d.Policies("/one")) {
 		wantFiles(t, name, v, []policy.File{{Name: "a.yaml", Data: []byte("x")}})
+	}
+}
+
+// What proxies accepted last is as good as the last good version, where that is lost.
+func TestAcceptedPoliciesStandIn(t *testing.T) {
+	accepted := []policy.File{{Name: "a.yaml", Data: []byte("accepted")}}
+	for name, tt := range map[string]struct {
+		lose    func(path string) error
+		corrupt bool
+	}{
+		"removed":   {lose: os.Remove},
+		"corrupted": {lose: func(path string) error { return os.WriteFile(path, []byte(`{"files":`), 0o600) }, corrupt: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			p := open(t, dir).Policies("/one")
+			for _, err := range []error{p.SaveAccepted(accepted), p.SavePolicies([]policy.File{{Name: "a.yaml", Data: []byte("applied")}})} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := tt.lose(filepath.Join(dir, "policies.json")); err != nil {
+				t.Fatal(err)
+			}
+			got, err := p.LoadPolicies()
+			if diff := cmp.Diff(accepted, got); diff != "" {
+				t.Errorf("files (-want +got):\n%s", diff)
+			}
+			if corrupt := (*store.CorruptError)(nil); errors.As(err, &corrupt) != tt.corrupt {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }

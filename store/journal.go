@@ -40,14 +40,21 @@ func (d *Dir) Append(name string, v any) error {
 	}
 	f, ok := d.journals[name]
 	if !ok {
-		if f, err = os.OpenFile(d.journal(name), os.O_WRONLY|os.O_APPEND|os.O_CREATE, filePerm); err != nil {
+		if err = makeRoom(d.journal(name)); err == nil {
+			f, err = openRegular(d.journal(name), os.O_WRONLY|os.O_APPEND|os.O_CREATE)
+		}
+		if err != nil {
 			return fmt.Errorf("open journal %q: %w", name, err)
 		}
 		d.journals[name] = f
 	}
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("append to journal %q: %w", name, err)
+	}
 	if _, err := f.Write(line); err != nil {
 		// What was written in part must not spoil what comes next.
-		return errors.Join(fmt.Errorf("append to journal %q: %w", name, err), d.cut(name, f))
+		return errors.Join(fmt.Errorf("append to journal %q: %w", name, err), f.Truncate(info.Size()))
 	}
 	return nil
 }
@@ -66,6 +73,11 @@ func (d *Dir) Turn(name string) error {
 			delete(d.remembered, name+journalExtension)
 		}
 		return nil
+	}
+	for _, path := range []string{d.turned(name), d.journal(name)} {
+		if err := makeRoom(path); err != nil {
+			return fmt.Errorf("turn journal %q: %w", name, err)
+		}
 	}
 	switch _, err := os.Lstat(d.turned(name)); {
 	case err == nil:
@@ -113,8 +125,12 @@ func (d *Dir) Replay(name string, take func(value []byte) error) error {
 	}
 	var errs []error
 	for _, path := range []string{d.turned(name), d.journal(name)} {
-		data, err := os.ReadFile(path)
+		data, err := readRegular(path)
 		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if errors.Is(err, errNotRegular) {
+			errs = append(errs, setFileAside(path, err))
 			continue
 		}
 		if err != nil {
@@ -146,15 +162,6 @@ func replay(data []byte, take func([]byte) error) (whole int, err error) {
 		whole += end + 1
 	}
 	return whole, nil
-}
-
-// cut cuts off what a failed append has left of its line. The caller must hold d.journaling.
-func (d *Dir) cut(name string, f *os.File) error {
-	data, err := os.ReadFile(d.journal(name))
-	if err != nil {
-		return err
-	}
-	return f.Truncate(int64(bytes.LastIndexByte(data, '\n') + 1))
 }
 
 // closeJournal closes a journal's file, if it is open. The caller must hold d.journaling.

@@ -20,8 +20,7 @@ var ErrLocked = errors.New("already running")
 // closed or the process ends, however it ends. The file holds the owner's process
 // id for the error message of the next one.
 func takeLock(dir string) (*os.File, error) {
-	path := filepath.Join(dir, lockName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm)
+	f, err := openLock(dir)
 	if err != nil {
 		return nil, fmt.Errorf("lock the state directory: %w", err)
 	}
@@ -33,10 +32,31 @@ func takeLock(dir string) (*os.File, error) {
 		}
 		return nil, errors.Join(err, f.Close())
 	}
-	if err := writeOwner(f); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock the state directory: %w", err), f.Close())
-	}
+	_ = writeOwner(f) // it is for a message alone, and a directory that is full or read-only has no room for it
 	return f, nil
+}
+
+// openLock opens the file that is locked. In a directory that is full or read-only it is the one that is there, or the
+// directory itself.
+func openLock(dir string) (*os.File, error) {
+	path := filepath.Join(dir, lockName)
+	roomErr := makeRoom(path)
+	f, err := openRegular(path, os.O_RDWR|os.O_CREATE)
+	if err == nil {
+		return f, nil
+	}
+	if err = errors.Join(roomErr, err); !unwritable(err) {
+		return nil, err
+	}
+	if f, err := openRegular(path, os.O_RDONLY); err == nil {
+		return f, nil
+	}
+	return os.Open(dir)
+}
+
+// unwritable reports whether an error says that a directory is full or read-only.
+func unwritable(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
 }
 
 func lockFile(f *os.File) error {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,8 @@ type Dir struct {
 	// mu guards memory, and orders all access to the documents.
 	mu     sync.Mutex
 	memory map[string][]byte
+	// savings by name of the document; guarded by mu.
+	savings map[string]*saving
 	// journaling guards journals, those that are open by the name of their document, and orders all access to their
 	// files. It is not mu: an append is not to wait for a save.
 	journaling sync.Mutex
@@ -55,14 +58,14 @@ type Dir struct {
 }
 
 // Open takes the state directory dir for this process, creating it with mode
-// 0700 if it is not there. It fails with ErrLocked if another process has it. If
-// dir is empty the store is in memory and is lost with the process. A nil log
+// 0700 if it is not there. It fails with ErrLocked if another process has it, and not
+// because the directory is full or read-only: then what is saved is a Fault. If dir is empty the store is in memory and is lost with the process. A nil log
 // logs nothing.
 func Open(dir string, log hclog.Logger) (*Dir, error) {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	d := &Dir{path: dir, log: log, memory: map[string][]byte{}, journals: map[string]*os.File{}, remembered: map[string][]byte{}}
+	d := &Dir{path: dir, log: log, memory: map[string][]byte{}, savings: map[string]*saving{}, journals: map[string]*os.File{}, remembered: map[string][]byte{}}
 	if dir == "" {
 		return d, nil
 	}
@@ -74,18 +77,18 @@ func Open(dir string, log hclog.Logger) (*Dir, error) {
 		return nil, err
 	}
 	d.lock = lock
-	if err := d.removeUnfinished(); err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
+	d.removeUnfinished()
 	return d, nil
 }
 
-// Close gives the directory up to other processes. Closing twice is fine.
+// Close tries once more to save what could not be saved, and gives the directory up to other processes. Closing twice is
+// fine.
 func (d *Dir) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.journaling.Lock()
 	defer d.journaling.Unlock()
+	d.retry()
 	if d.closed.Swap(true) {
 		return nil
 	}
@@ -104,8 +107,8 @@ func (d *Dir) Path() string { return d.path }
 
 // Load decodes the document of that name into v, which must be a pointer. found
 // is false if it was never saved. A document that can't be decoded is set aside as
-// NAME.json.corrupt-N beside it and reported as a *CorruptError with found false:
-// the caller logs it and goes on without, and must not use v.
+// NAME.json.corrupt-N beside it and reported as a *CorruptError with found false, as is
+// what is in its place and no regular file: the caller logs it and goes on without, and must not use v.
 func (d *Dir) Load(name string, v any) (found bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -115,6 +118,9 @@ func (d *Dir) Load(name string, v any) (found bool, err error) {
 	data, err := d.read(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
+	}
+	if errors.Is(err, errNotRegular) {
+		return false, d.setAside(name, err)
 	}
 	if err != nil {
 		return false, fmt.Errorf("load state %q: %w", name, err)
@@ -127,7 +133,7 @@ func (d *Dir) Load(name string, v any) (found bool, err error) {
 
 // Save replaces the document of that name by the JSON of v. When it returns nil
 // the document survives a crash of the machine; when it fails the former one is
-// still there.
+// still there, and v is a Fault that is saved as soon as that works.
 func (d *Dir) Save(name string, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -142,12 +148,20 @@ func (d *Dir) Save(name string, v any) error {
 		d.memory[name] = data
 		return nil
 	}
-	err = renameio.WriteFile(d.file(name), append(data, '\n'), filePerm,
-		renameio.WithTempDir(d.path), renameio.WithStaticPermissions(filePerm))
-	if err != nil {
-		return fmt.Errorf("save state %q: %w", name, err)
+	return d.saved(name, data, d.write(name, data))
+}
+
+// write replaces the file of a document. The caller must hold d.mu.
+func (d *Dir) write(name string, data []byte) error {
+	err := makeRoom(d.file(name))
+	if err == nil {
+		err = renameio.WriteFile(d.file(name), append(slices.Clip(data), '\n'), filePerm,
+			renameio.WithTempDir(d.path), renameio.WithStaticPermissions(filePerm))
 	}
-	if err := syncDir(d.path); err != nil {
+	if err == nil {
+		err = syncDir(d.path)
+	}
+	if err != nil {
 		return fmt.Errorf("save state %q: %w", name, err)
 	}
 	return nil
@@ -214,7 +228,7 @@ func (d *Dir) usable(name string) error {
 // read returns the bytes of a document, or fs.ErrNotExist. The caller must hold d.mu.
 func (d *Dir) read(name string) ([]byte, error) {
 	if d.path != "" {
-		return os.ReadFile(d.file(name))
+		return readRegular(d.file(name))
 	}
 	data, ok := d.memory[name]
 	if !ok {
@@ -225,22 +239,22 @@ func (d *Dir) read(name string) ([]byte, error) {
 
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name+extension) }
 
-// removeUnfinished removes what a Save that was killed has left behind.
-func (d *Dir) removeUnfinished() error {
+// removeUnfinished removes what a Save that was killed has left behind, if it can.
+func (d *Dir) removeUnfinished() {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
-		return fmt.Errorf("read the state directory: %w", err)
+		d.log.Warn("cannot read the state directory", "error", err)
 	}
 	for _, e := range entries {
 		if !unfinished(e.Name()) {
 			continue
 		}
 		if err := os.Remove(filepath.Join(d.path, e.Name())); err != nil {
-			return fmt.Errorf("remove an unfinished state file: %w", err)
+			d.log.Warn("cannot remove an unfinished state file", "error", err)
+			continue
 		}
 		d.log.Debug("removed an unfinished state file", "name", e.Name())
 	}
-	return nil
 }
 
 // unfinished reports whether name is one that renameio gives to a temporary file:

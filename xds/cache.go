@@ -1,8 +1,6 @@
 package xds
 
 import (
-	"context"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -26,6 +24,8 @@ type resource struct {
 	// every process, so a restarted control plane replaces nothing.
 	version string
 	body    *anypb.Any
+	// sequence is the number of its last publication; guarded by the cache's mu.
+	sequence uint64
 	// ttl is how long a proxy keeps it if it hears nothing more of it; nil: for ever. It is for incremental xDS only: in
 	// the state-of-the-world protocol Envoy tells every runtime layer of the one that has run out, and the first of
 	// another name ends the process (1.40: "Unexpected removal of unknown RTDS runtime layer").
@@ -48,17 +48,8 @@ func newResource(typeURL, name string, m proto.Message) (*resource, error) {
 // server. Unlike that library's LinearCache it knows per proxy which version is not
 // to be sent again, because the proxy rejected it (go-control-plane issue 962).
 type cache struct {
-	// held reports whether a proxy must not be sent a version. It is called with mu
-	// held and must not call back.
-	held func(proxy, typeURL, name, version string) bool
-	// built is told what a state-of-the-world response consists of, because such a
-	// response carries neither names nor versions of its resources; and which route table is
-	// on its way to a proxy.
-	built func(proxy, typeURL string, versions map[string]string)
-	// inherits reports whether a proxy still has a resource in the version that it had when
-	// it connected, and accepts whether it has accepted a version. Like held.
-	inherits func(proxy, typeURL, name string) bool
-	accepts  func(proxy, typeURL, name, version string) bool
+	// ledger says what the streams have accepted and rejected. It is called with mu held and does not call back.
+	ledger *Ledger
 
 	mu sync.Mutex
 	// types and all below it are guarded by mu.
@@ -66,11 +57,13 @@ type cache struct {
 	// open is false until the first publication is complete: until then a proxy
 	// is kept waiting rather than told that there is nothing.
 	open bool
-	// waiting are the watches, by proxy, of which a change is held back for a while.
-	waiting map[string]map[*deltaWatch]*wait
+	// waiting are the watches, by stream, of which a change is held back for a while.
+	waiting map[streamKey]map[*deltaWatch]*wait
 }
 
 type typeCache struct {
+	// sequence is the number of the last publication.
+	sequence  uint64
 	resources map[string]*resource
 	// variants are the resources that one proxy gets in place of those for all, by proxy and name.
 	variants map[string]map[string]*resource
@@ -86,25 +79,34 @@ func (t *typeCache) lookup(proxy, name string) *resource {
 	return t.resources[name]
 }
 
-// set sets resources and returns the names of those whose version was not there already.
+// set sets resources as the next publication and returns the names of those whose version was not there already.
 func (t *typeCache) set(resources []*resource) (changed []string) {
+	t.sequence++
 	for _, r := range resources {
 		if old, ok := t.resources[r.name]; ok && old.version == r.version {
+			r.sequence = old.sequence
 			continue
 		}
 		t.resources[r.name] = r
+		r.sequence = t.sequence
 		changed = append(changed, r.name)
 	}
 	return changed
 }
 
 type deltaWatch struct {
+	proxy  string
+	stream streamKey
+	// req has the node, the type and the nonce of the request, and no more.
 	req *discoveryv3.DeltaDiscoveryRequest
 	sub cachev3.Subscription
 	out chan cachev3.DeltaResponse
 }
 
 type sotwWatch struct {
+	proxy  string
+	stream streamKey
+	// req as that of deltaWatch.
 	req *discoveryv3.DiscoveryRequest
 	sub cachev3.Subscription
 	out chan cachev3.Response
@@ -112,8 +114,8 @@ type sotwWatch struct {
 
 var _ cachev3.Cache = (*cache)(nil)
 
-func newCache() *cache {
-	return &cache{types: map[string]*typeCache{}, waiting: map[string]map[*deltaWatch]*wait{}}
+func newCache(ledger *Ledger) *cache {
+	return &cache{ledger: ledger, types: map[string]*typeCache{}, waiting: map[streamKey]map[*deltaWatch]*wait{}}
 }
 
 // ofType returns the cache of one type. The caller must hold c.mu.
@@ -157,6 +159,15 @@ func (c *cache) vary(typeURL string, set []*resource, variants map[string]map[st
 	changedForAll := t.set(set)
 	before := t.variants
 	t.variants = variants
+	for proxy, mine := range variants {
+		for name, r := range mine {
+			if old := before[proxy][name]; old == nil || old.version != r.version {
+				r.sequence = t.sequence
+			} else {
+				r.sequence = old.sequence
+			}
+		}
+	}
 	changed := func(proxy string) []string {
 		if len(before[proxy])+len(variants[proxy]) == 0 {
 			return changedForAll
@@ -179,12 +190,12 @@ func (c *cache) vary(typeURL string, set []*resource, variants map[string]map[st
 		return
 	}
 	for w := range t.deltas {
-		if names := changed(w.req.GetNode().GetId()); len(names) > 0 {
+		if names := w.of(changed(w.proxy)); len(names) > 0 {
 			c.answerDelta(typeURL, t, w, names)
 		}
 	}
 	for w := range t.sotws {
-		if len(changed(w.req.GetNode().GetId())) > 0 {
+		if len(changed(w.proxy)) > 0 {
 			c.answerSotw(typeURL, t, w)
 		}
 	}
@@ -207,7 +218,9 @@ func (c *cache) update(typeURL string, set []*resource, remove []string) {
 		return
 	}
 	for w := range t.deltas {
-		c.answerDelta(typeURL, t, w, changed)
+		if names := w.of(changed); len(names) > 0 {
+			c.answerDelta(typeURL, t, w, names)
+		}
 	}
 	for w := range t.sotws {
 		c.answerSotw(typeURL, t, w)
@@ -222,12 +235,11 @@ func (c *cache) names(typeURL string) []string {
 }
 
 // answerDelta sends what the watch does not know yet, if anything, and then
-// forgets the watch. changed names the only resources that can differ; nil means
+// forgets the watch. changed names the only resources that can differ, all of which it asks for; nil means
 // any. The caller must hold c.mu.
 func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed []string) {
 	known := w.sub.ReturnedResources()
-	proxy := w.req.GetNode().GetId()
-	resp := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: typeURL}
+	resp := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: typeURL, SystemVersionInfo: formatSequence(t.sequence)}
 	next := known
 	touched := false
 	touch := func() {
@@ -240,13 +252,13 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 		}
 	}
 	consider := func(name string) {
-		r := t.lookup(proxy, name)
+		r := t.lookup(w.proxy, name)
 		switch version, knows := known[name]; {
 		case r != nil && knows && version == r.version:
-		case r != nil && knows && c.held(proxy, typeURL, name, version) && c.accepts(proxy, typeURL, name, r.version):
+		case r != nil && knows && c.ledger.held(w.stream, typeURL, name, version) && c.ledger.accepts(w.stream, typeURL, name, r.version):
 			// It has refused what it was sent last, so it has this one still.
 		case r != nil:
-			if c.held(proxy, typeURL, name, r.version) {
+			if c.ledger.held(w.stream, typeURL, name, r.version) {
 				return
 			}
 			if c.early(typeURL, w, name, r) {
@@ -268,9 +280,7 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 	switch {
 	case changed != nil:
 		for _, name := range changed {
-			if _, ok := subscribed[name]; ok || w.sub.IsWildcard() {
-				consider(name)
-			}
+			consider(name)
 		}
 	case w.sub.IsWildcard():
 		for name := range t.resources {
@@ -291,6 +301,7 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 	first := w.req.GetResponseNonce() == "" && w.sub.IsWildcard()
 	if !touched && !(changed == nil && first) {
 		t.deltas[w] = struct{}{}
+		c.ledger.upToDate(w.stream, typeURL, t.sequence)
 		return
 	}
 	slices.SortFunc(resp.Resources, func(a, b *discoveryv3.Resource) int { return strings.Compare(a.Name, b.Name) })
@@ -298,7 +309,7 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 	delete(t.deltas, w)
 	c.waitNoMore(w)
 	if typeURL == typeRoute && len(resp.GetResources()) > 0 {
-		c.built(proxy, typeURL, map[string]string{envoy.GatewayName: next[envoy.GatewayName]})
+		c.ledger.built(w.stream, typeURL, batch{versions: map[string]string{envoy.GatewayName: next[envoy.GatewayName]}})
 	}
 	w.out <- &cachev3.DeltaPassthroughResponse{
 		DeltaRequest:           w.req,
@@ -311,7 +322,6 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 // the watch. The caller must hold c.mu.
 func (c *cache) answerSotw(typeURL string, t *typeCache, w *sotwWatch) {
 	known := w.sub.ReturnedResources()
-	proxy := w.req.GetNode().GetId()
 	var names []string
 	if w.sub.IsWildcard() {
 		names = slices.Collect(maps.Keys(t.resources))
@@ -327,14 +337,14 @@ func (c *cache) answerSotw(typeURL string, t *typeCache, w *sotwWatch) {
 	bodies := make([]*anypb.Any, 0, len(names))
 	differs := len(names) != len(known)
 	for _, name := range names {
-		r := t.lookup(proxy, name)
+		r := t.lookup(w.proxy, name)
 		versions[name] = r.version
 		bodies = append(bodies, r.body)
 		if known[name] != r.version {
 			differs = true
 			// In this protocol a whole type is accepted or rejected at once, so one held
 			// version holds the type back.
-			if c.held(proxy, typeURL, name, r.version) {
+			if c.ledger.held(w.stream, typeURL, name, r.version) {
 				t.sotws[w] = struct{}{}
 				return
 			}
@@ -343,57 +353,15 @@ func (c *cache) answerSotw(typeURL string, t *typeCache, w *sotwWatch) {
 	first := w.req.GetResponseNonce() == "" && w.sub.IsWildcard()
 	if !differs && !first || len(names) == 0 && !w.sub.IsWildcard() {
 		t.sotws[w] = struct{}{}
+		c.ledger.upToDate(w.stream, typeURL, t.sequence)
 		return
 	}
 	versionInfo := hashVersions(versions)
 	delete(t.sotws, w)
-	c.built(proxy, typeURL, versions)
+	c.ledger.built(w.stream, typeURL, batch{versions: versions, sequence: t.sequence, whole: true})
 	w.out <- &cachev3.PassthroughResponse{
 		Request:           w.req,
 		DiscoveryResponse: &discoveryv3.DiscoveryResponse{VersionInfo: versionInfo, Resources: bodies, TypeUrl: typeURL},
 		ReturnedResources: versions,
 	}
-}
-
-// CreateDeltaWatch answers at once or as soon as something differs.
-func (c *cache) CreateDeltaWatch(req *cachev3.DeltaRequest, sub cachev3.Subscription, out chan cachev3.DeltaResponse) (func(), error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.ofType(req.GetTypeUrl())
-	w := &deltaWatch{req: req, sub: sub, out: out}
-	t.deltas[w] = struct{}{}
-	if c.open {
-		c.answerDelta(req.GetTypeUrl(), t, w, nil)
-		if _, ok := t.deltas[w]; ok {
-			c.recheck(req.GetNode().GetId())
-		}
-	}
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(t.deltas, w)
-		c.waitNoMore(w)
-	}, nil
-}
-
-// CreateWatch is CreateDeltaWatch for the state-of-the-world protocol.
-func (c *cache) CreateWatch(req *cachev3.Request, sub cachev3.Subscription, out chan cachev3.Response) (func(), error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.ofType(req.GetTypeUrl())
-	w := &sotwWatch{req: req, sub: sub, out: out}
-	t.sotws[w] = struct{}{}
-	if c.open {
-		c.answerSotw(req.GetTypeUrl(), t, w)
-	}
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(t.sotws, w)
-	}, nil
-}
-
-// Fetch belongs to the polling REST protocol, which is not served.
-func (c *cache) Fetch(context.Context, *cachev3.Request) (cachev3.Response, error) {
-	return nil, errors.New("the REST protocol is not served: use ADS")
 }

@@ -41,8 +41,8 @@ func (f *fleet) answer(key streamKey, typeURL, text string) {
 		versions[name] = t.lookup(id, name).version
 	}
 	f.cache.mu.Unlock()
-	f.ledger.sent(key, id, typeURL, "nonce", batch{versions: versions})
-	f.ledger.answered(key, id, typeURL, "nonce", text)
+	f.ledger.sent(key, typeURL, "nonce", batch{versions: versions})
+	f.ledger.answered(key, typeURL, "nonce", text)
 }
 
 func (f *fleet) acceptAll(key streamKey) {

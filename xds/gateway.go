@@ -48,7 +48,7 @@ func (g *gatewayState) want(gw *policy.Gateway) error {
 		}
 		clusters = append(clusters, r)
 	}
-	g.routesChanged = g.policy == nil || g.policy.ExposeAdmin != gw.ExposeAdmin
+	g.routesChanged = g.policy == nil || g.policy.ExposeAdmin != gw.ExposeAdmin || g.policy.AdminSecret != gw.AdminSecret
 	g.policy, g.clusters, g.clustersChanged = gw, clusters, true
 	if g.desired == nil || g.desired.version != l.version {
 		g.desired, g.rejected = l, nil

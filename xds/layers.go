@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -51,7 +50,7 @@ func (s *Server) setLayer(proxy, name string, l Layer) (Change, bool) {
 		return Change{}, false
 	}
 	s.cache.update(typeRuntime, []*resource{r}, nil)
-	return Change{typeURL: typeRuntime, target: target{name, r.version}}, true
+	return Change{typeURL: typeRuntime, target: s.cache.target(r)}, true
 }
 
 func layerResource(name string, l Layer) (*resource, error) {
@@ -67,24 +66,4 @@ func layerResource(name string, l Layer) (*resource, error) {
 		r.ttl = durationpb.New(l.TTL)
 	}
 	return r, nil
-}
-
-// AwaitOn waits until one proxy has accepted the change, and reports false if ctx ends before. The zero Change is
-// accepted by all.
-func (p *Publisher) AwaitOn(ctx context.Context, proxy string, c Change) bool {
-	want := c.of(proxy)
-	if want == (target{}) {
-		return true
-	}
-	for {
-		changed := p.ledger.Changed()
-		if p.ledger.accepts(proxy, c.typeURL, want.name, want.version) {
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-changed:
-		}
-	}
 }

@@ -1,33 +1,46 @@
 package xds
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
 
-// Ledger keeps what every connected proxy was sent, has accepted and has rejected.
+// Ledger keeps what every connected proxy was sent, has accepted and has rejected. A proxy is a node id. Several streams
+// can carry one id: each has its own part of the ledger, and the end of one leaves those of the others.
 type Ledger struct {
 	now func() time.Time
 
 	mu sync.Mutex
-	// proxies by node id; guarded by mu, and so is all that it holds.
+	// streams are the open streams that have named their proxy, and proxies those by node id; guarded by mu, and so is all
+	// that they hold.
+	streams map[streamKey]*streamState
 	proxies map[string]*proxyState
 	// taken are the versions of the route tables that proxies have left with since drainTaken; guarded by mu.
 	taken []string
-	// changed is closed and replaced whenever the ledger changes; guarded by mu.
-	changed chan struct{}
+	// connections changes when a stream begins or ends, published when what the Publisher acts on does; guarded by mu.
+	connections, published notice
 }
 
+// proxyState is a connected proxy.
 type proxyState struct {
-	proxy  Proxy
-	stream streamKey
-	types  map[string]*typeState
+	// streams in the order in which they connected; never empty.
+	streams []*streamState
+	// shared is since when it has had more than one stream; zero if it has one.
+	shared time.Time
+	// answers changes when one of its streams has answered, begun or ended.
+	answers notice
 }
 
-// streamKey names a stream: go-control-plane counts the two protocols apart.
-type streamKey struct {
-	delta bool
-	id    int64
+// newest is the stream that speaks for the proxy.
+func (p *proxyState) newest() *streamState { return p.streams[len(p.streams)-1] }
+
+// streamState is one stream of a proxy.
+type streamState struct {
+	key   streamKey
+	proxy Proxy
+	of    *proxyState
+	types map[string]*typeState
 }
 
 type typeState struct {
@@ -40,76 +53,115 @@ type typeState struct {
 	// rejected are the versions that the proxy refused, with its reason. An entry
 	// lives until another version of that name is accepted.
 	rejected map[string]rejection
+	// answered is the sequence number of the last publication to which the proxy has answered. All earlier ones are
+	// answered too.
+	answered uint64
 	// built is the response that was made for the proxy and is not sent yet: in the state-of-the-world protocol of all types, in
-	// the incremental one of route tables; nil if there is none.
-	built map[string]string
+	// the incremental one of route tables; the zero value if there is none.
+	built batch
 }
 
 // batch is what one response consists of.
 type batch struct {
 	versions map[string]string
 	removed  []string
+	// sequence is the number of the last publication that the response covers.
+	sequence uint64
 	// whole is true if the batch is all that the proxy is to have (state of the world).
 	whole bool
 }
 
 type rejection struct {
 	version string
-	text    string
-	at      time.Time
+	// sequence is that of the response that was refused.
+	sequence uint64
+	text     string
+	at       time.Time
 }
 
 func newLedger(now func() time.Time) *Ledger {
-	return &Ledger{now: now, proxies: map[string]*proxyState{}, changed: make(chan struct{})}
+	return &Ledger{now: now, streams: map[streamKey]*streamState{}, proxies: map[string]*proxyState{}}
 }
 
-// Changed returns a channel that is closed at the next change.
+// Changed returns a channel that is closed when a stream next begins or ends.
 func (l *Ledger) Changed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.changed
+	return l.connections.wait()
 }
 
-// notify wakes those who wait on Changed. The caller must hold l.mu.
-func (l *Ledger) notify() {
-	close(l.changed)
-	l.changed = make(chan struct{})
-}
-
-// connect notes a proxy's stream and returns the address of a proxy of the same id that
-// was connected by another stream, if any: the new one takes its place.
-func (l *Ledger) connect(key streamKey, p Proxy) (replaced string) {
+// answersChanged returns a channel that is closed when next a stream begins or ends, or has answered to anything but a
+// runtime layer.
+func (l *Ledger) answersChanged() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if old, ok := l.proxies[p.ID]; ok && old.stream != key {
-		replaced = old.proxy.Address
-		l.take(old)
-	}
-	l.proxies[p.ID] = &proxyState{proxy: p, stream: key, types: map[string]*typeState{}}
-	l.notify()
-	return replaced
+	return l.published.wait()
 }
 
-// disconnect forgets the proxy of that stream, and returns its id; empty if another
-// stream has taken its place.
-func (l *Ledger) disconnect(key streamKey) string {
+// connect notes a stream of a proxy, and returns the addresses of the proxy's other streams.
+func (l *Ledger) connect(key streamKey, p Proxy) (others []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for id, p := range l.proxies {
-		if p.stream == key {
-			l.take(p)
-			delete(l.proxies, id)
-			l.notify()
-			return id
-		}
+	of := l.proxies[p.ID]
+	if of == nil {
+		of = &proxyState{}
+		l.proxies[p.ID] = of
 	}
-	return ""
+	for _, s := range of.streams {
+		others = append(others, s.proxy.Address)
+	}
+	s := &streamState{key: key, proxy: p, of: of, types: map[string]*typeState{}}
+	of.streams = append(of.streams, s)
+	if len(of.streams) == 2 {
+		of.shared = p.Since
+	}
+	l.streams[key] = s
+	l.streamsChanged(of)
+	return others
 }
 
-// take notes which route tables a proxy that leaves may have: one that it was sent last it may have accepted, though its
+// disconnect forgets a stream and returns the id of its proxy; empty if it had named none. last is true if that was the
+// proxy's last stream.
+func (l *Ledger) disconnect(key streamKey) (id string, last bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.streams[key]
+	if s == nil {
+		return "", false
+	}
+	l.take(s)
+	delete(l.streams, key)
+	of := s.of
+	of.streams = slices.DeleteFunc(of.streams, func(o *streamState) bool { return o == s })
+	if len(of.streams) < 2 {
+		of.shared = time.Time{}
+	}
+	if last = len(of.streams) == 0; last {
+		delete(l.proxies, s.proxy.ID)
+	}
+	l.streamsChanged(of)
+	return s.proxy.ID, last
+}
+
+// streamsChanged wakes those whom it concerns that a proxy's stream has begun or ended. The caller must hold l.mu.
+func (l *Ledger) streamsChanged(of *proxyState) {
+	of.answers.wake()
+	l.connections.wake()
+	l.published.wake()
+}
+
+// changed wakes those whom it concerns that a stream has answered. The caller must hold l.mu.
+func (l *Ledger) changed(s *streamState, typeURL string) {
+	s.of.answers.wake()
+	if typeURL != typeRuntime {
+		l.published.wake()
+	}
+}
+
+// take notes which route tables a stream's proxy may leave with: one that it was sent last it may have accepted, though its
 // answer never came. The caller must hold l.mu.
-func (l *Ledger) take(p *proxyState) {
-	t := p.types[typeRoute]
+func (l *Ledger) take(s *streamState) {
+	t := s.types[typeRoute]
 	if t == nil {
 		return
 	}
@@ -134,88 +186,73 @@ func (l *Ledger) drainTaken() []string {
 }
 
 // ofType returns the state of one type. The caller must hold l.mu.
-func (p *proxyState) ofType(typeURL string) *typeState {
-	t, ok := p.types[typeURL]
+func (s *streamState) ofType(typeURL string) *typeState {
+	t, ok := s.types[typeURL]
 	if !ok {
 		t = &typeState{pending: map[string]batch{}, accepted: map[string]string{}, inherited: map[string]string{}, rejected: map[string]rejection{}}
-		p.types[typeURL] = t
+		s.types[typeURL] = t
 	}
 	return t
 }
 
-// find returns the proxy of a stream, or nil if the stream was replaced. The caller
-// must hold l.mu.
-func (l *Ledger) find(key streamKey, id string) *proxyState {
-	p, ok := l.proxies[id]
-	if !ok || p.stream != key {
-		return nil
-	}
-	return p
-}
-
-// subscribed notes that the proxy asks for a type, and the versions it says it has
-// from an earlier stream.
-func (l *Ledger) subscribed(key streamKey, id, typeURL string, has map[string]string) {
+// subscribed notes that a stream's proxy asks for a type, and the versions it says it has from an earlier stream. Only the
+// first request for a type says that.
+func (l *Ledger) subscribed(key streamKey, typeURL string, has map[string]string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.find(key, id)
-	if p == nil {
+	s := l.streams[key]
+	if s == nil {
 		return
 	}
-	_, known := p.types[typeURL]
-	t := p.ofType(typeURL)
+	if s.types[typeURL] != nil {
+		return
+	}
+	t := s.ofType(typeURL)
 	for name, version := range has {
 		t.accepted[name], t.inherited[name] = version, version
 	}
-	if !known || len(has) > 0 {
-		l.notify()
+	l.changed(s, typeURL)
+}
+
+// sent notes that a response was sent under a nonce.
+func (l *Ledger) sent(key streamKey, typeURL, nonce string, b batch) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.streams[key]; s != nil {
+		t := s.ofType(typeURL)
+		t.pending[nonce], t.built = b, batch{}
 	}
 }
 
-func (l *Ledger) sent(key streamKey, id, typeURL, nonce string, b batch) {
+// built notes a response that is about to be sent.
+func (l *Ledger) built(key streamKey, typeURL string, b batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.find(key, id)
-	if p == nil {
-		return
-	}
-	t := p.ofType(typeURL)
-	t.pending[nonce], t.built = b, nil
-	l.notify()
-}
-
-// built notes the resources of a response that is about to be sent.
-func (l *Ledger) built(id, typeURL string, versions map[string]string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if p, ok := l.proxies[id]; ok {
-		p.ofType(typeURL).built = versions
+	if s := l.streams[key]; s != nil {
+		s.ofType(typeURL).built = b
 	}
 }
 
-// sentWhole notes that the response that was built last is sent under a nonce.
-func (l *Ledger) sentWhole(key streamKey, id, typeURL, nonce string) {
+// sentBuilt notes that the response that was built last was sent under a nonce.
+func (l *Ledger) sentBuilt(key streamKey, typeURL, nonce string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.find(key, id)
-	if p == nil {
-		return
+	if s := l.streams[key]; s != nil {
+		t := s.ofType(typeURL)
+		t.pending[nonce], t.built = t.built, batch{}
 	}
-	t := p.ofType(typeURL)
-	t.pending[nonce], t.built = batch{versions: t.built, whole: true}, nil
-	l.notify()
 }
 
 // answered notes an ACK (text is empty) or a NACK of one response. It returns false if the
 // nonce is not one that was sent on this stream.
-func (l *Ledger) answered(key streamKey, id, typeURL, nonce, text string) bool {
+func (l *Ledger) answered(key streamKey, typeURL, nonce, text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.find(key, id)
-	if p == nil {
+	s := l.streams[key]
+	if s == nil {
 		return false
 	}
-	t := p.ofType(typeURL)
+	t := s.ofType(typeURL)
 	b, ok := t.pending[nonce]
 	if !ok {
 		return false
@@ -225,12 +262,13 @@ func (l *Ledger) answered(key streamKey, id, typeURL, nonce, text string) bool {
 	if b.whole && text == "" {
 		clear(t.accepted)
 	}
+	reason := shorten(text)
 	for name, version := range b.versions {
 		if refused[name] {
 			if b.whole && t.accepted[name] == version {
 				continue
 			}
-			t.rejected[name] = rejection{version: version, text: text, at: l.now()}
+			t.rejected[name] = rejection{version: version, sequence: b.sequence, text: reason, at: l.now()}
 			continue
 		}
 		t.accepted[name] = version
@@ -241,65 +279,21 @@ func (l *Ledger) answered(key streamKey, id, typeURL, nonce, text string) bool {
 		delete(t.inherited, name)
 		delete(t.rejected, name)
 	}
-	l.notify()
+	t.answered = max(t.answered, b.sequence)
+	l.changed(s, typeURL)
 	return true
 }
 
-// typeOf returns a proxy's state of one type, or nil. The caller must hold l.mu.
-func (l *Ledger) typeOf(id, typeURL string) *typeState {
-	if p, ok := l.proxies[id]; ok {
-		return p.types[typeURL]
+// upToDate notes that nothing is left to send to a stream of what was published up to a sequence number.
+func (l *Ledger) upToDate(key streamKey, typeURL string, sequence uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.streams[key]
+	if s == nil {
+		return
 	}
-	return nil
-}
-
-// held reports whether the proxy has rejected this very version.
-func (l *Ledger) held(id, typeURL, name, version string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.typeOf(id, typeURL)
-	return t != nil && t.rejected[name].version == version
-}
-
-// inherited reports whether any connected proxy had a resource of this name when it
-// connected, and has it still.
-func (l *Ledger) inherited(typeURL, name string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range l.proxies {
-		if t := p.types[typeURL]; t != nil && t.inherited[name] != "" {
-			return true
-		}
+	if t := s.ofType(typeURL); t.answered < sequence && len(t.pending) == 0 {
+		t.answered = sequence
+		s.of.answers.wake()
 	}
-	return false
-}
-
-// inherits reports whether a proxy has a resource of which it has accepted no other version
-// than the one it had when it connected.
-func (l *Ledger) inherits(id, typeURL, name string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.typeOf(id, typeURL)
-	return t != nil && t.inherited[name] != "" && t.accepted[name] == t.inherited[name]
-}
-
-// accepts reports whether a proxy has accepted a version and no other since.
-func (l *Ledger) accepts(id, typeURL, name, version string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.typeOf(id, typeURL)
-	return t != nil && t.accepted[name] == version
-}
-
-// connected reports whether a proxy of that id is.
-func (l *Ledger) connected(id string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.proxies[id] != nil
-}
-
-func (l *Ledger) count() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.proxies)
 }

@@ -5,11 +5,10 @@ import (
 
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	loadstatsv3 "github.com/envoyproxy/go-control-plane/envoy/service/load_stats/v3"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/breakwater/breakwater/envoy"
+	"github.com/breakwater/breakwater/policy"
 )
 
 // LoadReport is what one proxy has counted of the attempts at the services since its last report. A service
@@ -62,14 +61,19 @@ type loadServer struct {
 
 // StreamLoadStats asks the proxy of the stream for reports until the stream ends.
 func (s loadServer) StreamLoadStats(stream loadstatsv3.LoadReportingService_StreamLoadStatsServer) error {
+	addr, err := s.server.admit(stream.Context())
+	if err != nil {
+		return err
+	}
+	defer s.server.leave(addr)
 	req, err := stream.Recv()
 	if err != nil {
 		return err
 	}
-	proxy := req.GetNode().GetId()
-	if proxy == "" {
-		return status.Error(codes.InvalidArgument, "the node has no id: use a bootstrap that `breakwater bootstrap` has made")
+	if err := checkNode(req.GetNode()); err != nil {
+		return err
 	}
+	proxy := req.GetNode().GetId()
 	var asked time.Duration
 	for {
 		// The answer to a report is only needed if the interval is to change.
@@ -86,13 +90,20 @@ func (s loadServer) StreamLoadStats(stream loadstatsv3.LoadReportingService_Stre
 		if req, err = stream.Recv(); err != nil {
 			return err
 		}
-		s.server.loads(LoadReport{Proxy: proxy, Services: serviceLoads(req.GetClusterStats())})
+		s.server.loads(LoadReport{Proxy: proxy, Services: serviceLoads(req.GetClusterStats(), s.server.publisher.Set())})
 	}
 }
 
-func serviceLoads(clusters []*endpointv3.ClusterStats) []ServiceLoad {
-	out := make([]ServiceLoad, 0, len(clusters))
+// serviceLoads returns the loads of the services of a set: a proxy reports on clusters of its own too.
+func serviceLoads(clusters []*endpointv3.ClusterStats, set *policy.Set) []ServiceLoad {
+	if set == nil {
+		return nil
+	}
+	out := make([]ServiceLoad, 0, min(len(clusters), len(set.Services)))
 	for _, c := range clusters {
+		if set.Lookup(c.GetClusterName()) == nil {
+			continue
+		}
 		load := ServiceLoad{Service: c.GetClusterName(), Dropped: c.GetTotalDroppedRequests()}
 		for _, locality := range c.GetUpstreamLocalityStats() {
 			for _, e := range locality.GetUpstreamEndpointStats() {

@@ -161,7 +161,7 @@ func TestProxyLayers(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if p.AwaitOn(ctx, "p1", Change{typeURL: typeRuntime, target: target{name, "another"}}) {
+	if p.AwaitOn(ctx, "p1", Change{typeURL: typeRuntime, target: target{name: name, version: "another", sequence: 1 << 60}}) {
 		t.Error("a version that was never sent was accepted")
 	}
 	proxy.close()

@@ -25,7 +25,7 @@ func newServerMetrics(s *Server, reg prometheus.Registerer) *serverMetrics {
 		nacks:     vec("breakwater_xds_nacks_total", "Discovery responses that a proxy rejected, by resource type."),
 	}
 	if reg != nil {
-		reg.MustRegister(m.responses, m.acks, m.nacks, rejectedCollector{s.publisher}, rosterCollector{s.roster},
+		reg.MustRegister(m.responses, m.acks, m.nacks, rejectedCollector{s.publisher}, rosterCollector{s.roster}, streamsCollector{s.ledger},
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "breakwater_connected_proxies",
 				Help: "Proxies that are connected now.",
@@ -77,5 +77,19 @@ func (c rosterCollector) Collect(ch chan<- prometheus.Metric) {
 			connected = 1
 		}
 		ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, connected, m.ID)
+	}
+}
+
+var streamsDesc = prometheus.NewDesc("breakwater_proxy_streams",
+	"Configuration streams of a connected proxy: more than 1 for more than a minute is that several proxies have one id.", []string{"proxy"}, nil)
+
+// streamsCollector tells how many streams each proxy has.
+type streamsCollector struct{ ledger *Ledger }
+
+func (c streamsCollector) Describe(ch chan<- *prometheus.Desc) { ch <- streamsDesc }
+
+func (c streamsCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, p := range c.ledger.Connected() {
+		ch <- prometheus.MustNewConstMetric(streamsDesc, prometheus.GaugeValue, float64(p.Streams), p.ID)
 	}
 }

@@ -81,7 +81,7 @@ func (p *Publisher) object(a answer, typeURL string, u, base *unit, known bool) 
 
 // leaveOut is what is left if there is nothing to give a proxy instead. known is that of object. The caller must hold p.mu.
 func (p *Publisher) leaveOut(proxy string, o *objection, known bool) {
-	keep := !known && p.ledger.inherits(proxy, typeCluster, o.unit.policy.Name)
+	keep := !known && p.ledger.proxyInherits(proxy, typeCluster, o.unit.policy.Name)
 	p.objected = p.objected || o.instead != nil || o.keep != keep
 	o.instead, o.keep = nil, keep
 }
@@ -124,9 +124,9 @@ func (p *Publisher) forgetFormer() {
 }
 
 // regenerateInstead gives what proxies have in place of a service's unit its present generation too, and returns what
-// each of them is to confirm: the cluster, or its endpoints if a host was reset. The caller must hold p.mu.
-func (p *Publisher) regenerateInstead(service, typeURL string) map[string]target {
-	targets := map[string]target{}
+// each of them is to confirm, by proxy; nil: nothing. The caller must hold p.mu.
+func (p *Publisher) regenerateInstead(service string) map[string]*unit {
+	instead := map[string]*unit{}
 	fresh := map[*unit]*unit{}
 	for key, o := range p.objections {
 		if key.service != service {
@@ -142,12 +142,12 @@ func (p *Publisher) regenerateInstead(service, typeURL string) map[string]target
 		if key.typeURL != typeCluster || !o.objects(typeCluster, p.effective[service]) {
 			continue
 		}
-		targets[key.proxy] = target{} // it is sent nothing
-		if o.instead != nil && !o.keep {
-			targets[key.proxy] = o.instead.target(typeURL)
+		instead[key.proxy] = nil
+		if !o.keep {
+			instead[key.proxy] = o.instead
 		}
 	}
-	return targets
+	return instead
 }
 
 // verdict is the ledger's of a unit's cluster, in which an objection counts though the proxy has been given

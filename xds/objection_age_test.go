@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	cachev3 "github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	streamv3 "github.com/envoyproxy/go-control-plane/pkg/server/stream/v3"
@@ -28,14 +27,14 @@ func (s script) send(stream int64, proxy, typeURL, nonce string) {
 	for name := range c.resources {
 		versions[name] = c.lookup(proxy, name).version
 	}
-	s.p.ledger.sent(streamKey{delta: true, id: stream}, proxy, typeURL, nonce, batch{versions: versions})
+	s.p.ledger.sent(streamKey{delta: true, id: stream}, typeURL, nonce, batch{versions: versions})
 }
 
 // answer has a proxy be sent its clusters and its route table, and refuse those of which there is a text.
 func (s script) answer(stream int64, proxy, clusters, routes string) {
 	for typeURL, text := range map[string]string{typeCluster: clusters, typeRoute: routes} {
 		s.send(stream, proxy, typeURL, "nonce")
-		s.p.ledger.answered(streamKey{delta: true, id: stream}, proxy, typeURL, "nonce", text)
+		s.p.ledger.answered(streamKey{delta: true, id: stream}, typeURL, "nonce", text)
 	}
 	s.look()
 }
@@ -129,7 +128,7 @@ func TestTableOfTheProxyThatLeft(t *testing.T) {
 			apply(t, s.p, service("a", withRegex("^/a1$")))
 			s.send(1, "p", typeRoute, "last")
 			if answers {
-				s.p.ledger.answered(streamKey{delta: true, id: 1}, "p", typeRoute, "last", "")
+				s.p.ledger.answered(streamKey{delta: true, id: 1}, typeRoute, "last", "")
 			}
 			last := s.p.table.version
 			s.p.ledger.disconnect(streamKey{delta: true, id: 1})
@@ -149,7 +148,7 @@ func TestTableBeforeItIsSent(t *testing.T) {
 	apply(t, s.p, service("a"))
 	s.answer(1, "p", "", "")
 	out := make(chan cachev3.DeltaResponse, 1)
-	req := &discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "p"}, TypeUrl: typeRoute, ResponseNonce: "nonce"}
+	req := &discoveryv3.DeltaDiscoveryRequest{Node: streamKey{delta: true, id: 1}.node("p"), TypeUrl: typeRoute, ResponseNonce: "nonce"}
 	sub := streamv3.NewDeltaSubscription([]string{envoy.GatewayName}, nil, map[string]string{envoy.GatewayName: s.p.table.version}, false)
 	if _, err := s.p.cache.CreateDeltaWatch(req, sub, out); err != nil {
 		t.Fatal(err)

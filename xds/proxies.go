@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Proxy is one Envoy as the ledger knows it.
+// Proxy is one Envoy as the ledger knows it: of a node id with several streams, the one that connected last.
 type Proxy struct {
 	// ID is the node id and Cluster the node's cluster.
 	ID, Cluster string
@@ -18,8 +18,12 @@ type Proxy struct {
 	AdminAddress string
 	// Since is when it connected.
 	Since time.Time
-	// Delta is true for incremental xDS, false for the state of the world.
+	// Delta is true for incremental xDS, false if any stream is of the state of the world.
 	Delta bool
+	// Streams is the number of its streams: 1, but for several proxies with one id and in a hot restart.
+	Streams int
+	// Faults says in words what is wrong with it, the gravest first; nil if nothing is.
+	Faults []string
 	// Resources says what was accepted, in ascending order of type.
 	Resources []ProxyResources
 }
@@ -47,46 +51,69 @@ type NACK struct {
 	Time time.Time
 }
 
-// Connected returns the connected proxies without their resources, in ascending order of id. It costs nothing for what
-// they have, so that it can be asked at each change.
+// Connected returns the connected proxies without their resources and faults, in ascending order of id. It costs nothing
+// for what they have, so that it can be asked at each change.
 func (l *Ledger) Connected() []Proxy {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := make([]Proxy, 0, len(l.proxies))
 	for _, p := range l.proxies {
-		out = append(out, p.proxy)
+		out = append(out, p.summary())
 	}
 	slices.SortFunc(out, func(a, b Proxy) int { return strings.Compare(a.ID, b.ID) })
 	return out
+}
+
+// summary returns the proxy without its resources and faults. The caller must hold the ledger's mu.
+func (p *proxyState) summary() Proxy {
+	q := p.newest().proxy
+	q.Streams = len(p.streams)
+	for _, s := range p.streams {
+		q.Delta = q.Delta && s.proxy.Delta
+	}
+	return q
 }
 
 // Proxies returns the connected proxies in ascending order of id.
 func (l *Ledger) Proxies() []Proxy {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := l.now()
 	out := make([]Proxy, 0, len(l.proxies))
 	for _, p := range l.proxies {
-		q := p.proxy
-		for typeURL, t := range p.types {
-			r := ProxyResources{
-				Type:     typeName(typeURL),
-				TypeURL:  typeURL,
-				Accepted: len(t.accepted),
-				Version:  hashVersions(t.accepted),
-				Pending:  len(t.pending) > 0,
+		q := p.summary()
+		q.Faults = p.faults(now)
+		for typeURL := range typeNames {
+			if r, ok := p.resources(typeURL); ok {
+				q.Resources = append(q.Resources, r)
 			}
-			for name, rej := range t.rejected {
-				if r.LastNACK == nil || rej.at.After(r.LastNACK.Time) {
-					r.LastNACK = &NACK{Resource: name, Version: rej.version, Text: rej.text, Time: rej.at}
-				}
-			}
-			q.Resources = append(q.Resources, r)
 		}
 		slices.SortFunc(q.Resources, func(a, b ProxyResources) int { return strings.Compare(a.Type, b.Type) })
 		out = append(out, q)
 	}
 	slices.SortFunc(out, func(a, b Proxy) int { return strings.Compare(a.ID, b.ID) })
 	return out
+}
+
+// resources returns the proxy's state of one type: what its newest stream that asks for it has accepted, and what any
+// stream awaits or has rejected. It reports false if none asks for the type. The caller must hold the ledger's mu.
+func (p *proxyState) resources(typeURL string) (r ProxyResources, ok bool) {
+	r = ProxyResources{Type: typeName(typeURL), TypeURL: typeURL}
+	for _, s := range p.streams {
+		t := s.types[typeURL]
+		if t == nil {
+			continue
+		}
+		ok = true
+		r.Accepted, r.Version = len(t.accepted), hashVersions(t.accepted)
+		r.Pending = r.Pending || len(t.pending) > 0
+		for name, rej := range t.rejected {
+			if r.LastNACK == nil || rej.at.After(r.LastNACK.Time) {
+				r.LastNACK = &NACK{Resource: name, Version: rej.version, Text: rej.text, Time: rej.at}
+			}
+		}
+	}
+	return r, ok
 }
 
 // refusals returns every version that a connected proxy refused and has not replaced yet,
@@ -96,20 +123,21 @@ func (l *Ledger) refusals() []Rejection {
 	defer l.mu.Unlock()
 	type key struct{ typeURL, name, version string }
 	by := map[key]*Rejection{}
-	for id, p := range l.proxies {
-		for typeURL, t := range p.types {
+	for _, s := range l.streams {
+		for typeURL, t := range s.types {
 			for name, r := range t.rejected {
 				k := key{typeURL, name, r.version}
 				if by[k] == nil {
 					by[k] = &Rejection{Type: typeName(typeURL), TypeURL: typeURL, Resource: name, Version: r.version, Text: r.text, Since: r.at}
 				}
-				by[k].Proxies = append(by[k].Proxies, id)
+				by[k].Proxies = append(by[k].Proxies, s.proxy.ID)
 			}
 		}
 	}
 	out := make([]Rejection, 0, len(by))
 	for _, r := range by {
 		slices.Sort(r.Proxies)
+		r.Proxies = slices.Compact(r.Proxies)
 		out = append(out, *r)
 	}
 	return out

@@ -115,11 +115,12 @@ type Publisher struct {
 // NewPublisher returns a publisher of nothing yet. Proxies that connect before the first
 // Apply are kept waiting.
 func NewPublisher(opts PublisherOptions) *Publisher {
+	ledger := newLedger(time.Now)
 	p := &Publisher{
 		opts:             opts,
 		log:              opts.Log,
-		cache:            newCache(),
-		ledger:           newLedger(time.Now),
+		cache:            newCache(ledger),
+		ledger:           ledger,
 		kick:             make(chan struct{}, 1),
 		desired:          map[string]*unit{},
 		effective:        map[string]*unit{},
@@ -136,10 +137,6 @@ func NewPublisher(opts PublisherOptions) *Publisher {
 		leaving:          map[string]time.Time{},
 		leavingEndpoints: map[string]time.Time{},
 	}
-	p.cache.held = p.ledger.held
-	p.cache.built = p.ledger.built
-	p.cache.inherits = p.ledger.inherits
-	p.cache.accepts = p.ledger.accepts
 	if p.log == nil {
 		p.log = hclog.NewNullLogger()
 	}
@@ -242,7 +239,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		changed := p.ledger.Changed()
+		changed := p.ledger.answersChanged()
 		p.mu.Lock()
 		next := p.reconcile(time.Now())
 		done := p.takeAccepted()

@@ -22,30 +22,29 @@ type wait struct {
 // early reports whether a change is to be held back because the proxy has reconnected and is not
 // there yet: r is what is to be sent, or nil for a removal. The watch then waits. The caller must hold c.mu.
 func (c *cache) early(typeURL string, w *deltaWatch, name string, r *resource) bool {
-	proxy := w.req.GetNode().GetId()
-	if !c.inherits(proxy, typeURL, name) {
+	if !c.ledger.inherits(w.stream, typeURL, name) {
 		return false
 	}
 	var bound time.Duration
 	switch {
 	case r != nil && typeURL == typeRoute:
-		if c.idle(typeCluster, proxy) {
+		if c.idle(typeCluster, w.stream) {
 			return false
 		}
 		bound = warmTimeout
 	case r == nil && (typeURL == typeCluster || typeURL == typeEndpoint):
-		table := c.ofType(typeRoute).lookup(proxy, envoy.GatewayName)
-		if table == nil || c.accepts(proxy, typeRoute, table.name, table.version) {
+		table := c.ofType(typeRoute).lookup(w.proxy, envoy.GatewayName)
+		if table == nil || c.ledger.accepts(w.stream, typeRoute, table.name, table.version) {
 			return false
 		}
 		bound = retireTimeout
 	default:
 		return false
 	}
-	mine := c.waiting[proxy]
+	mine := c.waiting[w.stream]
 	if mine == nil {
 		mine = map[*deltaWatch]*wait{}
-		c.waiting[proxy] = mine
+		c.waiting[w.stream] = mine
 	}
 	if mine[w] == nil {
 		mine[w] = &wait{typeURL: typeURL, timer: time.AfterFunc(bound, func() { c.overdue(w) })}
@@ -53,21 +52,21 @@ func (c *cache) early(typeURL string, w *deltaWatch, name string, r *resource) b
 	return !mine[w].over
 }
 
-// idle reports whether a proxy has answered to all that it was sent of a type. The caller
+// idle reports whether a stream has answered to all that it was sent of a type. The caller
 // must hold c.mu.
-func (c *cache) idle(typeURL, proxy string) bool {
+func (c *cache) idle(typeURL string, stream streamKey) bool {
 	for w := range c.ofType(typeURL).deltas {
-		if w.req.GetNode().GetId() == proxy {
+		if w.stream == stream {
 			return true
 		}
 	}
 	return false
 }
 
-// recheck answers the proxy's watches that wait, if they need not any more. The caller must
+// recheck answers the stream's watches that wait, if they need not any more. The caller must
 // hold c.mu.
-func (c *cache) recheck(proxy string) {
-	for w, wait := range c.waiting[proxy] {
+func (c *cache) recheck(stream streamKey) {
+	for w, wait := range c.waiting[stream] {
 		c.answerDelta(wait.typeURL, c.ofType(wait.typeURL), w, nil)
 	}
 }
@@ -76,7 +75,7 @@ func (c *cache) recheck(proxy string) {
 func (c *cache) overdue(w *deltaWatch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if wait := c.waiting[w.req.GetNode().GetId()][w]; wait != nil {
+	if wait := c.waiting[w.stream][w]; wait != nil {
 		wait.over = true
 		c.answerDelta(wait.typeURL, c.ofType(wait.typeURL), w, nil)
 	}
@@ -84,14 +83,13 @@ func (c *cache) overdue(w *deltaWatch) {
 
 // waitNoMore forgets that a watch waits. The caller must hold c.mu.
 func (c *cache) waitNoMore(w *deltaWatch) {
-	proxy := w.req.GetNode().GetId()
-	wait := c.waiting[proxy][w]
+	wait := c.waiting[w.stream][w]
 	if wait == nil {
 		return
 	}
 	wait.timer.Stop()
-	delete(c.waiting[proxy], w)
-	if len(c.waiting[proxy]) == 0 {
-		delete(c.waiting, proxy)
+	delete(c.waiting[w.stream], w)
+	if len(c.waiting[w.stream]) == 0 {
+		delete(c.waiting, w.stream)
 	}
 }

@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,42 +18,22 @@ var ErrNotPublished = errors.New("the service is not published")
 // told apart because the service is reached by DNS name.
 var ErrNoSuchHost = errors.New("no such host")
 
-// Change is one published version that proxies are to confirm.
-type Change struct {
-	typeURL string
-	target
-	// others are what proxies get in its place, because they object to it.
-	others map[string]target
-	// Generation of the cluster or host.
-	Generation uint64
-}
-
-// target is a version of a resource. The zero value is none.
-type target struct{ name, version string }
-
-// of returns what a proxy is to confirm; none if it is sent nothing.
-func (c Change) of(proxy string) target {
-	if t, ok := c.others[proxy]; ok {
-		return t
-	}
-	return c.target
-}
-
 // target returns the version of the unit's cluster or of its endpoints; none if it has none of that type.
-func (u *unit) target(typeURL string) target {
+func (p *Publisher) target(u *unit, typeURL string) target {
 	switch {
 	case typeURL == typeCluster:
-		return target{u.cluster.name, u.cluster.version}
+		return p.cache.target(u.cluster)
 	case u.endpoints != nil:
-		return target{u.endpoints.name, u.endpoints.version}
+		return p.cache.target(u.endpoints)
 	default:
 		return target{}
 	}
 }
 
 // Regenerate gives a service's cluster a new generation or, if host (ip:port) is not empty, only that
-// host. Envoy then builds it anew and forgets its ejections. The generation is stored before it is published, so
-// that a restarted control plane does not take it back.
+// host. Envoy then builds it anew and forgets its ejections. The generation is saved before it is published, so
+// that a restarted control plane does not take it back; if it cannot be saved it is published all the same, and the change
+// says so.
 func (p *Publisher) Regenerate(service, host string) (Change, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +59,7 @@ func (p *Publisher) Regenerate(service, host string) (Change, error) {
 // SetEnforcing says whether the service's hosts are to be ejected. The change is nil if they are, or are not, already, and
 // for a service that is not published: that is so once it is. It
 // replaces the cluster, so that a service whose breaker is disabled gets its ejected hosts back at once. Like a
-// generation it is stored before it is published.
+// generation it is saved before it is published, if it can be.
 func (p *Publisher) SetEnforcing(service string, enforcing bool) (*Change, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +69,8 @@ func (p *Publisher) SetEnforcing(service string, enforcing bool) (*Change, error
 	}
 	gen.Disabled = !enforcing
 	if p.desired[service] == nil {
-		return nil, p.keepGeneration(service, gen)
+		_ = p.keepGeneration(service, gen) // the order that it follows from is settled again after a restart
+		return nil, nil
 	}
 	change, err := p.regenerate(service, gen, Change{typeURL: typeCluster, Generation: gen.Cluster})
 	switch {
@@ -116,31 +96,35 @@ func (p *Publisher) regenerate(service string, gen store.Generation, change Chan
 	if err != nil {
 		return Change{}, err
 	}
-	if err := p.keepGeneration(service, gen); err != nil {
-		return Change{}, err
-	}
+	change.Unsaved = p.keepGeneration(service, gen)
 	p.desired[service] = fresh
-	change.others = p.regenerateInstead(service, change.typeURL)
+	instead := p.regenerateInstead(service)
 	p.reconcile(time.Now())
 	p.wake()
 	u := p.effective[service]
 	if u == nil {
 		return Change{}, fmt.Errorf("%w any more: %s", ErrNotPublished, service)
 	}
-	change.target = u.target(change.typeURL)
+	change.target, change.others = p.target(u, change.typeURL), map[string]target{}
+	for proxy, u := range instead {
+		if u == nil {
+			change.others[proxy] = target{} // it is sent nothing
+		} else {
+			change.others[proxy] = p.target(u, change.typeURL)
+		}
+	}
 	return change, nil
 }
 
-// keepGeneration stores a new generation of a service. The caller must hold p.mu.
+// keepGeneration keeps a new generation of a service, and returns why it could not be saved. The caller must hold p.mu.
 func (p *Publisher) keepGeneration(service string, gen store.Generation) error {
-	generations := maps.Clone(p.generations)
-	generations[service] = gen
-	if p.opts.Generations != nil {
-		if err := p.opts.Generations.SaveGenerations(generations); err != nil {
-			return fmt.Errorf("the new generation of %s cannot be stored: %w", service, err)
-		}
+	p.generations[service] = gen
+	if p.opts.Generations == nil {
+		return nil
 	}
-	p.generations = generations
+	if err := p.opts.Generations.SaveGenerations(p.generations); err != nil {
+		return fmt.Errorf("cannot save the generation of %s: %w", service, err)
+	}
 	return nil
 }
 
@@ -153,21 +137,4 @@ func (u *unit) checkHost(host string) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %s has %v, not %s", ErrNoSuchHost, u.policy.Name, known, host)
-}
-
-// Await waits until every connected proxy has accepted or refused the change or ctx ends, and says of each proxy
-// whether it has accepted it. What a proxy that objects to the policy has in its place counts as the change.
-func (p *Publisher) Await(ctx context.Context, c Change) map[string]bool {
-	for {
-		changed := p.ledger.Changed()
-		state, all := p.ledger.confirmed(c)
-		if all {
-			return state
-		}
-		select {
-		case <-ctx.Done():
-			return state
-		case <-changed:
-		}
-	}
 }

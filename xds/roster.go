@@ -33,6 +33,8 @@ var (
 	ErrUnsettled = errors.New("the proxies are given a few seconds to connect after the start")
 	// ErrConnected says that a proxy has not gone.
 	ErrConnected = errors.New("the proxy is connected")
+	// ErrNotSaved says that a proxy was forgotten, and that this could not be saved: it may be back after a restart.
+	ErrNotSaved = errors.New("cannot save the list of the proxies")
 	// ErrNotMissed says that no proxy of an id is missed: there was none within goneFor, or another has come in its place.
 	ErrNotMissed = errors.New("no such proxy is missed")
 )
@@ -182,7 +184,8 @@ func (r *Roster) Members() ([]Member, error) {
 }
 
 // Forget strikes off a proxy that is missed, as if it had never been there, and saves that before it returns. It is back
-// once it connects. It returns ErrUnsettled, ErrConnected or ErrNotMissed, and changes nothing if it returns any error.
+// once it connects. It returns ErrUnsettled, ErrConnected or ErrNotMissed, and has changed nothing then; or ErrNotSaved with
+// the proxy.
 func (r *Roster) Forget(id string) (Member, error) {
 	r.saving.Lock()
 	defer r.saving.Unlock()
@@ -190,9 +193,10 @@ func (r *Roster) Forget(id string) (Member, error) {
 	if err != nil {
 		return Member{}, err
 	}
+	var unsaved error
 	if r.memory != nil {
 		if err := r.memory.Save(rosterDoc, rest); err != nil {
-			return Member{}, fmt.Errorf("the list of the proxies cannot be saved: %w", err)
+			unsaved = fmt.Errorf("%w: %w", ErrNotSaved, err)
 		}
 	}
 	r.mu.Lock()
@@ -205,7 +209,7 @@ func (r *Roster) Forget(id string) (Member, error) {
 			delete(r.members, id)
 		}
 	}
-	return member, nil
+	return member, unsaved
 }
 
 // without returns a proxy that is missed, its id with those of all whom it stands for, who would be missed again without

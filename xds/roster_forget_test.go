@@ -94,7 +94,7 @@ type fullDisk struct{ atSave func() error }
 func (fullDisk) Load(string, any) (bool, error) { return false, nil }
 func (d fullDisk) Save(string, any) error       { return d.atSave() }
 
-func TestRosterThatCannotBeSavedForgetsNobody(t *testing.T) {
+func TestRosterThatCannotBeSavedForgets(t *testing.T) {
 	full := errors.New("no space left on device")
 	var atSave func() error
 	r := newRosterTest(fullDisk{func() error { return atSave() }})
@@ -103,9 +103,11 @@ func TestRosterThatCannotBeSavedForgetsNobody(t *testing.T) {
 	r.left("a")
 	r.left("b")
 	atSave = func() error { return full }
-	r.forget(t, "a", full)
-	r.is(t, "it is not saved", nil, []string{"a", "b"})
-	atSave = func() error { r.join("edge", "a"); return nil }
-	r.forget(t, "a", ErrConnected)
-	r.is(t, "it is back meanwhile", []string{"a"}, []string{"b"})
+	if m, err := r.Forget("a"); m.ID != "a" || !errors.Is(err, ErrNotSaved) || !errors.Is(err, full) {
+		t.Errorf("forgetting a: %+v, %v", m, err)
+	}
+	r.is(t, "it is not saved", nil, []string{"b"})
+	atSave = func() error { r.join("edge", "b"); return full }
+	r.forget(t, "b", ErrConnected)
+	r.is(t, "it is back meanwhile", []string{"b"}, nil)
 }

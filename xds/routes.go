@@ -13,6 +13,9 @@ import (
 // publishRoutes composes the route table of the services whose clusters every proxy has, and
 // publishes it if it differs. The caller must hold p.mu.
 func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
+	if p.gateway.policy == nil {
+		return // there is no gateway whose routes they could be
+	}
 	routed := make(map[string]*unit, len(p.effective))
 	waiting := false
 	for name, u := range p.effective {

@@ -18,12 +18,12 @@ func TestTableOnItsWayIsKnown(t *testing.T) {
 			for name, r := range p.cache.ofType(typeURL).resources {
 				versions[name] = r.version
 			}
-			p.ledger.sent(key, "p1", typeURL, nonce, batch{versions: versions})
+			p.ledger.sent(key, typeURL, nonce, batch{versions: versions})
 		}
 	}
 	answer := func(nonce, text string) {
-		p.ledger.answered(key, "p1", typeCluster, nonce, "")
-		p.ledger.answered(key, "p1", typeRoute, nonce, text)
+		p.ledger.answered(key, typeCluster, nonce, "")
+		p.ledger.answered(key, typeRoute, nonce, text)
 	}
 	for i, services := range [][2]string{{"^/a1$", "^/b1$"}, {"^/a2$", "^/b1$"}, {"^/a2$", "^/b2$"}} {
 		apply(t, p, service("a", withRegex(services[0])), service("b", withRegex(services[1])))

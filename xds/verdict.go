@@ -48,36 +48,38 @@ func (l *Ledger) verdict(typeURL, name, version string, before func(proxy string
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var v verdict
-	for id, p := range l.proxies {
-		t := p.types[typeURL]
+	for _, s := range l.streams {
+		t := s.types[typeURL]
 		if t == nil {
-			v.await(p.proxy.Since)
+			v.await(s.proxy.Since)
 			continue
 		}
 		r := t.rejected[name]
 		refused := r.version == version
 		if before != nil && !refused {
-			r, refused = before(id)
+			r, refused = before(s.proxy.ID)
 		}
 		switch {
 		case t.accepted[name] == version:
 			v.accepted++
 		case refused:
-			v.reject(id, r)
+			v.reject(s.proxy.ID, r)
 		default:
-			v.await(p.proxy.Since)
+			v.await(s.proxy.Since)
 		}
 	}
 	slices.Sort(v.by)
+	v.by = slices.Compact(v.by)
 	return v
 }
 
-// answer is what one connected proxy has made of a resource.
+// answer is what one connected proxy has made of a resource. Where its streams differ, the one that has rejected something
+// speaks for all.
 type answer struct {
 	proxy string
-	// since is when the proxy connected: with its id, the name of this connection.
+	// since is when the first of the proxy's streams connected: with its id, the name of this connection.
 	since time.Time
-	// accepted is the version that the proxy has; empty if none.
+	// accepted is the version that the proxy has; empty if none, or if its streams have several.
 	accepted string
 	// rejected is what it refused last, until it accepts a version.
 	rejected rejection
@@ -91,17 +93,9 @@ func (l *Ledger) answers(typeURL, name string) []answer {
 	defer l.mu.Unlock()
 	out := make([]answer, 0, len(l.proxies))
 	for id, p := range l.proxies {
-		a := answer{proxy: id, since: p.proxy.Since}
-		if t := p.types[typeURL]; t != nil {
-			a.accepted, a.rejected = t.accepted[name], t.rejected[name]
-			for _, b := range t.pending {
-				if version, ok := b.versions[name]; ok {
-					a.pending = append(a.pending, version)
-				}
-			}
-			if version, ok := t.built[name]; ok {
-				a.pending = append(a.pending, version)
-			}
+		a := answer{proxy: id, since: p.streams[0].proxy.Since}
+		for i, s := range p.streams {
+			a.add(s.types[typeURL], name, i == 0)
 		}
 		out = append(out, a)
 	}
@@ -109,44 +103,24 @@ func (l *Ledger) answers(typeURL, name string) []answer {
 	return out
 }
 
-// acceptedByAll reports whether every connected proxy has accepted a version.
-func (l *Ledger) acceptedByAll(typeURL, name, version string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range l.proxies {
-		if t := p.types[typeURL]; t == nil || t.accepted[name] != version {
-			return false
+// add adds what one stream has made of the resource; t is nil if it did not ask for the type.
+func (a *answer) add(t *typeState, name string, first bool) {
+	if t == nil {
+		t = &typeState{}
+	}
+	accepted, rejected := t.accepted[name], t.rejected[name]
+	switch {
+	case first, a.rejected == (rejection{}) && rejected != (rejection{}):
+		a.accepted, a.rejected = accepted, rejected
+	case a.rejected == (rejection{}) && a.accepted != accepted:
+		a.accepted = ""
+	}
+	for _, b := range t.pending {
+		if version, ok := b.versions[name]; ok {
+			a.pending = append(a.pending, version)
 		}
 	}
-	return true
-}
-
-// acceptedByAny reports whether a connected proxy has accepted a version.
-func (l *Ledger) acceptedByAny(typeURL, name, version string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, p := range l.proxies {
-		if t := p.types[typeURL]; t != nil && t.accepted[name] == version {
-			return true
-		}
+	if version, ok := t.built.versions[name]; ok {
+		a.pending = append(a.pending, version)
 	}
-	return false
-}
-
-// confirmed returns for each connected proxy whether it has accepted the change, and whether all have answered.
-func (l *Ledger) confirmed(c Change) (by map[string]bool, all bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	by, all = make(map[string]bool, len(l.proxies)), true
-	for id, p := range l.proxies {
-		want := c.of(id)
-		accepted, refused := false, want.version == ""
-		if t := p.types[c.typeURL]; t != nil && !refused {
-			accepted = t.accepted[want.name] == want.version
-			refused = t.rejected[want.name].version == want.version
-		}
-		by[id] = accepted
-		all = all && (accepted || refused)
-	}
-	return by, all
 }

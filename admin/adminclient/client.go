@@ -74,12 +74,13 @@ func (c *Client) Breaker(ctx context.Context, service string) (*adminpb.Breaker,
 	return resp.GetBreaker(), err
 }
 
-// Action says who acts, why, and on what. The zero value acts on all of a service until it is taken back.
+// Action says who acts, why, and on what. The zero value acts on all of a service.
 type Action struct {
-	// Actor and Reason are kept in the events. An empty Actor is the client's address.
+	// Actor and Reason are kept in the events. An empty Actor is the client's address; ForceOpen and Disable need a Reason.
 	Actor, Reason string
-	// TTL is how long ForceOpen and Disable hold; 0 until Release.
-	TTL time.Duration
+	// TTL is how long ForceOpen and Disable hold; 0: 15 minutes, or until Release if ForEver is true. It excludes ForEver.
+	TTL     time.Duration
+	ForEver bool
 	// Proxy is the id of the one proxy that ForceOpen and Release act on; empty for all.
 	Proxy string
 	// Host is the one host, ip:port, that Reset acts on; empty for all.
@@ -97,10 +98,10 @@ func (c *Client) Reset(ctx context.Context, service string, a Action) error {
 }
 
 // ForceOpen keeps every request from a service. It fails with an *UnprovedError if a proxy did not prove
-// it; the order holds nevertheless, for that proxy too as soon as it can be reached.
+// it or none is connected; the order holds nevertheless, for that proxy too as soon as it can be reached.
 func (c *Client) ForceOpen(ctx context.Context, service string, a Action) error {
 	resp, err := c.api.ForceOpenBreaker(ctx, &adminpb.ForceOpenBreakerRequest{
-		Service: service, Proxy: a.Proxy, Ttl: a.ttl(), Actor: a.Actor, Reason: a.Reason,
+		Service: service, Proxy: a.Proxy, Ttl: a.ttl(), ForEver: a.ForEver, Actor: a.Actor, Reason: a.Reason,
 	})
 	if err != nil || resp.GetOk() {
 		return err
@@ -110,7 +111,7 @@ func (c *Client) ForceOpen(ctx context.Context, service string, a Action) error 
 
 // Disable turns the breaker of a service off on all proxies. Errors are as of ForceOpen.
 func (c *Client) Disable(ctx context.Context, service string, a Action) error {
-	resp, err := c.api.DisableBreaker(ctx, &adminpb.DisableBreakerRequest{Service: service, Ttl: a.ttl(), Actor: a.Actor, Reason: a.Reason})
+	resp, err := c.api.DisableBreaker(ctx, &adminpb.DisableBreakerRequest{Service: service, Ttl: a.ttl(), ForEver: a.ForEver, Actor: a.Actor, Reason: a.Reason})
 	if err != nil || resp.GetOk() {
 		return err
 	}
@@ -136,11 +137,14 @@ func (a Action) ttl() *durationpb.Duration {
 // UnprovedError says which proxies did not prove an action.
 type UnprovedError struct {
 	Action, Service string
-	// Proxies has what each of them said, by its id.
+	// Proxies has what each of them said, by its id; empty if the action reached none.
 	Proxies map[string]string
 }
 
 func (e *UnprovedError) Error() string {
+	if len(e.Proxies) == 0 {
+		return fmt.Sprintf("%s %s reached no proxy: none is connected that it is for", e.Action, e.Service)
+	}
 	var said []string
 	for _, proxy := range slices.Sorted(maps.Keys(e.Proxies)) {
 		said = append(said, proxy+": "+e.Proxies[proxy])

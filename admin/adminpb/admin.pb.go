@@ -1209,16 +1209,21 @@ type ResetBreakerResponse struct {
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	// The one host that was reset, as ip:port. Empty for all.
 	Host string `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
-	// True if every proxy proved it.
+	// True if every proxy proved it. False if none is connected.
 	Ok bool `protobuf:"varint,3,opt,name=ok,proto3" json:"ok,omitempty"`
 	// False if there was nothing to clear, so that nothing was sent.
 	Pushed bool `protobuf:"varint,4,opt,name=pushed,proto3" json:"pushed,omitempty"`
 	// The generation of the cluster, or of the host, that is now in force.
 	Generation uint64 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
 	// In ascending order of proxy.
-	Proxies       []*ProxyReset `protobuf:"bytes,6,rep,name=proxies,proto3" json:"proxies,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Proxies []*ProxyReset `protobuf:"bytes,6,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// True if it was carried out and could not be saved: what it ended may be
+	// back after a restart before it is saved.
+	NotSaved bool `protobuf:"varint,7,opt,name=not_saved,json=notSaved,proto3" json:"not_saved,omitempty"`
+	// Why it could not be saved. Empty if it was.
+	NotSavedReason string `protobuf:"bytes,8,opt,name=not_saved_reason,json=notSavedReason,proto3" json:"not_saved_reason,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ResetBreakerResponse) Reset() {
@@ -1291,6 +1296,20 @@ func (x *ResetBreakerResponse) GetProxies() []*ProxyReset {
 		return x.Proxies
 	}
 	return nil
+}
+
+func (x *ResetBreakerResponse) GetNotSaved() bool {
+	if x != nil {
+		return x.NotSaved
+	}
+	return false
+}
+
+func (x *ResetBreakerResponse) GetNotSavedReason() string {
+	if x != nil {
+		return x.NotSavedReason
+	}
+	return ""
 }
 
 // ProxyReset is one proxy's part in a reset.
@@ -1402,12 +1421,14 @@ type ForceOpenBreakerRequest struct {
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	// Id of one proxy. Empty for all. An order for one proxy goes before one for all.
 	Proxy string `protobuf:"bytes,2,opt,name=proxy,proto3" json:"proxy,omitempty"`
-	// How long it holds. Unset or 0: until it is released.
+	// How long it holds: more than 0. Unset: 15 minutes, or without an end if for_ever is true.
 	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// Who asks, for the log and the events. Not authenticated. Empty for unknown.
 	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
-	// Why, for the log and the events. May be empty.
-	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why, for the log and the events. Required.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// True for an override that holds until it is released.
+	ForEver       bool `protobuf:"varint,6,opt,name=for_ever,json=forEver,proto3" json:"for_ever,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1477,20 +1498,32 @@ func (x *ForceOpenBreakerRequest) GetReason() string {
 	return ""
 }
 
+func (x *ForceOpenBreakerRequest) GetForEver() bool {
+	if x != nil {
+		return x.ForEver
+	}
+	return false
+}
+
 // ForceOpenBreakerResponse says what was done, proved by each proxy's own admin API.
 type ForceOpenBreakerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The service.
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
-	// True if every proxy proved it. It is true without a proxy: those that connect later
-	// follow.
+	// True if every proxy proved it. False if no proxy is connected that it is for: those that
+	// connect later follow.
 	Ok bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
 	// When it ends by itself. Unset for never.
 	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
 	// The connected proxies that it is for, in ascending order of proxy.
-	Proxies       []*ProxyOrder `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Proxies []*ProxyOrder `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// True if it was carried out and could not be saved: it ends within 15 minutes, and a
+	// restart before it is saved ends it too.
+	NotSaved bool `protobuf:"varint,5,opt,name=not_saved,json=notSaved,proto3" json:"not_saved,omitempty"`
+	// Why it could not be saved. Empty if it was.
+	NotSavedReason string `protobuf:"bytes,6,opt,name=not_saved_reason,json=notSavedReason,proto3" json:"not_saved_reason,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ForceOpenBreakerResponse) Reset() {
@@ -1551,17 +1584,33 @@ func (x *ForceOpenBreakerResponse) GetProxies() []*ProxyOrder {
 	return nil
 }
 
+func (x *ForceOpenBreakerResponse) GetNotSaved() bool {
+	if x != nil {
+		return x.NotSaved
+	}
+	return false
+}
+
+func (x *ForceOpenBreakerResponse) GetNotSavedReason() string {
+	if x != nil {
+		return x.NotSavedReason
+	}
+	return ""
+}
+
 // DisableBreakerRequest asks for a disabled breaker, on all proxies.
 type DisableBreakerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The service, as its policy names it.
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
-	// How long it holds. Unset or 0: until it is released.
+	// How long it holds: more than 0. Unset: 15 minutes, or without an end if for_ever is true.
 	Ttl *durationpb.Duration `protobuf:"bytes,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// Who asks, for the log and the events. Not authenticated. Empty for unknown.
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
-	// Why, for the log and the events. May be empty.
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why, for the log and the events. Required.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// True for an override that holds until it is released.
+	ForEver       bool `protobuf:"varint,5,opt,name=for_ever,json=forEver,proto3" json:"for_ever,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1624,20 +1673,32 @@ func (x *DisableBreakerRequest) GetReason() string {
 	return ""
 }
 
+func (x *DisableBreakerRequest) GetForEver() bool {
+	if x != nil {
+		return x.ForEver
+	}
+	return false
+}
+
 // DisableBreakerResponse says what was done, proved by each proxy's own admin API.
 type DisableBreakerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The service.
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
-	// True if every proxy proved it. It is true without a proxy: those that connect later
-	// follow.
+	// True if every proxy proved it. False if no proxy is connected that it is for: those that
+	// connect later follow.
 	Ok bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
 	// When it ends by itself. Unset for never.
 	Until *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=until,proto3" json:"until,omitempty"`
 	// The connected proxies, in ascending order of proxy.
-	Proxies       []*ProxyOrder `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Proxies []*ProxyOrder `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// True if it was carried out and could not be saved: it ends within 15 minutes, and a
+	// restart before it is saved ends it too.
+	NotSaved bool `protobuf:"varint,5,opt,name=not_saved,json=notSaved,proto3" json:"not_saved,omitempty"`
+	// Why it could not be saved. Empty if it was.
+	NotSavedReason string `protobuf:"bytes,6,opt,name=not_saved_reason,json=notSavedReason,proto3" json:"not_saved_reason,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DisableBreakerResponse) Reset() {
@@ -1696,6 +1757,20 @@ func (x *DisableBreakerResponse) GetProxies() []*ProxyOrder {
 		return x.Proxies
 	}
 	return nil
+}
+
+func (x *DisableBreakerResponse) GetNotSaved() bool {
+	if x != nil {
+		return x.NotSaved
+	}
+	return false
+}
+
+func (x *DisableBreakerResponse) GetNotSavedReason() string {
+	if x != nil {
+		return x.NotSavedReason
+	}
+	return ""
 }
 
 // ReleaseBreakerRequest asks for the end of an operator's order.
@@ -1776,12 +1851,17 @@ type ReleaseBreakerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The service.
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
-	// True if every proxy proved it.
+	// True if every proxy proved it. False if none is connected that it is for.
 	Ok bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
 	// The connected proxies that it is for, in ascending order of proxy.
-	Proxies       []*ProxyOrder `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Proxies []*ProxyOrder `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// True if it was carried out and could not be saved: what it ended is back
+	// after a restart before it is saved.
+	NotSaved bool `protobuf:"varint,4,opt,name=not_saved,json=notSaved,proto3" json:"not_saved,omitempty"`
+	// Why it could not be saved. Empty if it was.
+	NotSavedReason string `protobuf:"bytes,5,opt,name=not_saved_reason,json=notSavedReason,proto3" json:"not_saved_reason,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ReleaseBreakerResponse) Reset() {
@@ -1833,6 +1913,20 @@ func (x *ReleaseBreakerResponse) GetProxies() []*ProxyOrder {
 		return x.Proxies
 	}
 	return nil
+}
+
+func (x *ReleaseBreakerResponse) GetNotSaved() bool {
+	if x != nil {
+		return x.NotSaved
+	}
+	return false
+}
+
+func (x *ReleaseBreakerResponse) GetNotSavedReason() string {
+	if x != nil {
+		return x.NotSavedReason
+	}
+	return ""
 }
 
 // ProxyOrder is one proxy's part in an order.
@@ -2010,7 +2104,9 @@ type StandingOrder struct {
 	// When it was given.
 	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
 	// Always set.
-	Order         *Order `protobuf:"bytes,4,opt,name=order,proto3" json:"order,omitempty"`
+	Order *Order `protobuf:"bytes,4,opt,name=order,proto3" json:"order,omitempty"`
+	// True if it could not be saved: a restart before it is ends it. False once it is saved.
+	NotSaved      bool `protobuf:"varint,5,opt,name=not_saved,json=notSaved,proto3" json:"not_saved,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2071,6 +2167,13 @@ func (x *StandingOrder) GetOrder() *Order {
 		return x.Order
 	}
 	return nil
+}
+
+func (x *StandingOrder) GetNotSaved() bool {
+	if x != nil {
+		return x.NotSaved
+	}
+	return false
 }
 
 // ListEventsRequest asks for events.
@@ -3619,9 +3722,14 @@ func (x *ForgetProxyRequest) GetReason() string {
 type ForgetProxyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As it was listed. Always set.
-	Proxy         *MissedProxy `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Proxy *MissedProxy `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// True if it was carried out and could not be saved: the proxy may be
+	// listed again after a restart before it is saved.
+	NotSaved bool `protobuf:"varint,2,opt,name=not_saved,json=notSaved,proto3" json:"not_saved,omitempty"`
+	// Why it could not be saved. Empty if it was.
+	NotSavedReason string `protobuf:"bytes,3,opt,name=not_saved_reason,json=notSavedReason,proto3" json:"not_saved_reason,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ForgetProxyResponse) Reset() {
@@ -3661,6 +3769,20 @@ func (x *ForgetProxyResponse) GetProxy() *MissedProxy {
 	return nil
 }
 
+func (x *ForgetProxyResponse) GetNotSaved() bool {
+	if x != nil {
+		return x.NotSaved
+	}
+	return false
+}
+
+func (x *ForgetProxyResponse) GetNotSavedReason() string {
+	if x != nil {
+		return x.NotSavedReason
+	}
+	return ""
+}
+
 // Proxy is one connected Envoy.
 type Proxy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3685,8 +3807,11 @@ type Proxy struct {
 	// When its last load report came. Unset if none has: without load reports its breakers
 	// open by ejections only.
 	LastLoadReport *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=last_load_report,json=lastLoadReport,proto3" json:"last_load_report,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What is wrong with it, in words, the gravest first: such as "runs Envoy 1.38.3;
+	// Breakwater needs 1.39 or later". Empty if nothing is.
+	Faults        []string `protobuf:"bytes,11,rep,name=faults,proto3" json:"faults,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Proxy) Reset() {
@@ -3785,6 +3910,13 @@ func (x *Proxy) GetResources() []*ProxyResources {
 func (x *Proxy) GetLastLoadReport() *timestamppb.Timestamp {
 	if x != nil {
 		return x.LastLoadReport
+	}
+	return nil
+}
+
+func (x *Proxy) GetFaults() []string {
+	if x != nil {
+		return x.Faults
 	}
 	return nil
 }
@@ -3975,6 +4107,9 @@ type GetConfigStatusResponse struct {
 	// Services that are served by the last good version of their policy, because the one
 	// on disk has an error. In ascending order.
 	StaleServices []string `protobuf:"bytes,8,rep,name=stale_services,json=staleServices,proto3" json:"stale_services,omitempty"`
+	// The documents of the state directory that cannot be saved now, in ascending order of name.
+	// Each is tried again every second.
+	StorageFaults []*StorageFault `protobuf:"bytes,12,rep,name=storage_faults,json=storageFaults,proto3" json:"storage_faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4065,6 +4200,78 @@ func (x *GetConfigStatusResponse) GetStaleServices() []string {
 	return nil
 }
 
+func (x *GetConfigStatusResponse) GetStorageFaults() []*StorageFault {
+	if x != nil {
+		return x.StorageFaults
+	}
+	return nil
+}
+
+// StorageFault is a document of the state directory that cannot be saved. What is in it is lost
+// if Breakwater ends before it is.
+type StorageFault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, such as "orders".
+	Document string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	// Why it could not be saved when that was tried last.
+	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	// Since when it cannot be saved.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StorageFault) Reset() {
+	*x = StorageFault{}
+	mi := &file_admin_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StorageFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StorageFault) ProtoMessage() {}
+
+func (x *StorageFault) ProtoReflect() protoreflect.Message {
+	mi := &file_admin_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StorageFault.ProtoReflect.Descriptor instead.
+func (*StorageFault) Descriptor() ([]byte, []int) {
+	return file_admin_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *StorageFault) GetDocument() string {
+	if x != nil {
+		return x.Document
+	}
+	return ""
+}
+
+func (x *StorageFault) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *StorageFault) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 // Position is a place in a policy file.
 type Position struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -4080,7 +4287,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_admin_proto_msgTypes[55]
+	mi := &file_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4092,7 +4299,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[55]
+	mi := &file_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4105,7 +4312,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{55}
+	return file_admin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Position) GetFile() string {
@@ -4153,7 +4360,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_admin_proto_msgTypes[56]
+	mi := &file_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4165,7 +4372,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[56]
+	mi := &file_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4178,7 +4385,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{56}
+	return file_admin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Problem) GetSeverity() string {
@@ -4243,7 +4450,7 @@ type SourceLine struct {
 
 func (x *SourceLine) Reset() {
 	*x = SourceLine{}
-	mi := &file_admin_proto_msgTypes[57]
+	mi := &file_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4255,7 +4462,7 @@ func (x *SourceLine) String() string {
 func (*SourceLine) ProtoMessage() {}
 
 func (x *SourceLine) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[57]
+	mi := &file_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4268,7 +4475,7 @@ func (x *SourceLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceLine.ProtoReflect.Descriptor instead.
 func (*SourceLine) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{57}
+	return file_admin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SourceLine) GetLine() uint32 {
@@ -4310,7 +4517,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_admin_proto_msgTypes[58]
+	mi := &file_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4322,7 +4529,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[58]
+	mi := &file_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4335,7 +4542,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{58}
+	return file_admin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Rejection) GetService() string {
@@ -4403,7 +4610,7 @@ type GetLogLevelRequest struct {
 
 func (x *GetLogLevelRequest) Reset() {
 	*x = GetLogLevelRequest{}
-	mi := &file_admin_proto_msgTypes[59]
+	mi := &file_admin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4415,7 +4622,7 @@ func (x *GetLogLevelRequest) String() string {
 func (*GetLogLevelRequest) ProtoMessage() {}
 
 func (x *GetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[59]
+	mi := &file_admin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4428,7 +4635,7 @@ func (x *GetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*GetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{59}
+	return file_admin_proto_rawDescGZIP(), []int{60}
 }
 
 // GetLogLevelResponse has the levels in force.
@@ -4442,7 +4649,7 @@ type GetLogLevelResponse struct {
 
 func (x *GetLogLevelResponse) Reset() {
 	*x = GetLogLevelResponse{}
-	mi := &file_admin_proto_msgTypes[60]
+	mi := &file_admin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4454,7 +4661,7 @@ func (x *GetLogLevelResponse) String() string {
 func (*GetLogLevelResponse) ProtoMessage() {}
 
 func (x *GetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[60]
+	mi := &file_admin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4467,7 +4674,7 @@ func (x *GetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*GetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{60}
+	return file_admin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *GetLogLevelResponse) GetLevels() []*LogLevel {
@@ -4490,7 +4697,7 @@ type LogLevel struct {
 
 func (x *LogLevel) Reset() {
 	*x = LogLevel{}
-	mi := &file_admin_proto_msgTypes[61]
+	mi := &file_admin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4502,7 +4709,7 @@ func (x *LogLevel) String() string {
 func (*LogLevel) ProtoMessage() {}
 
 func (x *LogLevel) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[61]
+	mi := &file_admin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4515,7 +4722,7 @@ func (x *LogLevel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLevel.ProtoReflect.Descriptor instead.
 func (*LogLevel) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{61}
+	return file_admin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *LogLevel) GetSubsystem() string {
@@ -4545,7 +4752,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_admin_proto_msgTypes[62]
+	mi := &file_admin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4557,7 +4764,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[62]
+	mi := &file_admin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4570,7 +4777,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{62}
+	return file_admin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -4598,7 +4805,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_admin_proto_msgTypes[63]
+	mi := &file_admin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4610,7 +4817,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[63]
+	mi := &file_admin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4623,7 +4830,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{63}
+	return file_admin_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *SetLogLevelResponse) GetLevels() []*LogLevel {
@@ -4642,7 +4849,7 @@ type GetVersionRequest struct {
 
 func (x *GetVersionRequest) Reset() {
 	*x = GetVersionRequest{}
-	mi := &file_admin_proto_msgTypes[64]
+	mi := &file_admin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4654,7 +4861,7 @@ func (x *GetVersionRequest) String() string {
 func (*GetVersionRequest) ProtoMessage() {}
 
 func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[64]
+	mi := &file_admin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4667,7 +4874,7 @@ func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetVersionRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{64}
+	return file_admin_proto_rawDescGZIP(), []int{65}
 }
 
 // GetVersionResponse is the server's version.
@@ -4686,7 +4893,7 @@ type GetVersionResponse struct {
 
 func (x *GetVersionResponse) Reset() {
 	*x = GetVersionResponse{}
-	mi := &file_admin_proto_msgTypes[65]
+	mi := &file_admin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4698,7 +4905,7 @@ func (x *GetVersionResponse) String() string {
 func (*GetVersionResponse) ProtoMessage() {}
 
 func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[65]
+	mi := &file_admin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4711,7 +4918,7 @@ func (x *GetVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVersionResponse.ProtoReflect.Descriptor instead.
 func (*GetVersionResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{65}
+	return file_admin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *GetVersionResponse) GetVersion() string {
@@ -4749,7 +4956,7 @@ type PlanPoliciesRequest struct {
 
 func (x *PlanPoliciesRequest) Reset() {
 	*x = PlanPoliciesRequest{}
-	mi := &file_admin_proto_msgTypes[66]
+	mi := &file_admin_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4761,7 +4968,7 @@ func (x *PlanPoliciesRequest) String() string {
 func (*PlanPoliciesRequest) ProtoMessage() {}
 
 func (x *PlanPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[66]
+	mi := &file_admin_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4774,7 +4981,7 @@ func (x *PlanPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*PlanPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{66}
+	return file_admin_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *PlanPoliciesRequest) GetFiles() []*PolicyFile {
@@ -4804,7 +5011,7 @@ type PolicyFile struct {
 
 func (x *PolicyFile) Reset() {
 	*x = PolicyFile{}
-	mi := &file_admin_proto_msgTypes[67]
+	mi := &file_admin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4816,7 +5023,7 @@ func (x *PolicyFile) String() string {
 func (*PolicyFile) ProtoMessage() {}
 
 func (x *PolicyFile) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[67]
+	mi := &file_admin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4829,7 +5036,7 @@ func (x *PolicyFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyFile.ProtoReflect.Descriptor instead.
 func (*PolicyFile) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{67}
+	return file_admin_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *PolicyFile) GetName() string {
@@ -4868,7 +5075,7 @@ type PlanPoliciesResponse struct {
 
 func (x *PlanPoliciesResponse) Reset() {
 	*x = PlanPoliciesResponse{}
-	mi := &file_admin_proto_msgTypes[68]
+	mi := &file_admin_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4880,7 +5087,7 @@ func (x *PlanPoliciesResponse) String() string {
 func (*PlanPoliciesResponse) ProtoMessage() {}
 
 func (x *PlanPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[68]
+	mi := &file_admin_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4893,7 +5100,7 @@ func (x *PlanPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*PlanPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{68}
+	return file_admin_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *PlanPoliciesResponse) GetOk() bool {
@@ -4949,7 +5156,7 @@ type ServicePlan struct {
 
 func (x *ServicePlan) Reset() {
 	*x = ServicePlan{}
-	mi := &file_admin_proto_msgTypes[69]
+	mi := &file_admin_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4961,7 +5168,7 @@ func (x *ServicePlan) String() string {
 func (*ServicePlan) ProtoMessage() {}
 
 func (x *ServicePlan) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[69]
+	mi := &file_admin_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4974,7 +5181,7 @@ func (x *ServicePlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServicePlan.ProtoReflect.Descriptor instead.
 func (*ServicePlan) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{69}
+	return file_admin_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ServicePlan) GetService() string {
@@ -5023,7 +5230,7 @@ type SettingChange struct {
 
 func (x *SettingChange) Reset() {
 	*x = SettingChange{}
-	mi := &file_admin_proto_msgTypes[70]
+	mi := &file_admin_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5035,7 +5242,7 @@ func (x *SettingChange) String() string {
 func (*SettingChange) ProtoMessage() {}
 
 func (x *SettingChange) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[70]
+	mi := &file_admin_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5048,7 +5255,7 @@ func (x *SettingChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingChange.ProtoReflect.Descriptor instead.
 func (*SettingChange) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{70}
+	return file_admin_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *SettingChange) GetPath() string {
@@ -5094,7 +5301,7 @@ type Effect struct {
 
 func (x *Effect) Reset() {
 	*x = Effect{}
-	mi := &file_admin_proto_msgTypes[71]
+	mi := &file_admin_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5106,7 +5313,7 @@ func (x *Effect) String() string {
 func (*Effect) ProtoMessage() {}
 
 func (x *Effect) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[71]
+	mi := &file_admin_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5119,7 +5326,7 @@ func (x *Effect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Effect.ProtoReflect.Descriptor instead.
 func (*Effect) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{71}
+	return file_admin_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Effect) GetSeverity() string {
@@ -5160,7 +5367,7 @@ type ResourcePlan struct {
 
 func (x *ResourcePlan) Reset() {
 	*x = ResourcePlan{}
-	mi := &file_admin_proto_msgTypes[72]
+	mi := &file_admin_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5172,7 +5379,7 @@ func (x *ResourcePlan) String() string {
 func (*ResourcePlan) ProtoMessage() {}
 
 func (x *ResourcePlan) ProtoReflect() protoreflect.Message {
-	mi := &file_admin_proto_msgTypes[72]
+	mi := &file_admin_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5185,7 +5392,7 @@ func (x *ResourcePlan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourcePlan.ProtoReflect.Descriptor instead.
 func (*ResourcePlan) Descriptor() ([]byte, []int) {
-	return file_admin_proto_rawDescGZIP(), []int{72}
+	return file_admin_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ResourcePlan) GetTypeUrl() string {
@@ -5314,7 +5521,7 @@ const file_admin_proto_rawDesc = "" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x14\n" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xc7\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x8e\x02\n" +
 	"\x14ResetBreakerResponse\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x0e\n" +
@@ -5323,7 +5530,9 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x05 \x01(\x04R\n" +
 	"generation\x129\n" +
-	"\aproxies\x18\x06 \x03(\v2\x1f.breakwater.admin.v1.ProxyResetR\aproxies\"\xd0\x01\n" +
+	"\aproxies\x18\x06 \x03(\v2\x1f.breakwater.admin.v1.ProxyResetR\aproxies\x12\x1b\n" +
+	"\tnot_saved\x18\a \x01(\bR\bnotSaved\x12(\n" +
+	"\x10not_saved_reason\x18\b \x01(\tR\x0enotSavedReason\"\xd0\x01\n" +
 	"\n" +
 	"ProxyReset\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\"\n" +
@@ -5332,37 +5541,45 @@ const file_admin_proto_rawDesc = "" +
 	"\rejected_after\x18\x04 \x03(\tR\fejectedAfter\x12\x12\n" +
 	"\x04note\x18\x05 \x01(\tR\x04note\x12\x14\n" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12\x12\n" +
-	"\x04from\x18\a \x01(\tR\x04from\"\xa4\x01\n" +
+	"\x04from\x18\a \x01(\tR\x04from\"\xbf\x01\n" +
 	"\x17ForceOpenBreakerRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05proxy\x18\x02 \x01(\tR\x05proxy\x12+\n" +
 	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x14\n" +
 	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\xb1\x01\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x19\n" +
+	"\bfor_ever\x18\x06 \x01(\bR\aforEver\"\xf8\x01\n" +
 	"\x18ForceOpenBreakerResponse\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x120\n" +
 	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x129\n" +
-	"\aproxies\x18\x04 \x03(\v2\x1f.breakwater.admin.v1.ProxyOrderR\aproxies\"\x8c\x01\n" +
+	"\aproxies\x18\x04 \x03(\v2\x1f.breakwater.admin.v1.ProxyOrderR\aproxies\x12\x1b\n" +
+	"\tnot_saved\x18\x05 \x01(\bR\bnotSaved\x12(\n" +
+	"\x10not_saved_reason\x18\x06 \x01(\tR\x0enotSavedReason\"\xa7\x01\n" +
 	"\x15DisableBreakerRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12+\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x14\n" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xaf\x01\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x19\n" +
+	"\bfor_ever\x18\x05 \x01(\bR\aforEver\"\xf6\x01\n" +
 	"\x16DisableBreakerResponse\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x120\n" +
 	"\x05until\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x129\n" +
-	"\aproxies\x18\x04 \x03(\v2\x1f.breakwater.admin.v1.ProxyOrderR\aproxies\"u\n" +
+	"\aproxies\x18\x04 \x03(\v2\x1f.breakwater.admin.v1.ProxyOrderR\aproxies\x12\x1b\n" +
+	"\tnot_saved\x18\x05 \x01(\bR\bnotSaved\x12(\n" +
+	"\x10not_saved_reason\x18\x06 \x01(\tR\x0enotSavedReason\"u\n" +
 	"\x15ReleaseBreakerRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05proxy\x18\x02 \x01(\tR\x05proxy\x12\x14\n" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"}\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"\xc4\x01\n" +
 	"\x16ReleaseBreakerResponse\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\bR\x02ok\x129\n" +
-	"\aproxies\x18\x03 \x03(\v2\x1f.breakwater.admin.v1.ProxyOrderR\aproxies\"\x86\x01\n" +
+	"\aproxies\x18\x03 \x03(\v2\x1f.breakwater.admin.v1.ProxyOrderR\aproxies\x12\x1b\n" +
+	"\tnot_saved\x18\x04 \x01(\bR\bnotSaved\x12(\n" +
+	"\x10not_saved_reason\x18\x05 \x01(\tR\x0enotSavedReason\"\x86\x01\n" +
 	"\n" +
 	"ProxyOrder\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\"\n" +
@@ -5372,12 +5589,13 @@ const file_admin_proto_rawDesc = "" +
 	"\x05error\x18\x05 \x01(\tR\x05error\"\x13\n" +
 	"\x11ListOrdersRequest\"P\n" +
 	"\x12ListOrdersResponse\x12:\n" +
-	"\x06orders\x18\x01 \x03(\v2\".breakwater.admin.v1.StandingOrderR\x06orders\"\xa3\x01\n" +
+	"\x06orders\x18\x01 \x03(\v2\".breakwater.admin.v1.StandingOrderR\x06orders\"\xc0\x01\n" +
 	"\rStandingOrder\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05proxy\x18\x02 \x01(\tR\x05proxy\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
-	"\x05order\x18\x04 \x01(\v2\x1a.breakwater.admin.v1.OrderR\x05order\"C\n" +
+	"\x05order\x18\x04 \x01(\v2\x1a.breakwater.admin.v1.OrderR\x05order\x12\x1b\n" +
+	"\tnot_saved\x18\x05 \x01(\bR\bnotSaved\"C\n" +
 	"\x11ListEventsRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\"H\n" +
@@ -5476,9 +5694,11 @@ const file_admin_proto_rawDesc = "" +
 	"\x12ForgetProxyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"M\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x94\x01\n" +
 	"\x13ForgetProxyResponse\x126\n" +
-	"\x05proxy\x18\x01 \x01(\v2 .breakwater.admin.v1.MissedProxyR\x05proxy\"\xab\x03\n" +
+	"\x05proxy\x18\x01 \x01(\v2 .breakwater.admin.v1.MissedProxyR\x05proxy\x12\x1b\n" +
+	"\tnot_saved\x18\x02 \x01(\bR\bnotSaved\x12(\n" +
+	"\x10not_saved_reason\x18\x03 \x01(\tR\x0enotSavedReason\"\xc3\x03\n" +
 	"\x05Proxy\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fnode_cluster\x18\x02 \x01(\tR\vnodeCluster\x12\x18\n" +
@@ -5491,7 +5711,8 @@ const file_admin_proto_rawDesc = "" +
 	"adminError\x12A\n" +
 	"\tresources\x18\t \x03(\v2#.breakwater.admin.v1.ProxyResourcesR\tresources\x12D\n" +
 	"\x10last_load_report\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\x0elastLoadReport\"\x96\x01\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x0elastLoadReport\x12\x16\n" +
+	"\x06faults\x18\v \x03(\tR\x06faults\"\x96\x01\n" +
 	"\x0eProxyResources\x12\x19\n" +
 	"\btype_url\x18\x01 \x01(\tR\atypeUrl\x121\n" +
 	"\x14acknowledged_version\x18\x02 \x01(\tR\x13acknowledgedVersion\x126\n" +
@@ -5500,7 +5721,7 @@ const file_admin_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x18\n" +
-	"\x16GetConfigStatusRequest\"\xfc\x02\n" +
+	"\x16GetConfigStatusRequest\"\xc6\x03\n" +
 	"\x17GetConfigStatusResponse\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12=\n" +
@@ -5511,7 +5732,12 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"rejections\x18\a \x03(\v2\x1e.breakwater.admin.v1.RejectionR\n" +
 	"rejections\x12%\n" +
-	"\x0estale_services\x18\b \x03(\tR\rstaleServices\"J\n" +
+	"\x0estale_services\x18\b \x03(\tR\rstaleServices\x12H\n" +
+	"\x0estorage_faults\x18\f \x03(\v2!.breakwater.admin.v1.StorageFaultR\rstorageFaults\"r\n" +
+	"\fStorageFault\x12\x1a\n" +
+	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\x120\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"J\n" +
 	"\bPosition\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\rR\x04line\x12\x16\n" +
@@ -5625,7 +5851,7 @@ func file_admin_proto_rawDescGZIP() []byte {
 	return file_admin_proto_rawDescData
 }
 
-var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 74)
 var file_admin_proto_goTypes = []any{
 	(*ListBreakersRequest)(nil),      // 0: breakwater.admin.v1.ListBreakersRequest
 	(*ListBreakersResponse)(nil),     // 1: breakwater.admin.v1.ListBreakersResponse
@@ -5682,26 +5908,27 @@ var file_admin_proto_goTypes = []any{
 	(*Nack)(nil),                     // 52: breakwater.admin.v1.Nack
 	(*GetConfigStatusRequest)(nil),   // 53: breakwater.admin.v1.GetConfigStatusRequest
 	(*GetConfigStatusResponse)(nil),  // 54: breakwater.admin.v1.GetConfigStatusResponse
-	(*Position)(nil),                 // 55: breakwater.admin.v1.Position
-	(*Problem)(nil),                  // 56: breakwater.admin.v1.Problem
-	(*SourceLine)(nil),               // 57: breakwater.admin.v1.SourceLine
-	(*Rejection)(nil),                // 58: breakwater.admin.v1.Rejection
-	(*GetLogLevelRequest)(nil),       // 59: breakwater.admin.v1.GetLogLevelRequest
-	(*GetLogLevelResponse)(nil),      // 60: breakwater.admin.v1.GetLogLevelResponse
-	(*LogLevel)(nil),                 // 61: breakwater.admin.v1.LogLevel
-	(*SetLogLevelRequest)(nil),       // 62: breakwater.admin.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),      // 63: breakwater.admin.v1.SetLogLevelResponse
-	(*GetVersionRequest)(nil),        // 64: breakwater.admin.v1.GetVersionRequest
-	(*GetVersionResponse)(nil),       // 65: breakwater.admin.v1.GetVersionResponse
-	(*PlanPoliciesRequest)(nil),      // 66: breakwater.admin.v1.PlanPoliciesRequest
-	(*PolicyFile)(nil),               // 67: breakwater.admin.v1.PolicyFile
-	(*PlanPoliciesResponse)(nil),     // 68: breakwater.admin.v1.PlanPoliciesResponse
-	(*ServicePlan)(nil),              // 69: breakwater.admin.v1.ServicePlan
-	(*SettingChange)(nil),            // 70: breakwater.admin.v1.SettingChange
-	(*Effect)(nil),                   // 71: breakwater.admin.v1.Effect
-	(*ResourcePlan)(nil),             // 72: breakwater.admin.v1.ResourcePlan
-	(*timestamppb.Timestamp)(nil),    // 73: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 74: google.protobuf.Duration
+	(*StorageFault)(nil),             // 55: breakwater.admin.v1.StorageFault
+	(*Position)(nil),                 // 56: breakwater.admin.v1.Position
+	(*Problem)(nil),                  // 57: breakwater.admin.v1.Problem
+	(*SourceLine)(nil),               // 58: breakwater.admin.v1.SourceLine
+	(*Rejection)(nil),                // 59: breakwater.admin.v1.Rejection
+	(*GetLogLevelRequest)(nil),       // 60: breakwater.admin.v1.GetLogLevelRequest
+	(*GetLogLevelResponse)(nil),      // 61: breakwater.admin.v1.GetLogLevelResponse
+	(*LogLevel)(nil),                 // 62: breakwater.admin.v1.LogLevel
+	(*SetLogLevelRequest)(nil),       // 63: breakwater.admin.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),      // 64: breakwater.admin.v1.SetLogLevelResponse
+	(*GetVersionRequest)(nil),        // 65: breakwater.admin.v1.GetVersionRequest
+	(*GetVersionResponse)(nil),       // 66: breakwater.admin.v1.GetVersionResponse
+	(*PlanPoliciesRequest)(nil),      // 67: breakwater.admin.v1.PlanPoliciesRequest
+	(*PolicyFile)(nil),               // 68: breakwater.admin.v1.PolicyFile
+	(*PlanPoliciesResponse)(nil),     // 69: breakwater.admin.v1.PlanPoliciesResponse
+	(*ServicePlan)(nil),              // 70: breakwater.admin.v1.ServicePlan
+	(*SettingChange)(nil),            // 71: breakwater.admin.v1.SettingChange
+	(*Effect)(nil),                   // 72: breakwater.admin.v1.Effect
+	(*ResourcePlan)(nil),             // 73: breakwater.admin.v1.ResourcePlan
+	(*timestamppb.Timestamp)(nil),    // 74: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),      // 75: google.protobuf.Duration
 }
 var file_admin_proto_depIdxs = []int32{
 	8,  // 0: breakwater.admin.v1.ListBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
@@ -5711,118 +5938,120 @@ var file_admin_proto_depIdxs = []int32{
 	8,  // 4: breakwater.admin.v1.WatchBreakersResponse.breakers:type_name -> breakwater.admin.v1.Breaker
 	10, // 5: breakwater.admin.v1.Breaker.proxies:type_name -> breakwater.admin.v1.ProxyBreaker
 	9,  // 6: breakwater.admin.v1.Breaker.overview:type_name -> breakwater.admin.v1.Overview
-	73, // 7: breakwater.admin.v1.Overview.since:type_name -> google.protobuf.Timestamp
-	73, // 8: breakwater.admin.v1.Overview.until:type_name -> google.protobuf.Timestamp
+	74, // 7: breakwater.admin.v1.Overview.since:type_name -> google.protobuf.Timestamp
+	74, // 8: breakwater.admin.v1.Overview.until:type_name -> google.protobuf.Timestamp
 	11, // 9: breakwater.admin.v1.Overview.order:type_name -> breakwater.admin.v1.Order
-	73, // 10: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
-	73, // 11: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
+	74, // 10: breakwater.admin.v1.ProxyBreaker.since:type_name -> google.protobuf.Timestamp
+	74, // 11: breakwater.admin.v1.ProxyBreaker.until:type_name -> google.protobuf.Timestamp
 	12, // 12: breakwater.admin.v1.ProxyBreaker.hosts:type_name -> breakwater.admin.v1.Host
 	11, // 13: breakwater.admin.v1.ProxyBreaker.order:type_name -> breakwater.admin.v1.Order
-	73, // 14: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
+	74, // 14: breakwater.admin.v1.Order.until:type_name -> google.protobuf.Timestamp
 	15, // 15: breakwater.admin.v1.ResetBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyReset
-	74, // 16: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
-	73, // 17: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	75, // 16: breakwater.admin.v1.ForceOpenBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	74, // 17: breakwater.admin.v1.ForceOpenBreakerResponse.until:type_name -> google.protobuf.Timestamp
 	22, // 18: breakwater.admin.v1.ForceOpenBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
-	74, // 19: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
-	73, // 20: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
+	75, // 19: breakwater.admin.v1.DisableBreakerRequest.ttl:type_name -> google.protobuf.Duration
+	74, // 20: breakwater.admin.v1.DisableBreakerResponse.until:type_name -> google.protobuf.Timestamp
 	22, // 21: breakwater.admin.v1.DisableBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
 	22, // 22: breakwater.admin.v1.ReleaseBreakerResponse.proxies:type_name -> breakwater.admin.v1.ProxyOrder
 	25, // 23: breakwater.admin.v1.ListOrdersResponse.orders:type_name -> breakwater.admin.v1.StandingOrder
-	73, // 24: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
+	74, // 24: breakwater.admin.v1.StandingOrder.since:type_name -> google.protobuf.Timestamp
 	11, // 25: breakwater.admin.v1.StandingOrder.order:type_name -> breakwater.admin.v1.Order
 	30, // 26: breakwater.admin.v1.ListEventsResponse.events:type_name -> breakwater.admin.v1.Event
 	30, // 27: breakwater.admin.v1.WatchEventsResponse.event:type_name -> breakwater.admin.v1.Event
-	73, // 28: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
-	73, // 29: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
+	74, // 28: breakwater.admin.v1.Event.time:type_name -> google.protobuf.Timestamp
+	74, // 29: breakwater.admin.v1.Event.until:type_name -> google.protobuf.Timestamp
 	8,  // 30: breakwater.admin.v1.ExplainBreakerResponse.breaker:type_name -> breakwater.admin.v1.Breaker
 	33, // 31: breakwater.admin.v1.ExplainBreakerResponse.findings:type_name -> breakwater.admin.v1.Finding
 	34, // 32: breakwater.admin.v1.ExplainBreakerResponse.counts:type_name -> breakwater.admin.v1.ProxyCounts
 	36, // 33: breakwater.admin.v1.ExplainBreakerResponse.settings:type_name -> breakwater.admin.v1.Setting
 	35, // 34: breakwater.admin.v1.ProxyCounts.counts:type_name -> breakwater.admin.v1.FailureCount
-	55, // 35: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
-	73, // 36: breakwater.admin.v1.GetTrafficResponse.time:type_name -> google.protobuf.Timestamp
+	56, // 35: breakwater.admin.v1.Setting.position:type_name -> breakwater.admin.v1.Position
+	74, // 36: breakwater.admin.v1.GetTrafficResponse.time:type_name -> google.protobuf.Timestamp
 	39, // 37: breakwater.admin.v1.GetTrafficResponse.proxies:type_name -> breakwater.admin.v1.ProxyTraffic
 	40, // 38: breakwater.admin.v1.ProxyTraffic.outcomes:type_name -> breakwater.admin.v1.OutcomeCount
 	41, // 39: breakwater.admin.v1.ProxyTraffic.latency:type_name -> breakwater.admin.v1.LatencyBucket
-	74, // 40: breakwater.admin.v1.LatencyBucket.upper:type_name -> google.protobuf.Duration
-	73, // 41: breakwater.admin.v1.GetHistoryRequest.from:type_name -> google.protobuf.Timestamp
-	73, // 42: breakwater.admin.v1.GetHistoryResponse.since:type_name -> google.protobuf.Timestamp
-	73, // 43: breakwater.admin.v1.GetHistoryResponse.start:type_name -> google.protobuf.Timestamp
-	73, // 44: breakwater.admin.v1.GetHistoryResponse.end:type_name -> google.protobuf.Timestamp
-	74, // 45: breakwater.admin.v1.GetHistoryResponse.step:type_name -> google.protobuf.Duration
+	75, // 40: breakwater.admin.v1.LatencyBucket.upper:type_name -> google.protobuf.Duration
+	74, // 41: breakwater.admin.v1.GetHistoryRequest.from:type_name -> google.protobuf.Timestamp
+	74, // 42: breakwater.admin.v1.GetHistoryResponse.since:type_name -> google.protobuf.Timestamp
+	74, // 43: breakwater.admin.v1.GetHistoryResponse.start:type_name -> google.protobuf.Timestamp
+	74, // 44: breakwater.admin.v1.GetHistoryResponse.end:type_name -> google.protobuf.Timestamp
+	75, // 45: breakwater.admin.v1.GetHistoryResponse.step:type_name -> google.protobuf.Duration
 	44, // 46: breakwater.admin.v1.GetHistoryResponse.services:type_name -> breakwater.admin.v1.ServiceHistory
 	50, // 47: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
 	47, // 48: breakwater.admin.v1.ListProxiesResponse.missed:type_name -> breakwater.admin.v1.MissedProxy
-	73, // 49: breakwater.admin.v1.MissedProxy.left:type_name -> google.protobuf.Timestamp
+	74, // 49: breakwater.admin.v1.MissedProxy.left:type_name -> google.protobuf.Timestamp
 	47, // 50: breakwater.admin.v1.ForgetProxyResponse.proxy:type_name -> breakwater.admin.v1.MissedProxy
-	73, // 51: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
+	74, // 51: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
 	51, // 52: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
-	73, // 53: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
+	74, // 53: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp
 	52, // 54: breakwater.admin.v1.ProxyResources.last_nack:type_name -> breakwater.admin.v1.Nack
-	73, // 55: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
-	73, // 56: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
-	73, // 57: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
-	56, // 58: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
-	58, // 59: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
-	55, // 60: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
-	57, // 61: breakwater.admin.v1.Problem.excerpt:type_name -> breakwater.admin.v1.SourceLine
-	55, // 62: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
-	57, // 63: breakwater.admin.v1.Rejection.excerpt:type_name -> breakwater.admin.v1.SourceLine
-	61, // 64: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	61, // 65: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
-	73, // 66: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
-	67, // 67: breakwater.admin.v1.PlanPoliciesRequest.files:type_name -> breakwater.admin.v1.PolicyFile
-	56, // 68: breakwater.admin.v1.PlanPoliciesResponse.problems:type_name -> breakwater.admin.v1.Problem
-	69, // 69: breakwater.admin.v1.PlanPoliciesResponse.services:type_name -> breakwater.admin.v1.ServicePlan
-	72, // 70: breakwater.admin.v1.PlanPoliciesResponse.resources:type_name -> breakwater.admin.v1.ResourcePlan
-	70, // 71: breakwater.admin.v1.ServicePlan.settings:type_name -> breakwater.admin.v1.SettingChange
-	71, // 72: breakwater.admin.v1.ServicePlan.effects:type_name -> breakwater.admin.v1.Effect
-	55, // 73: breakwater.admin.v1.SettingChange.position:type_name -> breakwater.admin.v1.Position
-	0,  // 74: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
-	2,  // 75: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
-	6,  // 76: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
-	13, // 77: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
-	16, // 78: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
-	18, // 79: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
-	20, // 80: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
-	23, // 81: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
-	26, // 82: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
-	28, // 83: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
-	31, // 84: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
-	37, // 85: breakwater.admin.v1.AdminService.GetTraffic:input_type -> breakwater.admin.v1.GetTrafficRequest
-	42, // 86: breakwater.admin.v1.AdminService.GetHistory:input_type -> breakwater.admin.v1.GetHistoryRequest
-	45, // 87: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
-	48, // 88: breakwater.admin.v1.AdminService.ForgetProxy:input_type -> breakwater.admin.v1.ForgetProxyRequest
-	53, // 89: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
-	59, // 90: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
-	62, // 91: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
-	64, // 92: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
-	66, // 93: breakwater.admin.v1.AdminService.PlanPolicies:input_type -> breakwater.admin.v1.PlanPoliciesRequest
-	1,  // 94: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
-	3,  // 95: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
-	7,  // 96: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
-	14, // 97: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
-	17, // 98: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
-	19, // 99: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
-	21, // 100: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
-	24, // 101: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
-	27, // 102: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
-	29, // 103: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
-	32, // 104: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
-	38, // 105: breakwater.admin.v1.AdminService.GetTraffic:output_type -> breakwater.admin.v1.GetTrafficResponse
-	43, // 106: breakwater.admin.v1.AdminService.GetHistory:output_type -> breakwater.admin.v1.GetHistoryResponse
-	46, // 107: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
-	49, // 108: breakwater.admin.v1.AdminService.ForgetProxy:output_type -> breakwater.admin.v1.ForgetProxyResponse
-	54, // 109: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
-	60, // 110: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
-	63, // 111: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
-	65, // 112: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
-	68, // 113: breakwater.admin.v1.AdminService.PlanPolicies:output_type -> breakwater.admin.v1.PlanPoliciesResponse
-	94, // [94:114] is the sub-list for method output_type
-	74, // [74:94] is the sub-list for method input_type
-	74, // [74:74] is the sub-list for extension type_name
-	74, // [74:74] is the sub-list for extension extendee
-	0,  // [0:74] is the sub-list for field type_name
+	74, // 55: breakwater.admin.v1.Nack.time:type_name -> google.protobuf.Timestamp
+	74, // 56: breakwater.admin.v1.GetConfigStatusResponse.last_success:type_name -> google.protobuf.Timestamp
+	74, // 57: breakwater.admin.v1.GetConfigStatusResponse.last_attempt:type_name -> google.protobuf.Timestamp
+	57, // 58: breakwater.admin.v1.GetConfigStatusResponse.problems:type_name -> breakwater.admin.v1.Problem
+	59, // 59: breakwater.admin.v1.GetConfigStatusResponse.rejections:type_name -> breakwater.admin.v1.Rejection
+	55, // 60: breakwater.admin.v1.GetConfigStatusResponse.storage_faults:type_name -> breakwater.admin.v1.StorageFault
+	74, // 61: breakwater.admin.v1.StorageFault.since:type_name -> google.protobuf.Timestamp
+	56, // 62: breakwater.admin.v1.Problem.position:type_name -> breakwater.admin.v1.Position
+	58, // 63: breakwater.admin.v1.Problem.excerpt:type_name -> breakwater.admin.v1.SourceLine
+	56, // 64: breakwater.admin.v1.Rejection.position:type_name -> breakwater.admin.v1.Position
+	58, // 65: breakwater.admin.v1.Rejection.excerpt:type_name -> breakwater.admin.v1.SourceLine
+	62, // 66: breakwater.admin.v1.GetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
+	62, // 67: breakwater.admin.v1.SetLogLevelResponse.levels:type_name -> breakwater.admin.v1.LogLevel
+	74, // 68: breakwater.admin.v1.GetVersionResponse.started:type_name -> google.protobuf.Timestamp
+	68, // 69: breakwater.admin.v1.PlanPoliciesRequest.files:type_name -> breakwater.admin.v1.PolicyFile
+	57, // 70: breakwater.admin.v1.PlanPoliciesResponse.problems:type_name -> breakwater.admin.v1.Problem
+	70, // 71: breakwater.admin.v1.PlanPoliciesResponse.services:type_name -> breakwater.admin.v1.ServicePlan
+	73, // 72: breakwater.admin.v1.PlanPoliciesResponse.resources:type_name -> breakwater.admin.v1.ResourcePlan
+	71, // 73: breakwater.admin.v1.ServicePlan.settings:type_name -> breakwater.admin.v1.SettingChange
+	72, // 74: breakwater.admin.v1.ServicePlan.effects:type_name -> breakwater.admin.v1.Effect
+	56, // 75: breakwater.admin.v1.SettingChange.position:type_name -> breakwater.admin.v1.Position
+	0,  // 76: breakwater.admin.v1.AdminService.ListBreakers:input_type -> breakwater.admin.v1.ListBreakersRequest
+	2,  // 77: breakwater.admin.v1.AdminService.GetBreaker:input_type -> breakwater.admin.v1.GetBreakerRequest
+	6,  // 78: breakwater.admin.v1.AdminService.WatchBreakers:input_type -> breakwater.admin.v1.WatchBreakersRequest
+	13, // 79: breakwater.admin.v1.AdminService.ResetBreaker:input_type -> breakwater.admin.v1.ResetBreakerRequest
+	16, // 80: breakwater.admin.v1.AdminService.ForceOpenBreaker:input_type -> breakwater.admin.v1.ForceOpenBreakerRequest
+	18, // 81: breakwater.admin.v1.AdminService.DisableBreaker:input_type -> breakwater.admin.v1.DisableBreakerRequest
+	20, // 82: breakwater.admin.v1.AdminService.ReleaseBreaker:input_type -> breakwater.admin.v1.ReleaseBreakerRequest
+	23, // 83: breakwater.admin.v1.AdminService.ListOrders:input_type -> breakwater.admin.v1.ListOrdersRequest
+	26, // 84: breakwater.admin.v1.AdminService.ListEvents:input_type -> breakwater.admin.v1.ListEventsRequest
+	28, // 85: breakwater.admin.v1.AdminService.WatchEvents:input_type -> breakwater.admin.v1.WatchEventsRequest
+	31, // 86: breakwater.admin.v1.AdminService.ExplainBreaker:input_type -> breakwater.admin.v1.ExplainBreakerRequest
+	37, // 87: breakwater.admin.v1.AdminService.GetTraffic:input_type -> breakwater.admin.v1.GetTrafficRequest
+	42, // 88: breakwater.admin.v1.AdminService.GetHistory:input_type -> breakwater.admin.v1.GetHistoryRequest
+	45, // 89: breakwater.admin.v1.AdminService.ListProxies:input_type -> breakwater.admin.v1.ListProxiesRequest
+	48, // 90: breakwater.admin.v1.AdminService.ForgetProxy:input_type -> breakwater.admin.v1.ForgetProxyRequest
+	53, // 91: breakwater.admin.v1.AdminService.GetConfigStatus:input_type -> breakwater.admin.v1.GetConfigStatusRequest
+	60, // 92: breakwater.admin.v1.AdminService.GetLogLevel:input_type -> breakwater.admin.v1.GetLogLevelRequest
+	63, // 93: breakwater.admin.v1.AdminService.SetLogLevel:input_type -> breakwater.admin.v1.SetLogLevelRequest
+	65, // 94: breakwater.admin.v1.AdminService.GetVersion:input_type -> breakwater.admin.v1.GetVersionRequest
+	67, // 95: breakwater.admin.v1.AdminService.PlanPolicies:input_type -> breakwater.admin.v1.PlanPoliciesRequest
+	1,  // 96: breakwater.admin.v1.AdminService.ListBreakers:output_type -> breakwater.admin.v1.ListBreakersResponse
+	3,  // 97: breakwater.admin.v1.AdminService.GetBreaker:output_type -> breakwater.admin.v1.GetBreakerResponse
+	7,  // 98: breakwater.admin.v1.AdminService.WatchBreakers:output_type -> breakwater.admin.v1.WatchBreakersResponse
+	14, // 99: breakwater.admin.v1.AdminService.ResetBreaker:output_type -> breakwater.admin.v1.ResetBreakerResponse
+	17, // 100: breakwater.admin.v1.AdminService.ForceOpenBreaker:output_type -> breakwater.admin.v1.ForceOpenBreakerResponse
+	19, // 101: breakwater.admin.v1.AdminService.DisableBreaker:output_type -> breakwater.admin.v1.DisableBreakerResponse
+	21, // 102: breakwater.admin.v1.AdminService.ReleaseBreaker:output_type -> breakwater.admin.v1.ReleaseBreakerResponse
+	24, // 103: breakwater.admin.v1.AdminService.ListOrders:output_type -> breakwater.admin.v1.ListOrdersResponse
+	27, // 104: breakwater.admin.v1.AdminService.ListEvents:output_type -> breakwater.admin.v1.ListEventsResponse
+	29, // 105: breakwater.admin.v1.AdminService.WatchEvents:output_type -> breakwater.admin.v1.WatchEventsResponse
+	32, // 106: breakwater.admin.v1.AdminService.ExplainBreaker:output_type -> breakwater.admin.v1.ExplainBreakerResponse
+	38, // 107: breakwater.admin.v1.AdminService.GetTraffic:output_type -> breakwater.admin.v1.GetTrafficResponse
+	43, // 108: breakwater.admin.v1.AdminService.GetHistory:output_type -> breakwater.admin.v1.GetHistoryResponse
+	46, // 109: breakwater.admin.v1.AdminService.ListProxies:output_type -> breakwater.admin.v1.ListProxiesResponse
+	49, // 110: breakwater.admin.v1.AdminService.ForgetProxy:output_type -> breakwater.admin.v1.ForgetProxyResponse
+	54, // 111: breakwater.admin.v1.AdminService.GetConfigStatus:output_type -> breakwater.admin.v1.GetConfigStatusResponse
+	61, // 112: breakwater.admin.v1.AdminService.GetLogLevel:output_type -> breakwater.admin.v1.GetLogLevelResponse
+	64, // 113: breakwater.admin.v1.AdminService.SetLogLevel:output_type -> breakwater.admin.v1.SetLogLevelResponse
+	66, // 114: breakwater.admin.v1.AdminService.GetVersion:output_type -> breakwater.admin.v1.GetVersionResponse
+	69, // 115: breakwater.admin.v1.AdminService.PlanPolicies:output_type -> breakwater.admin.v1.PlanPoliciesResponse
+	96, // [96:116] is the sub-list for method output_type
+	76, // [76:96] is the sub-list for method input_type
+	76, // [76:76] is the sub-list for extension type_name
+	76, // [76:76] is the sub-list for extension extendee
+	0,  // [0:76] is the sub-list for field type_name
 }
 
 func init() { file_admin_proto_init() }
@@ -5836,7 +6065,7 @@ func file_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_admin_proto_rawDesc), len(file_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   73,
+			NumMessages:   74,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -69,10 +69,12 @@ type AdminServiceClient interface {
 	// host of a service whose hosts are not all IP addresses. Resetting a closed breaker is OK and sends nothing.
 	ResetBreaker(ctx context.Context, in *ResetBreakerRequest, opts ...grpc.CallOption) (*ResetBreakerResponse, error)
 	// ForceOpenBreaker lets no request through to the service, on one proxy or on all, those
-	// that connect later included, until it is released, reset or its time is over. It is
+	// that connect later included, until it is released, reset or expires. It is
 	// kept over restarts. It answers once each connected proxy's own admin API has been read;
-	// a proxy that could not prove it makes the answer's ok false. INVALID_ARGUMENT for a
-	// ttl that is negative or longer than 100 years, NOT_FOUND for an unknown service or proxy.
+	// a proxy that could not prove it makes the answer's ok false, and so does an override that
+	// reached no proxy: it holds for those that connect. INVALID_ARGUMENT without a reason, for a
+	// ttl that is not positive or longer than 100 years, and for a ttl together with for_ever;
+	// NOT_FOUND for an unknown service or proxy.
 	ForceOpenBreaker(ctx context.Context, in *ForceOpenBreakerRequest, opts ...grpc.CallOption) (*ForceOpenBreakerResponse, error)
 	// DisableBreaker lets every request through to the service and has no host ejected,
 	// whatever fails, on all proxies: they share the service's cluster. Otherwise as
@@ -376,10 +378,12 @@ type AdminServiceServer interface {
 	// host of a service whose hosts are not all IP addresses. Resetting a closed breaker is OK and sends nothing.
 	ResetBreaker(context.Context, *ResetBreakerRequest) (*ResetBreakerResponse, error)
 	// ForceOpenBreaker lets no request through to the service, on one proxy or on all, those
-	// that connect later included, until it is released, reset or its time is over. It is
+	// that connect later included, until it is released, reset or expires. It is
 	// kept over restarts. It answers once each connected proxy's own admin API has been read;
-	// a proxy that could not prove it makes the answer's ok false. INVALID_ARGUMENT for a
-	// ttl that is negative or longer than 100 years, NOT_FOUND for an unknown service or proxy.
+	// a proxy that could not prove it makes the answer's ok false, and so does an override that
+	// reached no proxy: it holds for those that connect. INVALID_ARGUMENT without a reason, for a
+	// ttl that is not positive or longer than 100 years, and for a ttl together with for_ever;
+	// NOT_FOUND for an unknown service or proxy.
 	ForceOpenBreaker(context.Context, *ForceOpenBreakerRequest) (*ForceOpenBreakerResponse, error)
 	// DisableBreaker lets every request through to the service and has no host ejected,
 	// whatever fails, on all proxies: they share the service's cluster. Otherwise as

@@ -10,19 +10,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
+	"github.com/breakwater/breakwater/policy"
 )
 
 // newExplainCmd says why requests to a service fail.
 func newExplainCmd() *cobra.Command {
 	var c client
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "explain SERVICE",
 		Short: "Say why requests to a service fail now, and what to do",
 		Long: `Say why requests to a service fail now, and what to do: the state of its breaker in
 every proxy, what Envoy itself counted (its response flags in plain words), and the
-policy in force with the place that each value comes from. Every proxy is asked
-twice, a second apart, so the answer takes a second. The exit code is 0 whatever is
-found.`,
+values in force that somebody has set, with the place that each comes from; --all shows
+the built-in values too, and -o json and -o yaml always have all. Every proxy is asked
+twice, a second apart, so the answer takes a second, or two where a proxy does not answer.
+The exit code is 0 whatever is found.`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
@@ -33,17 +36,18 @@ found.`,
 				if c.output != outputTable {
 					return printMessage(cmd.OutOrStdout(), c.output, resp)
 				}
-				return printExplanation(cmd.OutOrStdout(), resp)
+				return printExplanation(cmd.OutOrStdout(), resp, all)
 			})
 		},
 	}
 	cmd.ValidArgsFunction = c.completeServices
+	cmd.Flags().BoolVar(&all, "all", false, "show the built-in values of the policy too")
 	c.addFlags(cmd, readTimeout)
 	bindEnv(cmd)
 	return cmd
 }
 
-func printExplanation(w io.Writer, e *adminpb.ExplainBreakerResponse) error {
+func printExplanation(w io.Writer, e *adminpb.ExplainBreakerResponse, all bool) error {
 	b := e.GetBreaker()
 	lines := []string{b.GetService() + ": " + b.GetSummary(), ""}
 	if len(e.GetFindings()) == 0 {
@@ -68,10 +72,7 @@ func printExplanation(w io.Writer, e *adminpb.ExplainBreakerResponse) error {
 	if err := printCounts(w, e.GetCounts()); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintln(w, "\nThe policy in force:"); err != nil {
-		return err
-	}
-	return printSettings(w, e.GetSettings())
+	return printSettings(w, e.GetSettings(), all)
 }
 
 func printCounts(w io.Writer, all []*adminpb.ProxyCounts) error {
@@ -104,12 +105,30 @@ func shortened(text string, n int) string {
 	return text
 }
 
-func printSettings(w io.Writer, settings []*adminpb.Setting) error {
+// printSettings lists the values that somebody has set or that gave way to one, or all.
+func printSettings(w io.Writer, settings []*adminpb.Setting, all bool) error {
 	g := grid{headers: []string{"SETTING", "VALUE", "FROM"}}
+	folded := 0
 	for _, s := range settings {
+		if !all && s.GetLayer() == string(policy.LayerBuiltIn) && !s.GetClamped() {
+			folded++
+			continue
+		}
 		g.row(s.GetPath(), shortened(s.GetValue(), maxValue), originText(s))
 	}
-	return g.print(w)
+	if _, err := fmt.Fprintln(w, "\nThe policy in force:"); err != nil {
+		return err
+	}
+	if len(g.rows) > 0 {
+		if err := g.print(w); err != nil {
+			return err
+		}
+	}
+	if folded == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "%s: --all shows them\n", count(folded, "built-in value", "built-in values"))
+	return err
 }
 
 // originText says where a value comes from, such as "profile reads at defaults.yaml:3:5".

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -49,7 +50,9 @@ func TestExplain(t *testing.T) {
 			{Path: "breaker.timeout", Value: "30s", Layer: "profile", Variable: "reads", Position: &adminpb.Position{File: "defaults.yaml", Line: 3, Column: 5}},
 			{Path: "breaker.window_size", Value: "50", Layer: "environment", Variable: "CB_WINDOW_SIZE"},
 			{Path: "fallback.body", Value: strings.Repeat("é", 100), Layer: "service", Position: &adminpb.Position{File: "fraud.yaml", Line: 9, Column: 1}},
+			{Path: "limits.max_requests", Value: "1024", Layer: "built-in"},
 			{Path: "retry.max_delay", Value: "1s", Layer: "built-in", Clamped: true},
+			{Path: "retry.max_retries", Value: "3", Layer: "built-in"},
 		},
 	}
 	server := serveFake(t, api)
@@ -72,6 +75,7 @@ breaker.timeout      30s` + strings.Repeat(" ", 79) + `profile reads at defaults
 breaker.window_size  50` + strings.Repeat(" ", 80) + `$CB_WINDOW_SIZE
 fallback.body        ` + strings.Repeat("é", 79) + `…  fraud.yaml:9:1
 retry.max_delay      1s` + strings.Repeat(" ", 80) + `built-in, pulled to what else is set
+2 built-in values: --all shows them
 `
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v, output (-want +got):\n%s", err, diff)
@@ -79,14 +83,48 @@ retry.max_delay      1s` + strings.Repeat(" ", 80) + `built-in, pulled to what e
 	if diff := cmp.Diff("fraud-service", api.lastAsked().(*adminpb.ExplainBreakerRequest).Service); diff != "" {
 		t.Error(diff)
 	}
+	got, err = runClient(t, newExplainCmd(), "fraud-service", "--all", "--server", server)
+	if err != nil || !strings.Contains(got, "\nlimits.max_requests  1024") || strings.Contains(got, "--all") {
+		t.Errorf("with --all: %v\n%s", err, got)
+	}
 	got, err = runClient(t, newExplainCmd(), "fraud-service", "-o", "yaml", "--server", server)
+	if !strings.Contains(got, "path: limits.max_requests") {
+		t.Errorf("as YAML a built-in value is left out:\n%s", got)
+	}
 	if err != nil || !strings.Contains(got, "findings:\n  - proxies:\n      - edge-1\n      - edge-2\n    what:") {
 		t.Errorf("as YAML: %v\n%s", err, got)
 	}
 	api.explains = &adminpb.ExplainBreakerResponse{Breaker: &adminpb.Breaker{Service: "a", Summary: "closed on 1 of 1 proxy"}}
 	got, err = runClient(t, newExplainCmd(), "a", "--server", server)
-	want = "a: closed on 1 of 1 proxy\n\nNothing keeps requests from it now.\n\nThe policy in force:\nSETTING  VALUE  FROM\n"
+	want = "a: closed on 1 of 1 proxy\n\nNothing keeps requests from it now.\n\nThe policy in force:\n"
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v, output (-want +got):\n%s", err, diff)
+	}
+}
+
+// TestExplainFitsATerminal: on 24 lines of 80 columns the answer is not pushed off the screen by values that nobody has set.
+func TestExplainFitsATerminal(t *testing.T) {
+	svc := policyOf(t, plainPolicy)
+	e := &adminpb.ExplainBreakerResponse{
+		Breaker: &adminpb.Breaker{Service: svc.Name, Summary: "open on 1 of 1 proxy"},
+		Findings: []*adminpb.Finding{{
+			Proxies: []string{"edge-1"}, What: "the breaker is open, callers get 503 at once: 1 of 1 host ejected after 5 consecutive failures",
+			Advice: "fix the service; then `breakwater reset a` closes it at once, or wait 42s: then 1 request at a time may try it",
+		}},
+	}
+	for _, s := range svc.Settings() {
+		e.Settings = append(e.Settings, &adminpb.Setting{Path: s.Path, Value: s.Value, Layer: string(s.Origin.Layer)})
+	}
+	got, err := runClient(t, newExplainCmd(), "a", "--server", serveFake(t, &fakeAPI{explains: e}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const columns, screen = 80, 24 - 1 // the last line is the shell's prompt
+	lines := 0
+	for line := range strings.Lines(got) {
+		lines += max(1, (utf8.RuneCountInString(strings.TrimSuffix(line, "\n"))+columns-1)/columns)
+	}
+	if lines > screen {
+		t.Errorf("it takes %d lines, want at most %d:\n%s", lines, screen, got)
 	}
 }

@@ -13,6 +13,9 @@ import (
 
 // proved is what ResetBreaker and its like call ok.
 func (f *fakeAPI) proved() bool {
+	if len(f.ordered) == 0 {
+		return false
+	}
 	for _, p := range f.ordered {
 		if p.Error != "" {
 			return false
@@ -25,7 +28,7 @@ func (f *fakeAPI) ForceOpenBreaker(ctx context.Context, req *adminpb.ForceOpenBr
 	if req.Service == "nope" {
 		return nil, status.Error(codes.NotFound, `unknown service "nope"`)
 	}
-	resp := &adminpb.ForceOpenBreakerResponse{Service: req.Service, Ok: f.proved(), Proxies: f.ordered}
+	resp := &adminpb.ForceOpenBreakerResponse{Service: req.Service, Ok: f.proved(), Proxies: f.ordered, NotSaved: f.unsaved != "", NotSavedReason: f.unsaved}
 	if req.Ttl != nil {
 		resp.Until = noon
 	}
@@ -33,11 +36,11 @@ func (f *fakeAPI) ForceOpenBreaker(ctx context.Context, req *adminpb.ForceOpenBr
 }
 
 func (f *fakeAPI) DisableBreaker(ctx context.Context, req *adminpb.DisableBreakerRequest) (*adminpb.DisableBreakerResponse, error) {
-	return &adminpb.DisableBreakerResponse{Service: req.Service, Ok: f.proved(), Proxies: f.ordered}, f.record(ctx, req)
+	return &adminpb.DisableBreakerResponse{Service: req.Service, Ok: f.proved(), Proxies: f.ordered, NotSaved: f.unsaved != "", NotSavedReason: f.unsaved}, f.record(ctx, req)
 }
 
 func (f *fakeAPI) ReleaseBreaker(ctx context.Context, req *adminpb.ReleaseBreakerRequest) (*adminpb.ReleaseBreakerResponse, error) {
-	return &adminpb.ReleaseBreakerResponse{Service: req.Service, Ok: f.proved(), Proxies: f.ordered}, f.record(ctx, req)
+	return &adminpb.ReleaseBreakerResponse{Service: req.Service, Ok: f.proved(), Proxies: f.ordered, NotSaved: f.unsaved != "", NotSavedReason: f.unsaved}, f.record(ctx, req)
 }
 
 func (f *fakeAPI) ListOrders(context.Context, *adminpb.ListOrdersRequest) (*adminpb.ListOrdersResponse, error) {

@@ -22,7 +22,8 @@ import (
 // fakeAPI answers the clients' calls. GetVersion stays unimplemented.
 type fakeAPI struct {
 	adminpb.UnimplementedAdminServiceServer
-	hang bool // every call waits for its deadline
+	hang    bool   // every call waits for its deadline
+	unsaved string // why what was done could not be saved; empty if it was
 
 	mu       sync.Mutex // guards the following
 	breakers []*adminpb.Breaker
@@ -70,13 +71,14 @@ func newFakeAPI() *fakeAPI {
 				Excerpt: []*adminpb.SourceLine{{Line: 1, Text: "service: search-service"}},
 			}},
 			StaleServices: []string{"fraud-service"},
+			StorageFaults: []*adminpb.StorageFault{{Document: "orders", Error: "no space left\non device", Since: noon}},
 		},
 		reset: &adminpb.ResetBreakerResponse{Service: "fraud-service", Ok: true, Pushed: true, Generation: 7, Proxies: []*adminpb.ProxyReset{
 			{Proxy: "edge-1", Acknowledged: true, EjectedBefore: []string{"10.0.0.1:8005", "10.0.0.2:8005"}, Note: "0 of 2 hosts ejected", From: "open"},
 		}},
 		orders: []*adminpb.StandingOrder{
 			{Service: "fraud-service", Proxy: "edge-3", Since: noon, Order: &adminpb.Order{State: "forced_open", Actor: "ann", Reason: "a\ndrill", Until: noon}},
-			{Service: "search-service", Since: noon, Order: &adminpb.Order{State: "disabled"}},
+			{Service: "search-service", Since: noon, Order: &adminpb.Order{State: "disabled"}, NotSaved: true},
 		},
 		events: []*adminpb.Event{
 			{Id: 7, Time: noon, Kind: "transition", Service: "fraud-service", Proxy: "edge-2", From: "closed", To: "open", Cause: "2 of 2\nhosts ejected", Shadow: true},
@@ -94,7 +96,7 @@ func newFakeAPI() *fakeAPI {
 					LastNack: &adminpb.Nack{Version: "v2", Message: "no such filter", Time: noon},
 				}},
 			},
-			{Id: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: noon, AdminError: "its bootstrap names no admin port"},
+			{Id: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: noon, AdminError: "its bootstrap names no admin port", Faults: []string{"runs Envoy 1.38.3; Breakwater needs 1.39 or later", "has another\nfault"}},
 		},
 		missed: []*adminpb.MissedProxy{
 			{Id: "edge-3", NodeCluster: "edge", AdminAddress: "127.0.0.1:9903", Left: noon},
@@ -142,6 +144,7 @@ func (f *fakeAPI) ResetBreaker(ctx context.Context, req *adminpb.ResetBreakerReq
 	if req.Service == "nope" {
 		return nil, status.Error(codes.NotFound, `unknown service "nope"`)
 	}
+	f.reset.NotSaved, f.reset.NotSavedReason = f.unsaved != "", f.unsaved
 	return f.reset, f.record(ctx, req)
 }
 

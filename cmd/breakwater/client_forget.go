@@ -33,8 +33,10 @@ connected is not forgotten: end it first.`,
 					return printMessage(cmd.OutOrStdout(), c.output, resp)
 				}
 				p := resp.GetProxy()
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: forgotten; it went at %s\n", oneLine(p.GetId()), formatTime(p.GetLeft()))
-				return err
+				if _, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: forgotten; it went at %s\n", oneLine(p.GetId()), formatTime(p.GetLeft())); err != nil {
+					return err
+				}
+				return printUnsaved(cmd.OutOrStdout(), resp)
 			})
 		},
 	}

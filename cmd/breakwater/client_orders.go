@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,32 +21,51 @@ type orderAnswer interface {
 	GetService() string
 	GetOk() bool
 	GetProxies() []*adminpb.ProxyOrder
+	unsavedAnswer
+}
+
+// unsavedAnswer is what all calls answer that change what is saved.
+type unsavedAnswer interface {
+	GetNotSaved() bool
+	GetNotSavedReason() string
+}
+
+// printUnsaved says that what was done could not be saved, if so.
+func printUnsaved(w io.Writer, resp unsavedAnswer) error {
+	if !resp.GetNotSaved() {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, "not saved: "+oneLine(resp.GetNotSavedReason())+"; a restart of Breakwater before it is saved takes it back")
+	return err
 }
 
 // orderFlags are what the flags of a command that orders something say.
 type orderFlags struct {
 	client
 	service, proxy, actor, reason string
-	ttl                           time.Duration
-	// takesTTL is false for a release.
-	takesTTL bool
+	// ttl is 0 if it is not given.
+	ttl     time.Duration
+	forEver bool
+	// lasts is false for a release: it needs no reason and has no end.
+	lasts bool
 }
 
 // newForceOpenCmd keeps every request from a service.
 func newForceOpenCmd() *cobra.Command {
-	o := &orderFlags{takesTTL: true}
+	o := &orderFlags{lasts: true}
 	cmd := o.command("forced open", func(ctx context.Context, api adminpb.AdminServiceClient) (orderAnswer, error) {
 		return api.ForceOpenBreaker(ctx, &adminpb.ForceOpenBreakerRequest{
-			Service: o.service, Proxy: o.proxy, Ttl: o.ttlProto(), Actor: o.actor, Reason: o.reason,
+			Service: o.service, Proxy: o.proxy, Ttl: o.ttlProto(), ForEver: o.forEver, Actor: o.actor, Reason: o.reason,
 		})
 	})
 	cmd.Use = "force-open SERVICE"
 	cmd.Short = "Keep every request from a service, on all proxies or on one"
-	cmd.Long = `Open the circuit breaker of a service until it is released: callers get the
-policy's fallback or 503 at once, and no request reaches the service. It holds for
-proxies that connect later too, and over restarts of Breakwater and of Envoy. Each
-proxy's own admin API is read before the answer. The exit code is 1 if a proxy could
-not prove it.`
+	cmd.Long = `Open the circuit breaker of a service: callers get the policy's fallback or 503 at
+once, and no request reaches the service. It ends after 15 minutes unless --ttl or
+--for-ever says otherwise, and by release or reset. It holds for proxies that connect
+later too, and over restarts of Breakwater and of Envoy. Each proxy's own admin API is
+read before the answer. The exit code is 1 if a proxy could not prove it, or if none is
+connected.`
 	o.addProxyFlag(cmd)
 	o.addTTLFlag(cmd)
 	bindEnv(cmd)
@@ -54,19 +74,19 @@ not prove it.`
 
 // newDisableCmd lets every request through to a service.
 func newDisableCmd() *cobra.Command {
-	o := &orderFlags{takesTTL: true}
+	o := &orderFlags{lasts: true}
 	cmd := o.command("disabled", func(ctx context.Context, api adminpb.AdminServiceClient) (orderAnswer, error) {
 		return api.DisableBreaker(ctx, &adminpb.DisableBreakerRequest{
-			Service: o.service, Ttl: o.ttlProto(), Actor: o.actor, Reason: o.reason,
+			Service: o.service, Ttl: o.ttlProto(), ForEver: o.forEver, Actor: o.actor, Reason: o.reason,
 		})
 	})
 	cmd.Use = "disable SERVICE"
 	cmd.Short = "Turn a circuit breaker off, on all proxies"
-	cmd.Long = `Turn the circuit breaker of a service off until it is released: every request
-reaches it, whatever fails, and Envoy ejects none of its hosts. It is for all
-proxies, since they share the service's cluster, and holds over restarts. Each
-proxy's own admin API is read before the answer. The exit code is 1 if a proxy could
-not prove it.`
+	cmd.Long = `Turn the circuit breaker of a service off: every request reaches it, whatever fails,
+and Envoy ejects none of its hosts. It ends after 15 minutes unless --ttl or --for-ever
+says otherwise, and by release or reset. It is for all proxies, since they share the
+service's cluster, and holds over restarts. Each proxy's own admin API is read before
+the answer. The exit code is 1 if a proxy could not prove it, or if none is connected.`
 	o.addTTLFlag(cmd)
 	bindEnv(cmd)
 	return cmd
@@ -85,7 +105,7 @@ func newReleaseCmd() *cobra.Command {
 	cmd.Long = `End what force-open or disable has ordered: the breaker is closed, with an empty
 window, and decides by itself again. Without --proxy it ends all orders of the
 service. Each proxy's own admin API is read before the answer. The exit code is 1 if
-a proxy could not prove it.`
+a proxy could not prove it, or if none is connected.`
 	o.addProxyFlag(cmd)
 	bindEnv(cmd)
 	return cmd
@@ -96,8 +116,8 @@ func (o *orderFlags) command(done string, do func(context.Context, adminpb.Admin
 	cmd := &cobra.Command{
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.takesTTL && o.ttl < 0 {
-				return usagef("ttl %v is negative", o.ttl)
+			if err := o.check(cmd); err != nil {
+				return err
 			}
 			o.service = args[0]
 			return o.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
@@ -130,10 +150,28 @@ func (o *orderFlags) addProxyFlag(cmd *cobra.Command) {
 }
 
 func (o *orderFlags) addTTLFlag(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&o.ttl, "ttl", 0, "how long it holds, such as 30m; 0 until it is released")
+	f := cmd.Flags()
+	f.DurationVar(&o.ttl, "ttl", 0, "how long it holds, such as 30m (default 15m)")
+	f.BoolVar(&o.forEver, "for-ever", false, "it holds until it is released")
+	f.Lookup("reason").Usage = "why, for the log and the events (required)"
 }
 
-// ttlProto is nil for no end.
+// check returns a usage error for flags that do not go together, and for an override without a reason.
+func (o *orderFlags) check(cmd *cobra.Command) error {
+	switch {
+	case !o.lasts:
+	case strings.TrimSpace(o.reason) == "":
+		return usagef("%s needs a --reason", cmd.CommandPath())
+	case !cmd.Flags().Changed("ttl"):
+	case o.forEver:
+		return usagef("--ttl and --for-ever exclude each other")
+	case o.ttl <= 0:
+		return usagef("--ttl is %v and must be positive; --for-ever is for an override without an end", o.ttl)
+	}
+	return nil
+}
+
+// ttlProto is nil if no TTL is given.
 func (o *orderFlags) ttlProto() *durationpb.Duration {
 	if o.ttl == 0 {
 		return nil
@@ -144,7 +182,7 @@ func (o *orderFlags) ttlProto() *durationpb.Duration {
 // printOrder says what was done and each proxy's proof. proxy is the one that it is for; empty
 // for all.
 func printOrder(w io.Writer, resp orderAnswer, done, proxy string) error {
-	if !resp.GetOk() {
+	if !resp.GetOk() && len(resp.GetProxies()) > 0 {
 		done = "not proved to be " + done
 	}
 	line := resp.GetService() + ": " + done
@@ -156,10 +194,13 @@ func printOrder(w io.Writer, resp orderAnswer, done, proxy string) error {
 	if _, err := fmt.Fprintln(w, line); err != nil {
 		return err
 	}
+	if err := printUnsaved(w, resp); err != nil {
+		return err
+	}
 	if len(resp.GetProxies()) == 0 {
-		line := "no proxy is connected; those that connect follow"
+		line := "no proxy is connected: it holds for those that connect"
 		if proxy != "" {
-			line = oneLine(proxy) + " is not connected; it follows when it connects"
+			line = oneLine(proxy) + " is not connected: it holds when it connects"
 		}
 		_, err := fmt.Fprintln(w, line)
 		return err

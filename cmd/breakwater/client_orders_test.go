@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -28,14 +29,20 @@ func TestOrderCommands(t *testing.T) {
 		},
 		{
 			newForceOpenCmd(),
-			[]string{"fraud-service"},
-			&adminpb.ForceOpenBreakerRequest{Service: "fraud-service", Actor: currentUser()},
+			[]string{"fraud-service", "--reason=drill", "--for-ever"},
+			&adminpb.ForceOpenBreakerRequest{Service: "fraud-service", Actor: currentUser(), Reason: "drill", ForEver: true},
 			"fraud-service: forced open\n",
 		},
 		{
 			newDisableCmd(),
 			[]string{"fraud-service", "--ttl=1h", "--reason=drill", "--actor=ann"},
 			&adminpb.DisableBreakerRequest{Service: "fraud-service", Ttl: durationpb.New(time.Hour), Reason: "drill", Actor: "ann"},
+			"fraud-service: disabled\n",
+		},
+		{
+			newDisableCmd(),
+			[]string{"fraud-service", "--reason=drill"},
+			&adminpb.DisableBreakerRequest{Service: "fraud-service", Actor: currentUser(), Reason: "drill"},
 			"fraud-service: disabled\n",
 		},
 		{
@@ -68,7 +75,7 @@ func TestOrderNotProved(t *testing.T) {
 		cmd  *cobra.Command
 		done string
 	}{{newForceOpenCmd(), "forced open"}, {newDisableCmd(), "disabled"}, {newReleaseCmd(), "released"}} {
-		got, err := runClient(t, tt.cmd, "a", "--server", server)
+		got, err := runClient(t, tt.cmd, "a", "--reason=drill", "--server", server)
 		want := "a: not proved to be " + tt.done + `
 PROXY   RESULT  STATE        NOTE
 edge-1  proved  forced_open  Envoy sends no request to the service
@@ -83,18 +90,36 @@ edge-2  failed  closed       the proxy did not accept it within 5s
 	}
 }
 
+// An action that reached no proxy is a failure, though it is kept.
 func TestOrderWithoutProxies(t *testing.T) {
-	got, err := runClient(t, newForceOpenCmd(), "a", "--server", serveFake(t, &fakeAPI{}))
-	if want := "a: forced open\nno proxy is connected; those that connect follow\n"; err != nil || got != want {
-		t.Errorf("printed %q, %v, want %q", got, err, want)
+	server := serveFake(t, &fakeAPI{})
+	for _, tt := range []struct {
+		cmd               *cobra.Command
+		args              []string
+		prints, complains string
+	}{
+		{newForceOpenCmd(), []string{"--reason=drill"}, "a: forced open\nno proxy is connected: it holds for those that connect\n", "a was forced open on no proxy"},
+		{newDisableCmd(), []string{"--reason=drill"}, "a: disabled\nno proxy is connected: it holds for those that connect\n", "a was disabled on no proxy"},
+		{newForceOpenCmd(), []string{"--reason=drill", "--proxy=edge-9"}, "a: forced open\nedge-9 is not connected: it holds when it connects\n", "a was forced open on no proxy"},
+		{newReleaseCmd(), []string{"-o", "yaml"}, "service: a\nok: false\nproxies: []\nnot_saved: false\nnot_saved_reason: \"\"\n", "a was released on no proxy"},
+	} {
+		got, err := runClient(t, tt.cmd, append(tt.args, "a", "--server", server)...)
+		if got != tt.prints || exitCode(err) != exitFailed || err.Error() != tt.complains {
+			t.Errorf("%s %q printed %q, %v, want %q, %s", tt.cmd.Name(), tt.args, got, err, tt.prints, tt.complains)
+		}
 	}
-	got, err = runClient(t, newForceOpenCmd(), "a", "--proxy=edge-9", "--server", serveFake(t, &fakeAPI{}))
-	if want := "a: forced open\nedge-9 is not connected; it follows when it connects\n"; err != nil || got != want {
-		t.Errorf("printed %q, %v, want %q", got, err, want)
-	}
-	got, err = runClient(t, newReleaseCmd(), "a", "-o", "yaml", "--server", serveFake(t, &fakeAPI{}))
-	if want := "service: a\nok: true\nproxies: []\n"; err != nil || got != want {
-		t.Errorf("printed %q, %v, want %q", got, err, want)
+}
+
+// What was done and could not be saved says so.
+func TestOrderNotSaved(t *testing.T) {
+	api := newFakeAPI()
+	api.unsaved = "cannot save the overrides: no space left on device"
+	server := serveFake(t, api)
+	for _, cmd := range []*cobra.Command{newForceOpenCmd(), newDisableCmd(), newReleaseCmd(), newResetCmd()} {
+		got, err := runClient(t, cmd, "a", "--reason=drill", "--server", server)
+		if want := "\nnot saved: " + api.unsaved + "; a restart of Breakwater before it is saved takes it back\n"; err != nil || !strings.Contains(got, want) {
+			t.Errorf("%s printed %q, %v, want %q in it", cmd.Name(), got, err, want)
+		}
 	}
 }
 
@@ -107,8 +132,12 @@ func TestOrderUsage(t *testing.T) {
 		want string
 	}{
 		{newForceOpenCmd(), nil, exitUsage, "force-open takes 1 argument and got none; usage: force-open SERVICE [flags]"},
-		{newForceOpenCmd(), []string{"nope", "--server", server}, exitFailed, `unknown service "nope"`},
-		{newForceOpenCmd(), []string{"a", "--ttl=-1s"}, exitUsage, "ttl -1s is negative"},
+		{newForceOpenCmd(), []string{"nope", "--reason=drill", "--server", server}, exitFailed, `unknown service "nope"`},
+		{newForceOpenCmd(), []string{"a"}, exitUsage, "force-open needs a --reason"},
+		{newDisableCmd(), []string{"a", "--reason= "}, exitUsage, "disable needs a --reason"},
+		{newForceOpenCmd(), []string{"a", "--reason=drill", "--ttl=-1s"}, exitUsage, "--ttl is -1s and must be positive; --for-ever is for an override without an end"},
+		{newDisableCmd(), []string{"a", "--reason=drill", "--ttl=0"}, exitUsage, "--ttl is 0s and must be positive; --for-ever is for an override without an end"},
+		{newDisableCmd(), []string{"a", "--reason=drill", "--ttl=1m", "--for-ever"}, exitUsage, "--ttl and --for-ever exclude each other"},
 		{newDisableCmd(), []string{"a", "--proxy=edge-1"}, exitUsage, "unknown flag: --proxy"},
 		{newReleaseCmd(), []string{"a", "--ttl=1s"}, exitUsage, "unknown flag: --ttl"},
 		{newEventsCmd(), []string{"--follow", "-o", "yaml"}, exitUsage, "--follow prints a table or JSON lines, not yaml"},

@@ -16,7 +16,9 @@ func newProxiesCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "proxies",
 		Short: "List the connected Envoys, and those that have gone",
-		Long: `List the connected Envoys and, below them, those that are missed: they have gone
+		Long: `List the connected Envoys, with what is wrong with them: an Envoy that is too old,
+one node id that several have for more than a minute, and the last configuration
+that one has refused. Below them are those that are missed: they have gone
 within the last hour, and neither came back nor another of their node cluster in
 their place. One that was ended for good is struck off with forget.`,
 		Args: takes(0, 0),
@@ -57,6 +59,9 @@ func printProxies(w io.Writer, proxies []*adminpb.Proxy) error {
 	if err := g.print(w); err != nil {
 		return err
 	}
+	if err := printFaults(w, proxies); err != nil {
+		return err
+	}
 	for _, p := range proxies {
 		for _, r := range p.GetResources() {
 			n := r.GetLastNack()
@@ -65,6 +70,18 @@ func printProxies(w io.Writer, proxies []*adminpb.Proxy) error {
 			}
 			line := fmt.Sprintf("%s last refused %s %s at %s: %s", p.GetId(), shortType(r.GetTypeUrl()), n.GetVersion(), formatTime(n.GetTime()), n.GetMessage())
 			if _, err := fmt.Fprintln(w, oneLine(line)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// printFaults says what is wrong with proxies.
+func printFaults(w io.Writer, proxies []*adminpb.Proxy) error {
+	for _, p := range proxies {
+		for _, f := range p.GetFaults() {
+			if _, err := fmt.Fprintln(w, oneLine(p.GetId()+" "+f)); err != nil {
 				return err
 			}
 		}

@@ -23,7 +23,7 @@ func newResetCmd() *cobra.Command {
 		Long: `Close the circuit breaker of a service on all proxies: what force-open or disable
 ordered ends, the window is emptied, and every ejected host comes back into rotation.
 Each proxy's own admin API is read before the answer. The exit code is 1 if a proxy
-could not prove the reset.`,
+could not prove the reset, or if none is connected.`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Service = args[0]
@@ -75,12 +75,15 @@ func printReset(w io.Writer, resp *adminpb.ResetBreakerResponse) error {
 	}
 	done := "reset"
 	switch {
-	case !resp.GetOk():
+	case !resp.GetOk() && len(resp.GetProxies()) > 0:
 		done = "not proved to be reset"
 	case !resp.GetPushed():
 		done = "nothing to reset"
 	}
 	if _, err := fmt.Fprintf(w, "%s: %s\n", what, done); err != nil {
+		return err
+	}
+	if err := printUnsaved(w, resp); err != nil {
 		return err
 	}
 	if len(resp.GetProxies()) == 0 {
@@ -101,10 +104,14 @@ func printReset(w io.Writer, resp *adminpb.ResetBreakerResponse) error {
 // proof is one proxy's part in what was done.
 type proof interface{ GetError() string }
 
-// notProved is an error that counts the proxies that did not prove what was done to a service; nil if all did.
+// notProved is an error that counts the proxies that did not prove what was done to a service, or says that there is none;
+// nil if all did.
 func notProved[P proof](ok bool, service, done string, proxies []P) error {
 	if ok {
 		return nil
+	}
+	if len(proxies) == 0 {
+		return fmt.Errorf("%s was %s on no proxy", service, done)
 	}
 	failed := 0
 	for _, p := range proxies {

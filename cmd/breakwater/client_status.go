@@ -23,7 +23,8 @@ func newStatusCmd() *cobra.Command {
 		Use:   "status [SERVICE]",
 		Short: "Show the state of every circuit breaker and of the policies",
 		Long: `Show the state of every circuit breaker and of the policies, or of one service
-in every proxy. The exit code is 0 whatever the states are.
+in every proxy, and what is wrong with a proxy, such as that its Envoy is too old.
+The exit code is 0 whatever the states are.
 
 WINDOW is the failures of the attempts in the window that the breaker looks back on,
 such as 5/37; UNTIL the time that is left until an open breaker lets requests through
@@ -56,6 +57,8 @@ type serverStatus struct {
 	breakers []*adminpb.Breaker
 	orders   []*adminpb.StandingOrder
 	config   *adminpb.GetConfigStatusResponse
+	// proxies are only looked at for their faults.
+	proxies []*adminpb.Proxy
 }
 
 // getStatus asks for one service if args names it, else for all.
@@ -65,6 +68,11 @@ func getStatus(ctx context.Context, api adminpb.AdminServiceClient, args []strin
 	if s.config, err = api.GetConfigStatus(ctx, &adminpb.GetConfigStatusRequest{}); err != nil {
 		return s, err
 	}
+	proxies, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
+	if err != nil {
+		return s, err
+	}
+	s.proxies = proxies.GetProxies()
 	orders, err := api.ListOrders(ctx, &adminpb.ListOrdersRequest{})
 	if err != nil {
 		return s, err
@@ -135,6 +143,9 @@ func (s serverStatus) printTable(w io.Writer, detailed bool, now time.Time) erro
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
+	if err := printFaults(w, s.proxies); err != nil {
+		return err
+	}
 	return printConfig(w, s.config)
 }
 
@@ -149,12 +160,20 @@ func printOrders(w io.Writer, orders []*adminpb.StandingOrder, now time.Time) er
 	g := grid{headers: []string{"ORDER FOR", "PROXY", "STATE", "BY", "SINCE", "ENDS IN", "REASON"}}
 	for _, o := range orders {
 		g.row(o.GetService(), proxyOrAll(o.GetProxy()), o.GetOrder().GetState(), orDash(o.GetOrder().GetActor()),
-			formatTime(o.GetSince()), orDash(timeLeft(o.GetOrder().GetUntil(), now)), o.GetOrder().GetReason())
+			formatTime(o.GetSince()), orDash(timeLeft(o.GetOrder().GetUntil(), now)), unsavedMark(o)+o.GetOrder().GetReason())
 	}
 	return g.print(w)
 }
 
-// printConfig says what is served, and then what of the policies is not and why.
+// unsavedMark stands before the reason of an override that a restart ends.
+func unsavedMark(o *adminpb.StandingOrder) string {
+	if o.GetNotSaved() {
+		return "(not saved) "
+	}
+	return ""
+}
+
+// printConfig says what is served, and then what of the policies is not and why, and what cannot be saved.
 func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	verdict := "all that is on disk is served"
 	if !config.GetOk() {
@@ -177,6 +196,9 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	}
 	if stale := config.GetStaleServices(); len(stale) > 0 {
 		lines = append(lines, "served by the last good version: "+strings.Join(stale, ", "))
+	}
+	for _, f := range config.GetStorageFaults() {
+		lines = append(lines, fmt.Sprintf("not saved since %s: %s: %s", formatTime(f.GetSince()), f.GetDocument(), f.GetError()))
 	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(w, oneLine(line)); err != nil {

@@ -15,11 +15,14 @@ import (
 )
 
 const statusTail = `
+edge-2 runs Envoy 1.38.3; Breakwater needs 1.39 or later
+edge-2 has another fault
 policies: 2 services, not all that is on disk is served, last taken over without an error 2026-03-04T12:00:00Z
 error: fraud.yaml:3:5: retry.max_delay: is under base_delay
 warning: search.yaml: can never trip (never-trips)
 rejected: search.yaml:1:1: search-service: RouteConfiguration gateway was refused by edge-1, while others accepted it: bad regex [31m
 served by the last good version: fraud-service
+not saved since 2026-03-04T12:00:00Z: orders: no space left on device
 `
 
 func TestClientOutput(t *testing.T) {
@@ -35,7 +38,7 @@ search-service  unknown  0/0     ?        0         0       -      no proxy is c
 
 ORDER FOR       PROXY   STATE        BY   SINCE                 ENDS IN  REASON
 fraud-service   edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
-search-service  (all)   disabled     -    2026-03-04T12:00:00Z  -
+search-service  (all)   disabled     -    2026-03-04T12:00:00Z  -        (not saved)
 ` + statusTail},
 		{"status of one", newStatusCmd, []string{"fraud-service"}, `fraud-service: open on 1 of 2 proxies
 
@@ -84,7 +87,8 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
         "actor": "",
         "reason": "",
         "until": null
-      }
+      },
+      "not_saved": true
     }
   ],
   "config": {
@@ -146,6 +150,13 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
     ],
     "stale_services": [
       "fraud-service"
+    ],
+    "storage_faults": [
+      {
+        "document": "orders",
+        "error": "no space left\non device",
+        "since": "2026-03-04T12:00:00Z"
+      }
     ]
   }
 }
@@ -169,10 +180,14 @@ proxies:
     note: 0 of 2 hosts ejected
     error: ""
     from: open
+not_saved: false
+not_saved_reason: ""
 `},
 		{"proxies", newProxiesCmd, nil, `PROXY   CLUSTER  VERSION       ADDRESS          CONNECTED SINCE       LAST LOAD REPORT      ADMIN API
 edge-1  edge     envoy/1.40.0  127.0.0.1:40000  2026-03-04T12:00:00Z  2026-03-04T12:00:00Z  127.0.0.1:9901
 edge-2  -        -             127.0.0.1:40001  2026-03-04T12:00:00Z  -                     -: its bootstrap names no admin port
+edge-2 runs Envoy 1.38.3; Breakwater needs 1.39 or later
+edge-2 has another fault
 edge-1 last refused Cluster v2 at 2026-03-04T12:00:00Z: no such filter
 
 MISSED  CLUSTER  GONE SINCE            ADMIN API

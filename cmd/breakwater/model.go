@@ -72,7 +72,7 @@ func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
 		q := admin.Proxy{
 			ID: p.ID, NodeCluster: p.Cluster, Version: p.Version, Address: p.Address, AdminAddress: p.AdminAddress,
 			ConnectedSince: p.Since, AdminReachable: health[p.ID].Reachable, AdminError: health[p.ID].Error,
-			LastReport: health[p.ID].LastReport,
+			LastReport: health[p.ID].LastReport, Faults: p.Faults,
 		}
 		for _, r := range p.Resources {
 			s := admin.ProxyResources{TypeURL: r.TypeURL, Acknowledged: r.Version}
@@ -101,8 +101,11 @@ func (m *model) Missed(context.Context) ([]admin.MissedProxy, error) {
 	return out, err
 }
 
-func (m *model) Forget(_ context.Context, proxy string, by breaker.Action) (admin.MissedProxy, error) {
+func (m *model) Forget(_ context.Context, proxy string, by breaker.Action) (missed admin.MissedProxy, unsaved string, err error) {
 	gone, err := m.plane.server.Roster().Forget(proxy)
+	if errors.Is(err, xds.ErrNotSaved) {
+		unsaved, err = err.Error(), nil
+	}
 	switch {
 	case err == nil:
 		m.plane.board.Forgot(proxy, by)
@@ -113,7 +116,7 @@ func (m *model) Forget(_ context.Context, proxy string, by breaker.Action) (admi
 	case errors.Is(err, xds.ErrUnsettled):
 		err = fmt.Errorf("%w: %w", admin.ErrUnsettled, err)
 	}
-	return missedProxy(gone), err
+	return missedProxy(gone), unsaved, err
 }
 
 func missedProxy(p xds.Member) admin.MissedProxy {
@@ -145,6 +148,9 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 		})
 	}
 	out.OK = out.OK && len(out.Rejections) == 0
+	for _, f := range m.plane.store.Faults() {
+		out.StorageFaults = append(out.StorageFaults, admin.StorageFault{Document: f.Document, Error: f.Err.Error(), Since: f.Since})
+	}
 	return out, nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -12,55 +13,73 @@ import (
 	"github.com/breakwater/breakwater/envoy"
 )
 
-// explainWindow is the time between the two looks of which the difference is what happens
-// now.
-const explainWindow = time.Second
+const (
+	// explainWindow is the time between the two looks of which the difference is what happens
+	// now.
+	explainWindow = time.Second
+	// explainLook bounds each look: a proxy that does not answer must not hold the answer up.
+	explainLook = 800 * time.Millisecond
+)
 
 // Explain asks every proxy twice, a second apart, for the counts of the service alone.
 func (m *model) Explain(ctx context.Context, service string) (admin.Explanation, error) {
-	first, err := m.plane.board.Breaker(ctx, service)
+	timer := time.NewTimer(explainWindow)
+	defer timer.Stop()
+	first, before, err := m.lookAt(ctx, service)
 	if err != nil {
 		return admin.Explanation{}, err
 	}
-	before := m.failureCounts(ctx, first)
-	timer := time.NewTimer(explainWindow)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return admin.Explanation{}, ctx.Err()
 	case <-timer.C:
 	}
-	b, err := m.plane.board.Breaker(ctx, service)
+	b, after, err := m.lookAt(ctx, service)
 	if err != nil {
 		return admin.Explanation{}, err
 	}
-	after := m.failureCounts(ctx, b)
 	svc := m.plane.publisher.Set().Lookup(service)
 	if svc == nil {
 		return admin.Explanation{}, fmt.Errorf("%w: %s", breaker.ErrUnknownService, service)
 	}
-	q := inquiry{breaker: b, policy: svc, counts: growth(before, after, b), own: map[string]bool{}, now: time.Now()}
+	addFailedAttempts(before, first)
+	addFailedAttempts(after, b)
+	q := inquiry{
+		breaker: b, policy: svc, counts: growth(before, after, b), health: m.plane.board.Health(),
+		windows: map[string]breaker.Window{}, events: m.plane.board.Events(breaker.EventFilter{Service: service}), now: time.Now(),
+	}
 	for _, o := range m.plane.board.Orders() {
-		if o.Service == service && o.Proxy != "" {
-			q.own[o.Proxy] = true
+		if o.Service == service {
+			q.orders = append(q.orders, o)
 		}
 	}
-	health := m.plane.board.Health()
-	for _, p := range b.Proxies {
-		if health[p.Proxy].LastReport.IsZero() {
-			q.blind = append(q.blind, p.Proxy)
-		}
-	}
-	status, err := m.ConfigStatus(ctx)
+	windows, err := m.plane.board.Windows(service)
 	if err != nil {
 		return admin.Explanation{}, err
 	}
-	for _, r := range status.Rejections {
-		if r.Service == service {
-			q.rejections = append(q.rejections, r)
-		}
+	for _, w := range windows {
+		q.windows[w.Proxy] = w.Window
+	}
+	if q.missed, err = m.Missed(ctx); err != nil {
+		return admin.Explanation{}, err
+	}
+	if q.config, err = m.ConfigStatus(ctx); err != nil {
+		return admin.Explanation{}, err
 	}
 	return admin.Explanation{Breaker: b, Findings: q.findings(), Counts: q.counts, Settings: svc.Settings()}, nil
+}
+
+// lookAt asks all proxies at once, for at most explainLook, for the state of the service and for its counts.
+func (m *model) lookAt(ctx context.Context, service string) (breaker.Breaker, map[string]failed, error) {
+	ctx, cancel := context.WithTimeout(ctx, explainLook)
+	defer cancel()
+	counted := make(chan map[string]failed, 1)
+	go func() { counted <- m.failureCounts(ctx, service) }()
+	b, err := m.plane.board.Breaker(ctx, service)
+	if err != nil {
+		return b, nil, err
+	}
+	return b, <-counted, nil
 }
 
 // failed is what one proxy counted up to one moment, or why that can not be read.
@@ -69,25 +88,18 @@ type failed struct {
 	err    string
 }
 
-// failureCounts asks all proxies of a breaker at once. The result is by proxy.
-func (m *model) failureCounts(ctx context.Context, b breaker.Breaker) map[string]failed {
-	addresses := map[string]string{}
-	for _, p := range m.plane.publisher.Ledger().Proxies() {
-		addresses[p.ID] = p.AdminAddress
-	}
+// failureCounts asks all proxies at once. The result is by proxy.
+func (m *model) failureCounts(ctx context.Context, service string) map[string]failed {
+	proxies := m.plane.publisher.Ledger().Connected()
 	var mu sync.Mutex // guards out
-	out := make(map[string]failed, len(b.Proxies))
+	out := make(map[string]failed, len(proxies))
 	var asking sync.WaitGroup
-	for _, p := range b.Proxies {
+	for _, p := range proxies {
 		asking.Go(func() {
-			f := failureCountsOf(ctx, addresses[p.Proxy], b.Service)
-			if f.err == "" {
-				// A host's count has those too that a limit kept from it.
-				f.counts[failedAttempts.Name] = p.Errors - min(p.Errors, f.counts["upstream_rq_active_overflow"])
-			}
+			f := failureCountsOf(ctx, p.AdminAddress, service)
 			mu.Lock()
 			defer mu.Unlock()
-			out[p.Proxy] = f
+			out[p.ID] = f
 		})
 	}
 	asking.Wait()
@@ -101,16 +113,29 @@ func failureCountsOf(ctx context.Context, adminAddress, service string) failed {
 	client := envoy.NewAdmin(adminAddress)
 	defer client.Close()
 	counts, err := client.FailureCounts(ctx, service)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return failed{err: fmt.Sprintf("its admin API at %s gave no answer within %s", adminAddress, explainLook)}
+	case err != nil:
 		return failed{err: err.Error()}
 	}
 	return failed{counts: counts}
 }
 
+// addFailedAttempts adds, to the counts of the proxies that have some, those of the hosts.
+func addFailedAttempts(counted map[string]failed, b breaker.Breaker) {
+	for _, p := range b.Proxies {
+		if f := counted[p.Proxy]; f.counts != nil {
+			// A host's count has those too that a limit kept from it.
+			f.counts[failedAttempts.Name] = p.Errors - min(p.Errors, f.counts["upstream_rq_active_overflow"])
+		}
+	}
+}
+
 // growth is what was counted up to the second look, and since the first. A counter that has
 // begun anew between them has grown by what it shows.
 func growth(before, after map[string]failed, b breaker.Breaker) []admin.ProxyCounts {
-	stats := append(slices.Clone(envoy.FailureStats), failedAttempts)
+	stats := append(slices.Clone(envoy.FailureStats), failedAttempts, envoy.Abandoned)
 	out := make([]admin.ProxyCounts, 0, len(b.Proxies))
 	for _, p := range b.Proxies {
 		now := after[p.Proxy]

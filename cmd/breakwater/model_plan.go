@@ -50,7 +50,7 @@ func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, er
 	}
 	plan := admin.Plan{Problems: withExcerpts(problems, policy.Excerpts(problems, byName)), Digest: set.Digest}
 	for _, r := range changes.Resources {
-		plan.Resources = append(plan.Resources, admin.ResourcePlan{TypeURL: r.TypeURL, Name: r.Name, Action: string(r.Action), Diff: r.Diff})
+		plan.Resources = append(plan.Resources, admin.ResourcePlan{TypeURL: r.TypeURL, Name: r.Name, Action: string(r.Action), Diff: strings.ReplaceAll(r.Diff, m.plane.adminSecret, "…")})
 	}
 	plan.Services = m.servicePlans(ctx, changes)
 	plan.Services = append(plan.Services, gatewayPlan(&changes.Gateway)...)

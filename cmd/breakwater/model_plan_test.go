@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/breakwater/breakwater/admin"
+	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/policy"
 )
 
@@ -326,5 +327,18 @@ func TestPlanOfManyErrors(t *testing.T) {
 		if s.Action != actionKept || len(s.Effects) != 1 {
 			t.Fatalf("%s %s: %v", s.Service, s.Action, s.Effects)
 		}
+	}
+}
+
+// TestPlanHidesTheGatewaysSecret: a plan that exposes the admin API shows its routes, and not what they prove themselves with.
+func TestPlanHidesTheGatewaysSecret(t *testing.T) {
+	m := planModel(t, map[string]string{"a.yaml": plainPolicy}).mustLoad(t)
+	plan := m.mustPlan(t, false, map[string]string{"gateway.yaml": "expose_admin: 127.0.0.1:8081\n"})
+	diffs := ""
+	for _, r := range plan.Resources {
+		diffs += r.Diff
+	}
+	if !strings.Contains(diffs, envoy.GatewayProof) || strings.Contains(diffs, m.plane.adminSecret) {
+		t.Errorf("the secret is %q, and the plan:\n%s", m.plane.adminSecret, diffs)
 	}
 }

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/oklog/run"
@@ -39,6 +41,8 @@ type plane struct {
 
 	// adminAddresses are those of Envoys of this process, by node id; see xds.ServerOptions.
 	adminAddresses map[string]string
+	// adminSecret is what the gateway proves itself with to the admin API; new with each start.
+	adminSecret string
 	// admit is asked once, before the first set is published; its error ends the start.
 	// Nil admits all.
 	admit func(*policy.Gateway) error
@@ -59,7 +63,7 @@ func newPlane(s settings) (*plane, error) {
 	}
 	return &plane{
 		settings: s, log: s.log, store: state, policies: state.Policies(s.policies),
-		ready: make(chan struct{}),
+		ready: make(chan struct{}), adminSecret: rand.Text(),
 	}, nil
 }
 
@@ -84,7 +88,7 @@ func (p *plane) bind() error {
 
 func (p *plane) wire() error {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(p.store, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.publisher = xds.NewPublisher(xds.PublisherOptions{
 		Log:         p.log.named("xds"),
 		Generations: p.store,
@@ -104,6 +108,7 @@ func (p *plane) wire() error {
 		Control:    p.publisher,
 		Proxies:    p.publisher.Ledger(),
 		Layers:     p.server,
+		Known:      p.knows,
 		Memory:     p.store,
 		Lease:      p.settings.flags.lease,
 		Log:        p.log.named("breaker"),
@@ -130,6 +135,8 @@ func (p *plane) wire() error {
 
 		AllowedHosts: p.settings.flags.httpHosts,
 		HTTPReadOnly: p.settings.flags.httpReadOnly,
+
+		GatewaySecret: p.adminSecret,
 	})
 	return err
 }
@@ -166,14 +173,20 @@ func (p *plane) apply(_ context.Context, set *policy.Set) error {
 	return nil
 }
 
-// served is a set with the gateway's address that the command line gives, if it gives one.
+// served is a set with the gateway's address that the command line gives, if it gives one, and with the secret that the
+// gateway proves itself with to the admin API, if it exposes that.
 func (p *plane) served(set *policy.Set) *policy.Set {
 	override := p.settings.gateway
-	if override == nil {
+	if override == nil && set.Gateway.ExposeAdmin == "" {
 		return set
 	}
 	gateway := *set.Gateway
-	gateway.Host, gateway.Port = override.Addr().String(), override.Port()
+	if override != nil {
+		gateway.Host, gateway.Port = override.Addr().String(), override.Port()
+	}
+	if gateway.ExposeAdmin != "" {
+		gateway.AdminSecret = p.adminSecret
+	}
 	served := *set
 	served.Gateway = &gateway
 	return &served
@@ -184,6 +197,12 @@ func (p *plane) accepted(set *policy.Set) {
 	if err := p.policies.SaveAccepted(set.Files()); err != nil {
 		p.log.named("store").Error("the accepted policies could not be stored", "error", err)
 	}
+}
+
+// knows reports whether a proxy is connected, or has been within the last hour.
+func (p *plane) knows(proxy string) bool {
+	members, err := p.server.Roster().Members()
+	return err == nil && slices.ContainsFunc(members, func(m xds.Member) bool { return m.ID == proxy })
 }
 
 // restore tells the publisher what proxies had accepted before the restart.
@@ -217,6 +236,7 @@ func (p *plane) load(ctx context.Context) error {
 // actors adds everything that runs to the group. The first that stops stops all.
 func (p *plane) actors(ctx context.Context, g *run.Group) {
 	add := func(name string, f func(context.Context) error) { addActor(ctx, g, name, f) }
+	add("store", p.store.Run)
 	add("config", p.reloader.Run)
 	add("publisher", p.publisher.Run)
 	add("xds", func(ctx context.Context) error { return p.server.Serve(ctx, p.xds) })

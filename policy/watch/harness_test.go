@@ -100,6 +100,7 @@ func (h *harness) start(t *testing.T) Status {
 			t.Errorf("Run: %v", err)
 		}
 	})
+	synctest.Wait() // it has looked once
 	return h.next(t)
 }
 

@@ -229,20 +229,33 @@ func (r *reader) load(name string) (*cached, error) {
 	return &cached{file: policy.File{Name: name, Data: data}, sum: sha256.Sum256(data), state: state}, nil
 }
 
-// links returns the final targets, as absolute paths, of the symbolic links to
-// policy files that the last read has found.
-func (r *reader) links() []string {
-	var targets []string
+// links returns the names of the symbolic links to policy files that the last read has
+// found, by their final targets as absolute paths.
+func (r *reader) links() map[string][]string {
+	targets := map[string][]string{}
 	for _, name := range r.symlinks {
 		target, err := filepath.EvalSymlinks(filepath.Join(r.dir, name))
 		if err != nil {
 			continue
 		}
 		if target, err = filepath.Abs(target); err == nil {
-			targets = append(targets, target)
+			targets[target] = append(targets[target], name)
 		}
 	}
 	return targets
+}
+
+// age tells how long ago a file of the last read was changed, or an entry of the directory if there is no such file;
+// 0 if that is not known.
+func (r *reader) age(name string) time.Duration {
+	if c := r.files[name]; c != nil {
+		return max(0, time.Since(c.state.changed))
+	}
+	info, err := os.Stat(r.dir)
+	if err != nil {
+		return 0
+	}
+	return max(0, time.Since(info.ModTime()))
 }
 
 // fileState is what the file system says about a file's content without reading it.

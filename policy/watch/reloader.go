@@ -18,7 +18,7 @@ import (
 // LastGood keeps the files of the last good set over a restart.
 type LastGood interface {
 	// LoadPolicies returns nil if there are none. An error is logged; the start
-	// goes on without them.
+	// goes on with what is returned beside it.
 	LoadPolicies() ([]policy.File, error)
 	SavePolicies(files []policy.File) error
 }
@@ -89,8 +89,7 @@ func NewReloader(opts Options) (*Reloader, error) {
 // is stored), with Apply's error, or, in strict mode, with a *ProblemsError if there is
 // any problem; nothing is applied then, and the error says all that the log would.
 func (r *Reloader) Load(ctx context.Context) error {
-	r.restore()
-	s := r.opts.Source.Read(ctx)
+	s := r.opts.Source.Read(ctx, r.restore())
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -99,26 +98,28 @@ func (r *Reloader) Load(ctx context.Context) error {
 
 // Run applies each change of the directory until ctx is done; then it returns nil.
 func (r *Reloader) Run(ctx context.Context) error {
-	return r.opts.Source.Run(ctx, func(s Snapshot) {
-		if s.Digest == r.digest {
-			return
+	return r.opts.Source.Run(ctx, func(s Snapshot) (holds bool) {
+		if s.Digest != r.digest || r.holds() {
+			// The status and the log have the error; the former set stays in force.
+			_ = r.reload(ctx, s, false)
 		}
-		// The status and the log have the error; the former set stays in force.
-		_ = r.reload(ctx, s, false)
+		return r.holds()
 	})
 }
 
-// restore takes the stored last good set as the one to fall back on.
-func (r *Reloader) restore() {
+func (r *Reloader) holds() bool { return r.current != nil && r.current.Holds() }
+
+// restore takes the stored last good set as the one to fall back on, and returns its files.
+func (r *Reloader) restore() []policy.File {
 	if r.opts.LastGood == nil {
-		return
+		return nil
 	}
 	files, err := r.opts.LastGood.LoadPolicies()
 	if err != nil {
-		r.log.Error("the last good policies are lost", "error", err)
+		r.log.Error("cannot load the last good policies", "error", err, "accepted_files_instead", len(files))
 	}
 	if len(files) == 0 {
-		return
+		return nil
 	}
 	set, problems := policy.Build(files, r.opts.Env, nil)
 	for _, p := range problems {
@@ -128,6 +129,7 @@ func (r *Reloader) restore() {
 	for _, f := range files {
 		r.read[f.Name] = f
 	}
+	return files
 }
 
 // reload makes s the policies in force as far as it is valid. It returns an error

@@ -205,6 +205,7 @@ func TestVanishedDirectoryDropsNothing(t *testing.T) {
 				if s := h.next(t); !s.OK || s.Stale != nil {
 					t.Errorf("status %+v", s)
 				}
+				h.next(t)
 				wantServed(t, h, "a=8002")
 			})
 		})

@@ -10,16 +10,8 @@ import (
 )
 
 const (
-	defaultPoll = time.Second
-	// settleTime is how long content must stay the same before it is handed on. Event,
-	// read, wait and second read fit in 10 ms at 1,000 files.
-	settleTime = 3 * time.Millisecond
-	// lingerTime takes its place where a file has vanished or was emptied: editors that
-	// move the old file away, or truncate it, before they write the new one must not
-	// take a service down.
-	lingerTime = 50 * time.Millisecond
-	// unsettledTime is how long content may keep changing before the log says so.
-	unsettledTime = time.Second
+	// defaultPoll and quietTime together are less than 2 s.
+	defaultPoll = 800 * time.Millisecond
 	// fruitlessHints bounds the reads at once that found no change, so that a busy
 	// neighbour in the directory costs little. After that there is one every restTime
 	// until the next poll: the hints may be the late ones of a burst that is not over.
@@ -34,26 +26,44 @@ type Source struct {
 	// Dir is the directory. It may be a symbolic link, and may vanish and come back.
 	Dir string
 	// Poll is the time between two full reads, which see every change, with or
-	// without file events; 0 means 1 s.
+	// without file events; 0 means 0.8 s.
 	Poll time.Duration
 	// Log is where trouble with file events is said; nil means nowhere.
 	Log hclog.Logger
 
 	// newHinter replaces file events in tests.
 	newHinter func(dir string, log hclog.Logger) (hinter, error)
+	// settler is what Read has taken, for Run to go on from.
+	settler *settler
 }
 
-// Read returns the directory's content once it has settled, or as it is when ctx
-// is done.
-func (s *Source) Read(ctx context.Context) Snapshot {
-	now, _ := s.settle(ctx, newReader(s.Dir), Snapshot{}, everything)
-	return now
+// Read returns the directory's content as far as it has settled, or as it is when ctx is
+// done. It must come before Run, if at all. stored is what was in force before: a file
+// that differs from it and has changed just now may be half written, and is awaited for
+// quietTime; if it changes on, its stored content stands in.
+func (s *Source) Read(ctx context.Context, stored []policy.File) Snapshot {
+	s.settler = newSettler(s.Dir, stored)
+	r := newReader(s.Dir)
+	for end := time.Now().Add(quietTime + closedTime); ; {
+		now := time.Now()
+		raw := r.read(everything)
+		_, next := s.settler.look(raw, now, r.age)
+		if next.IsZero() || ctx.Err() != nil || !now.Before(end) {
+			out, _ := s.settler.snapshot(now)
+			return out
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Until(earlier(next, end))):
+		}
+	}
 }
 
 // Run calls deliver with the first snapshot and then with each that differs from
 // the one before, from one goroutine, until ctx is done; then it returns nil.
-// Changes during a call are seen after it.
-func (s *Source) Run(ctx context.Context, deliver func(Snapshot)) error {
+// Changes during a call are seen after it. If deliver reports that it holds something
+// only because a file is Changed or Gone, it is called again when that is over.
+func (s *Source) Run(ctx context.Context, deliver func(Snapshot) (holds bool)) error {
 	events, err := s.events()
 	if err != nil {
 		s.logger().Warn("no file events; changes are seen by the poll", "dir", s.Dir, "error", err)
@@ -71,26 +81,39 @@ func (s *Source) Run(ctx context.Context, deliver func(Snapshot)) error {
 	// Before the first read, or a change between that and the first watch would have no event.
 	events.renew()
 	r := newReader(s.Dir)
-	var last Snapshot
+	st, first := s.settler, s.settler != nil
+	if st == nil {
+		st = newSettler(s.Dir, nil)
+	}
+	var digest string // of the last read
+	var held time.Time
 	again := make(chan struct{}, 1)
 	budget := fruitlessHints
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for d := everything; ; {
-		next, ok := s.settle(ctx, r, last, d)
-		if !ok {
-			return nil
-		}
-		changed := next.Digest != last.Digest
-		switch {
-		case changed:
-			deliver(next)
-			last = next
-			budget = fruitlessHints
-		case d == changedOnly:
+		// What is whole was closed before the read began, and not written until it ended.
+		now := time.Now()
+		st.mark(events, now)
+		raw := r.read(d)
+		st.mark(events, time.Now())
+		changed, next := st.look(raw, now, nil)
+		if changed || first || !held.IsZero() && !now.Before(held) {
+			first, budget = false, fruitlessHints
+			out, until := st.snapshot(now)
+			if held = until; !deliver(out) {
+				held = time.Time{}
+			}
+		} else if d == changedOnly {
 			budget--
 		}
-		if changed || d == everything {
+		if names := st.unsettled(now); names != "" {
+			s.logger().Warn("policy files keep changing; they are applied once they are still", "dir", s.Dir, "files", names)
+		}
+		if raw.Digest != digest || d == everything {
 			events.follow(r.links())
 		}
+		digest = raw.Digest
 		if events.renew() {
 			select {
 			case again <- struct{}{}:
@@ -99,76 +122,27 @@ func (s *Source) Run(ctx context.Context, deliver func(Snapshot)) error {
 		}
 
 		hints := events.hints()
-		var rested <-chan time.Time
+		var rested, due <-chan time.Time
 		if budget <= 0 {
 			hints, rested = nil, time.After(restTime)
 		}
+		if next = earlier(next, held); !next.IsZero() {
+			timer.Reset(time.Until(next))
+			due = timer.C
+		}
+		d = changedOnly
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-again:
-			d = changedOnly
 		case <-hints:
-			d = changedOnly
 		case <-rested:
-			d = changedOnly
+		case <-due:
 		case <-ticker.C:
 			d = everything
 			budget = fruitlessHints
 		}
 	}
-}
-
-// settle reads until the content stays the same, and returns it; at once if it is
-// what was delivered last. ok is false if ctx is done before.
-func (s *Source) settle(ctx context.Context, r *reader, last Snapshot, d depth) (now Snapshot, ok bool) {
-	start := time.Now()
-	since := start
-	warned := false
-	// From the start of a read to the start of the next, so that a long read counts.
-	timer := time.NewTimer(settleTime)
-	defer timer.Stop()
-	now = r.read(d)
-	for now.Digest != last.Digest {
-		select {
-		case <-ctx.Done():
-			return now, false
-		case <-timer.C:
-		}
-		timer.Reset(settleTime)
-		next := r.read(d)
-		switch {
-		case next.Digest != now.Digest:
-			now, since = next, time.Now()
-		case !loses(last, now) || time.Since(since) >= lingerTime:
-			return now, true
-		}
-		if !warned && time.Since(start) > unsettledTime {
-			warned = true
-			s.logger().Warn("policy files keep changing; waiting until they are still", "dir", s.Dir)
-		}
-	}
-	return now, ctx.Err() == nil
-}
-
-// loses reports whether a file of before has vanished or was emptied in now.
-func loses(before, now Snapshot) bool {
-	if before.Err == nil && now.Err != nil {
-		return true
-	}
-	content := make(map[string]policy.File, len(now.Files))
-	for _, f := range now.Files {
-		content[f.Name] = f
-	}
-	for _, f := range now.Faults {
-		content[f.Name] = policy.File{Data: []byte(f.Err.Error())}
-	}
-	for _, f := range before.Files {
-		if len(f.Data) > 0 && len(content[f.Name].Data) == 0 {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *Source) logger() hclog.Logger {
@@ -188,7 +162,8 @@ func (s *Source) events() (hinter, error) {
 // noEvents is the hinter of a system without file events.
 type noEvents struct{}
 
-func (noEvents) hints() <-chan struct{} { return nil }
-func (noEvents) follow([]string)        {}
-func (noEvents) renew() bool            { return false }
-func (noEvents) close() error           { return nil }
+func (noEvents) hints() <-chan struct{}         { return nil }
+func (noEvents) marks() (map[string]bool, bool) { return nil, false }
+func (noEvents) follow(map[string][]string)     {}
+func (noEvents) renew() bool                    { return false }
+func (noEvents) close() error                   { return nil }

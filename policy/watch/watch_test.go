@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,7 +90,7 @@ func run(t *testing.T, s *Source) <-chan Snapshot {
 	ctx, cancel := context.WithCancel(t.Context())
 	deliveries := make(chan Snapshot, 1000)
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx, func(s Snapshot) { deliveries <- s }) }()
+	go func() { done <- s.Run(ctx, func(s Snapshot) bool { deliveries <- s; return false }) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -148,9 +149,13 @@ func quiet(t *testing.T, deliveries <-chan Snapshot, d time.Duration) {
 type manual struct {
 	c      chan struct{}
 	renews int // read it when Run has stopped or the bubble is idle
+
+	// mu guards files.
+	mu    sync.Mutex
+	files map[string]bool
 }
 
-func newManual() *manual { return &manual{c: make(chan struct{}, 1)} }
+func newManual() *manual { return &manual{c: make(chan struct{}, 1), files: map[string]bool{}} }
 
 func (m *manual) hint() {
 	select {
@@ -159,10 +164,26 @@ func (m *manual) hint() {
 	}
 }
 
-func (m *manual) hints() <-chan struct{} { return m.c }
-func (m *manual) follow([]string)        {}
-func (m *manual) renew() bool            { m.renews++; return false }
-func (m *manual) close() error           { return nil }
+// event says whether the writer of a file is done.
+func (m *manual) event(name string, closed bool) {
+	m.mu.Lock()
+	m.files[name] = closed
+	m.mu.Unlock()
+	m.hint()
+}
+
+func (m *manual) hints() <-chan struct{}     { return m.c }
+func (m *manual) follow(map[string][]string) {}
+func (m *manual) renew() bool                { m.renews++; return false }
+func (m *manual) close() error               { return nil }
+
+func (m *manual) marks() (map[string]bool, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	files := m.files
+	m.files = map[string]bool{}
+	return files, false
+}
 
 // hintedBy makes a source depend on the test's hints and on the poll.
 func hintedBy(m hinter) func(string, hclog.Logger) (hinter, error) {

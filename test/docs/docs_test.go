@@ -48,6 +48,7 @@ var stand = map[string]string{
 	"ID":        `"$(hostname)"`,
 	"ADDR":      `"${FRAUD_SERVICE_URL#http://}"`,
 	"PASSWORD":  "correct-horse",
+	"WHY":       "drill",
 	"URL":       "http://127.0.0.1:8081/readyz",
 }
 

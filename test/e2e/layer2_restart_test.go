@@ -176,7 +176,7 @@ func TestLayer2WithoutALease(t *testing.T) {
 	if r := s.get("/svc"); r.status != http.StatusOK {
 		t.Errorf("nothing is to be enforced, and it answers %d", r.status)
 	}
-	s.run("force-open", "svc")
+	s.run("force-open", "svc", "--reason", "a test")
 	if err := s.get("/svc").isOpen(); err != nil {
 		t.Error(err)
 	}

@@ -42,8 +42,9 @@ func TestHTTPReadOnly(t *testing.T) {
 				t.Errorf("POST %s: %d %s", path, status, body)
 			}
 		}
-		if out := s.run("disable", "svc"); !strings.Contains(out, "disabled") {
-			t.Errorf("over gRPC: %s", out)
+		out, stderr, code := s.command("disable", "svc", "--reason", "a test")
+		if !strings.Contains(out, "it holds for those that connect") || !strings.Contains(stderr, "svc was disabled on no proxy") || code != 1 {
+			t.Errorf("over gRPC: %s%s exit code %d", out, stderr, code)
 		}
 	}
 	check(true)

@@ -10,7 +10,7 @@ import (
 )
 
 // resetBound is how long a reset takes at most, whatever a proxy does (docs/operations.md).
-const resetBound = 12 * time.Second
+const resetBound = 9 * time.Second
 
 // TestResetBesideAFrozenEnvoy: a proxy that is stopped, and says so by nothing, delays the answer to a reset, with its proof of
 // the others, by a bounded time.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,6 +38,7 @@ type stack struct {
 
 	xds, http, grpc, gateway string
 	stateDir                 string
+	within                   []string // the command that runs serve, such as nsenter; empty for none
 	args                     []string
 	env                      []string // of serve, beside the test's own
 
@@ -58,6 +60,14 @@ func newStack(t testing.TB, files map[string]string, args ...string) *stack {
 // newPlane is newStack without the Envoy.
 func newPlane(t testing.TB, files map[string]string, args ...string) *stack {
 	t.Helper()
+	s := prepared(t, files, args...)
+	s.startForTest()
+	return s
+}
+
+// prepared is newPlane before its start.
+func prepared(t testing.TB, files map[string]string, args ...string) *stack {
+	t.Helper()
 	addr := func() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(envoytest.FreePort(t)))) }
 	s := &stack{
 		t: t, dir: t.TempDir(), stateDir: filepath.Join(t.TempDir(), "state"),
@@ -71,25 +81,37 @@ func newPlane(t testing.TB, files map[string]string, args ...string) *stack {
 	for name, content := range files {
 		s.write(name, content)
 	}
+	return s
+}
+
+// startForTest starts Breakwater until the test ends.
+func (s *stack) startForTest() {
+	s.t.Helper()
 	s.start()
-	t.Cleanup(func() {
+	s.endWithTest()
+}
+
+// endWithTest ends the Breakwater that was started, or was started again since, with the test.
+func (s *stack) endWithTest() {
+	s.t.Helper()
+	s.t.Cleanup(func() {
 		s.stop()
 		if log := s.log.String(); strings.Contains(log, "DATA RACE") {
-			t.Errorf("breakwater has a data race:\n%s", log)
-		} else if t.Failed() {
-			t.Logf("end of breakwater's log:\n%s", envoytest.LastLines(log, 60))
+			s.t.Errorf("breakwater has a data race:\n%s", log)
+		} else if s.t.Failed() {
+			s.t.Logf("end of breakwater's log:\n%s", envoytest.LastLines(log, 60))
 		}
 	})
-	return s
 }
 
 // start starts `breakwater serve` on the stack's ports and waits until it is ready.
 func (s *stack) start() {
 	s.t.Helper()
-	cmd := exec.Command(breakwater, append([]string{
-		"serve", "--policies", s.dir, "--state", s.stateDir,
+	args := slices.Concat(s.within, []string{
+		breakwater, "serve", "--policies", s.dir, "--state", s.stateDir,
 		"--xds", s.xds, "--http", s.http, "--grpc", s.grpc, "--gateway", s.gateway,
-	}, s.args...)...)
+	}, s.args)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(append(os.Environ(), noRaceSleep), s.env...)
 	s.begin(cmd)
 }

@@ -56,19 +56,19 @@ func TestOnlyTheGatewayMarksReplies(t *testing.T) {
 			t.Errorf("%s: %d, retry-after %q; want %d and the service's own", path, r.status, got, want)
 		}
 	}
-	s.run("force-open", "service")
+	s.run("force-open", "service", "--reason", "a test")
 	r := s.get("/service")
 	r.isMarked(t, "the fallback is a service", "fallback", "0")
 	if r.status != http.StatusOK || len(liar.take()) != 4 {
 		t.Errorf("the fallback is a service: %d %s", r.status, r.body)
 	}
-	s.run("force-open", "static")
+	s.run("force-open", "static", "--reason", "a test")
 	if r := s.get("/static"); r.status != http.StatusOK || r.body != "plain" {
 		t.Errorf("the fallback is static: %d %s", r.status, r.body)
 	} else {
 		r.isMarked(t, "the fallback is static", "fallback", "0")
 	}
-	s.run("force-open", "liar")
+	s.run("force-open", "liar", "--reason", "a test")
 	r = s.get("/liar")
 	r.isMarked(t, "a refusal", "open", "0")
 	if r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") != "60" {
@@ -82,14 +82,14 @@ func TestGatewayBehindAGateway(t *testing.T) {
 	t.Parallel()
 	inner := newStack(t, policies(at("svc", newBackend(t, always(http.StatusOK)), "retry: off")))
 	outer := newStack(t, policies(at("svc", inner.gateway, "retry: off")))
-	inner.run("force-open", "svc")
+	inner.run("force-open", "svc", "--reason", "a test")
 	inner.get("/svc").isMarked(t, "the inner gateway", "open", "0")
 	r := outer.get("/svc")
 	r.isMarked(t, "the outer gateway", "", "")
 	if r.status != http.StatusServiceUnavailable || !strings.Contains(r.body, `"error":"circuit_open"`) || r.header.Get("Retry-After") != "60" {
 		t.Errorf("the outer gateway: %d, retry-after %q: %s", r.status, r.header.Get("Retry-After"), r.body)
 	}
-	outer.run("force-open", "svc")
+	outer.run("force-open", "svc", "--reason", "a test")
 	outer.get("/svc").isMarked(t, "the outer gateway's own refusal", "open", "0")
 }
 
@@ -129,7 +129,7 @@ func TestOnlyTheGatewayMarksGRPCReplies(t *testing.T) {
 			t.Errorf("%s: marked %q: headers %v, trailers %v", tt.name, got, header, trailer)
 		}
 	}
-	s.run("force-open", "liar")
+	s.run("force-open", "liar", "--reason", "a test")
 	if code, breaker := unary(t.Context(), client); code != codes.Unavailable || breaker != "open" {
 		t.Errorf("a refusal: %v, %q", code, breaker)
 	}

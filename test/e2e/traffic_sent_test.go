@@ -44,7 +44,7 @@ func TestAttemptsBeforeARefusal(t *testing.T) {
 			t.Errorf("%s: no attempt reached the service", tt.path)
 		}
 		check(s.do(http.MethodPut, tt.path, nil), tt.breaker, 0) // no host in rotation
-		s.run("force-open", tt.path[1:])
+		s.run("force-open", tt.path[1:], "--reason", "a test")
 		check(s.do(http.MethodPut, tt.path, nil), tt.breaker, 0) // maintenance mode, or the fallback's route
 		if got := tt.u.take(); len(got) != 0 {
 			t.Errorf("%s: %d requests reached the service behind an open breaker", tt.path, len(got))
@@ -65,6 +65,6 @@ func TestAttemptsBeforeARefusal(t *testing.T) {
 	if r := s.get("/liar"); r.status != http.StatusOK || r.header.Get("X-Circuit-Breaker-Attempts") != "" {
 		t.Errorf("%d %v", r.status, r.header)
 	}
-	s.run("force-open", "other")
+	s.run("force-open", "other", "--reason", "a test")
 	check(s.do(http.MethodPut, "/other", nil), "fallback", 0)
 }

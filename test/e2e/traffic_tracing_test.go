@@ -143,7 +143,7 @@ func TestTracing(t *testing.T) {
 		return nil
 	})
 	ask("/svc/flaky", "flaky")
-	s.run("force-open", "svc")
+	s.run("force-open", "svc", "--reason", "a test")
 	ask("/svc", "shut")
 	s.run("release", "svc")
 

@@ -50,6 +50,10 @@ type Options struct {
 	LogLevel string
 	// Args are appended to the command line.
 	Args []string
+	// HotRestart lets the process take over from another one of the test with the same admin address, and Epoch is how
+	// many there were before. Without it there is no hot restart.
+	HotRestart bool
+	Epoch      int
 }
 
 // Process is one real Envoy.
@@ -90,13 +94,17 @@ func StartWith(t testing.TB, bootstrap *bootstrapv3.Bootstrap, opts Options) *Pr
 	if opts.LogLevel == "" {
 		opts.LogLevel = "info"
 	}
-	cmd := exec.Command(binary, append([]string{
+	restart := []string{"--disable-hot-restart"}
+	if opts.HotRestart {
+		port := bootstrap.GetAdmin().GetAddress().GetSocketAddress().GetPortValue() // no other Envoy has it
+		restart = []string{"--base-id", strconv.Itoa(int(port)), "--restart-epoch", strconv.Itoa(opts.Epoch)}
+	}
+	cmd := exec.Command(binary, append(append([]string{
 		"--config-path", config,
-		"--disable-hot-restart",
 		"--admin-address-path", adminPath,
 		"--concurrency", strconv.Itoa(opts.Concurrency),
 		"--log-level", opts.LogLevel,
-	}, opts.Args...)...)
+	}, restart...), opts.Args...)...)
 	cmd.Stdout, cmd.Stderr = logFile, logFile
 	p.process, err = child.Start(cmd)
 	if err != nil {

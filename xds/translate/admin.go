@@ -7,10 +7,12 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/policy"
 )
 
@@ -83,17 +85,22 @@ func adminRoutes(gw *policy.Gateway) []*routev3.Route {
 }
 
 func adminRoute(gw *policy.Gateway, r policy.Route, method string) *routev3.Route {
-	return &routev3.Route{
+	route := &routev3.Route{
 		Match:    match(r, []string{method}),
 		Metadata: routeMetadata(map[string]string{metadataKind: kindAdmin}),
+		// The caller's Host stays as it is: the API judges it, and the Origin beside it, as on its own port.
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: adminCluster},
-			// On loopback the API answers to its own names alone, not to those of the gateway.
-			// A browser's page of another site is still refused a reset: its Origin is not
-			// this host.
-			HostRewriteSpecifier: &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: gw.ExposeAdmin},
-			Timeout:              durationpb.New(adminTimeout),
-			RetryPolicy:          &routev3.RetryPolicy{}, // none, not the virtual host's
+			Timeout:          durationpb.New(adminTimeout),
+			RetryPolicy:      &routev3.RetryPolicy{}, // none, not the virtual host's
 		}},
 	}
+	if gw.AdminSecret != "" {
+		// The caller's address stands beside the proof and not in x-forwarded-for: to that Envoy adds, for a caller
+		// on loopback, the address of its own host (measured).
+		route.RequestHeadersToAdd = []*corev3.HeaderValueOption{
+			setHeader(envoy.GatewayProof, gw.AdminSecret+" %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+		}
+	}
+	return route
 }

@@ -13,14 +13,19 @@ import (
 )
 
 const (
-	headerBreaker = "x-circuit-breaker"
+	// markPrefix begins the names of the headers by which the gateway marks a reply as its own, and ownPrefix those of
+	// what it says to Breakwater.
+	markPrefix = "x-circuit-breaker"
+	ownPrefix  = "x-breakwater-"
+
+	headerBreaker = markPrefix
 	valueOpen     = "open"
 	valueOverload = "overloaded"
 	valueFallback = "fallback"
 
 	// headerAttempts says, beside headerBreaker, how many attempts at the service were made
 	// before the reply: with 0 nothing was sent to it.
-	headerAttempts = "x-circuit-breaker-attempts"
+	headerAttempts = markPrefix + "-attempts"
 
 	contentType = "content-type"
 )

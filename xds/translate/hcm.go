@@ -10,6 +10,7 @@ import (
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	uuidv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/breakwater/breakwater/envoy"
@@ -147,7 +148,8 @@ func httpFilters() ([]*hcmv3.HttpFilter, error) {
 }
 
 // headerMutations gives every request an x-correlation-id, the request's id if the client
-// sent none, and every response the same. A filter, not the route table: it covers
+// sent none, and every response the same. A client's headers by the names of the gateway's own words go no further: a
+// service behind another gateway would take them for that one's. A filter, not the route table: it covers
 // Envoy's own replies, and takes no byte per route. From a service's trailers it takes what
 // the route table takes from its headers: a gRPC client finds the headers of a refusal among
 // its trailers, and those are headers to Envoy.
@@ -164,11 +166,22 @@ func headerMutations() *headermutationv3.HeaderMutation {
 			}),
 			// The one x-envoy-* header of a client's that Envoy does not take off itself.
 			{Action: &mutationv3.HeaderMutation_Remove{Remove: "x-envoy-is-timeout-retry"}},
+			removePrefix(markPrefix), removePrefix(ownPrefix),
 		},
+		RequestTrailersMutations: []*mutationv3.HeaderMutation{removePrefix(markPrefix), removePrefix(ownPrefix)},
 		ResponseMutations: []*mutationv3.HeaderMutation{
 			mutation(setHeader(headerCorrelationID, "%REQ("+headerCorrelationID+")%")),
 		},
 		ResponseTrailersMutations: trailers,
+	}}
+}
+
+// removePrefix removes every header whose name begins so.
+func removePrefix(prefix string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
+		RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix},
+		}},
 	}}
 }
 

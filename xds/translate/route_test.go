@@ -1,6 +1,7 @@
 package translate_test
 
 import (
+	"fmt"
 	"math/rand"
 	"net/http"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds/translate"
 )
@@ -162,10 +164,10 @@ func TestExposedAdmin(t *testing.T) {
 	t.Parallel()
 	api := startUpstream(t)
 	gw := testGateway()
-	gw.ExposeAdmin = api.Listener.Addr().String()
+	gw.ExposeAdmin, gw.AdminSecret = api.Listener.Addr().String(), "only the gateway knows"
 	api.handle(func(w http.ResponseWriter, r *http.Request) {
-		if r.Host != gw.ExposeAdmin {
-			t.Errorf("the API is asked as %s, which it may not answer to", r.Host)
+		if proof := r.Header.Values(envoy.GatewayProof); len(proof) != 1 || proof[0] != gw.AdminSecret+" 127.0.0.1" {
+			t.Errorf("the gateway proves itself by %q", proof)
 		}
 		w.Write([]byte("admin " + r.URL.Path))
 	})
@@ -182,8 +184,13 @@ func TestExposedAdmin(t *testing.T) {
 			t.Errorf("%s %s: %d %q, want %q", tt.method, tt.path, a.status, a.body, tt.want)
 		}
 	}
-	if a := g.sendTo("shop.example", "/api/v1/circuit-breakers"); a.body != "admin /api/v1/circuit-breakers" {
-		t.Errorf("by a name of the gateway: %d %q", a.status, a.body)
+	// The API judges the name and the address that the caller used, and no client proves that it is the gateway.
+	api.handle(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Host, r.Header.Values(envoy.GatewayProof))
+	})
+	a := g.send("GET", "/api/v1/circuit-breakers", "Host", "shop.example", envoy.GatewayProof, "a guess 192.0.2.1", "x-forwarded-for", "192.0.2.1")
+	if want := "shop.example[only the gateway knows 127.0.0.1]"; a.body != want {
+		t.Errorf("by a name of the gateway: %d %q, want %q", a.status, a.body, want)
 	}
 }
 

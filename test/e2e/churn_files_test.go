@@ -1,0 +1,187 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// churnFiles edits policies as people and their tools do, well and badly.
+type churnFiles struct {
+	c      *churn
+	random *rand.Rand
+	// files are the documents of the services that must never fail, by file.
+	files map[string][]string
+}
+
+// steady are the services that are always there and never fail.
+var steady = []string{"steady-1", "steady-2", "steady-3", "steady-4"}
+
+func newChurnFiles(c *churn, seed uint64) *churnFiles {
+	return &churnFiles{c: c, random: rand.New(rand.NewPCG(seed, 1)), files: map[string][]string{
+		"steady.yaml": {steady[0], steady[1]}, "third.yaml": {steady[2]}, "fourth.yaml": {steady[3]},
+	}}
+}
+
+// text is a file with the documents of services; more is appended to the first.
+func (f *churnFiles) text(services []string, more string) []byte {
+	var out string
+	for i, name := range services {
+		doc := f.c.policy(name)
+		if i == 0 {
+			doc += more
+		} else {
+			doc = "---\n" + doc
+		}
+		out += doc
+	}
+	return []byte(out)
+}
+
+// run does one thing after another to the files of the steady services until ctx ends, and then leaves all good.
+func (f *churnFiles) run(ctx context.Context) {
+	ways := []func(context.Context, string) error{
+		f.slowly, f.unlinked, f.torn, f.emptied, f.invalid, f.rejected, f.renamed, f.moved,
+	}
+	for n := 0; ctx.Err() == nil; n++ {
+		if n%len(ways) == 0 {
+			f.random.Shuffle(len(ways), func(i, j int) { ways[i], ways[j] = ways[j], ways[i] })
+		}
+		file := f.pick()
+		if err := ways[n%len(ways)](ctx, file); err != nil {
+			f.c.t.Errorf("%s: %v", file, err)
+			return
+		}
+		f.c.pause(ctx, f.upTo(500*time.Millisecond))
+	}
+	for file := range f.files {
+		if err := f.replace(file, ""); err != nil {
+			f.c.t.Error(err)
+		}
+	}
+}
+
+func (f *churnFiles) pick() string {
+	names := make([]string, 0, len(f.files))
+	for _, name := range []string{"steady.yaml", "third.yaml", "fourth.yaml", "moved.yaml"} {
+		if len(f.files[name]) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names[f.random.IntN(len(names))]
+}
+
+func (f *churnFiles) upTo(d time.Duration) time.Duration {
+	return time.Duration(f.random.Int64N(int64(d)))
+}
+
+func (f *churnFiles) path(file string) string { return filepath.Join(f.c.dir, file) }
+
+// replace writes a file as an editor does that renames.
+func (f *churnFiles) replace(file, more string) error {
+	tmp := f.path("." + file + ".tmp")
+	if err := os.WriteFile(tmp, f.text(f.files[file], more), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, f.path(file))
+}
+
+// inPlace writes a file over itself, with a pause at some byte, and keeps it open meanwhile.
+func (f *churnFiles) inPlace(ctx context.Context, file string) error {
+	w, err := os.OpenFile(f.path(file), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	text := f.text(f.files[file], "")
+	at := f.random.IntN(len(text) + 1)
+	if _, err := w.Write(text[:at]); err != nil {
+		return err
+	}
+	f.c.pause(ctx, f.upTo(900*time.Millisecond))
+	_, err = w.Write(text[at:])
+	return err
+}
+
+func (f *churnFiles) slowly(ctx context.Context, file string) error { return f.inPlace(ctx, file) }
+
+// unlinked removes a file and makes it anew.
+func (f *churnFiles) unlinked(ctx context.Context, file string) error {
+	if err := os.Remove(f.path(file)); err != nil {
+		return err
+	}
+	f.c.pause(ctx, f.upTo(500*time.Millisecond))
+	return f.replace(file, "")
+}
+
+// torn leaves the beginning of a document, as a writer that dies does, and repairs it later. A whole document less would
+// be an order to remove its service.
+func (f *churnFiles) torn(ctx context.Context, file string) error {
+	text := f.text(f.files[file][:1], "")
+	at := 1 + f.random.IntN(len(text)-2)
+	if err := os.WriteFile(f.path(file), []byte(string(text[:at])+"\nupstream: [\n"), 0o600); err != nil {
+		return err
+	}
+	f.c.pause(ctx, f.upTo(1500*time.Millisecond))
+	return f.replace(file, "")
+}
+
+func (f *churnFiles) emptied(ctx context.Context, file string) error {
+	if err := os.Truncate(f.path(file), 0); err != nil {
+		return err
+	}
+	f.c.pause(ctx, f.upTo(1500*time.Millisecond))
+	return f.replace(file, "")
+}
+
+// invalid saves what Breakwater refuses.
+func (f *churnFiles) invalid(ctx context.Context, file string) error {
+	if err := f.replace(file, "retries: 3\n"); err != nil {
+		return err
+	}
+	f.c.pause(ctx, f.upTo(time.Second))
+	return f.replace(file, "")
+}
+
+// rejected saves what Envoy refuses.
+func (f *churnFiles) rejected(ctx context.Context, file string) error {
+	if err := f.replace(file, fmt.Sprintf("  - regex: '/%s/\\pL{200}'\n", f.files[file][0])); err != nil {
+		return err
+	}
+	f.c.pause(ctx, f.upTo(2*time.Second))
+	return f.replace(file, "")
+}
+
+func (f *churnFiles) renamed(_ context.Context, file string) error {
+	other := "moved.yaml"
+	if file == other {
+		other = "third.yaml"
+	}
+	if len(f.files[other]) > 0 {
+		return f.moved(nil, file) // that name is taken
+	}
+	if err := os.Rename(f.path(file), f.path(other)); err != nil {
+		return err
+	}
+	f.files[other] = f.files[file]
+	delete(f.files, file)
+	return nil
+}
+
+// moved takes a document from one file to another: it is written there first, as an operator would.
+func (f *churnFiles) moved(_ context.Context, file string) error {
+	to := f.pick()
+	if to == file || len(f.files[file]) < 2 {
+		return f.replace(file, "")
+	}
+	last := len(f.files[file]) - 1
+	f.files[to] = append(f.files[to], f.files[file][last])
+	f.files[file] = f.files[file][:last]
+	if err := f.replace(to, ""); err != nil {
+		return err
+	}
+	return f.replace(file, "")
+}
