@@ -340,7 +340,7 @@ func (v *settings) explicit() settings {
 		all.Fallback.Status, all.Fallback.Headers, all.Fallback.Body = count{}, headerValues{}, text{}
 	}
 	for _, g := range []*gate{
-		&all.HealthCheck.Gate, &all.Fallback.Gate, &all.Fallback.LastGood.Gate, &all.Breaker.SlowCall.Gate,
+		&all.HealthCheck.Gate, &all.Fallback.Gate, &all.Breaker.SlowCall.Gate,
 	} {
 		if g.State == gateUnset {
 			g.State = gateOff

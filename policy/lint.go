@@ -33,8 +33,6 @@ const (
 	// RuleExpressionSize: the program of an expression is larger than Envoy takes, unless its runtime is set to take more:
 	// it would refuse the policy.
 	RuleExpressionSize = "expression-size"
-	// RuleNotActiveYet: the value is checked, but nothing acts on it yet.
-	RuleNotActiveYet = "not-active-yet"
 )
 
 // Lint returns warnings about what is valid and yet probably not meant. Built-in
@@ -114,7 +112,6 @@ func (l *linter) service(s *Service) {
 			"timeout.connect %s is over timeout.request %s and can never be reached", t.Connect, t.Request.D)
 	}
 	l.expressions(s)
-	l.inactive(s)
 }
 
 // expressions warns of those that Envoy would refuse.
@@ -223,13 +220,6 @@ func roughly(d time.Duration) string {
 		return fmt.Sprintf("%.0f seconds", d.Seconds())
 	}
 	return "second"
-}
-
-// inactive warns of what is parsed and checked, but acted on by nothing yet.
-func (l *linter) inactive(s *Service) {
-	if s.Fallback != nil && s.Fallback.LastGoodMaxAge > 0 {
-		l.check(s, RuleNotActiveYet, []string{"fallback.last_good.max_age"}, "is not active yet: it is checked, and nothing acts on it")
-	}
 }
 
 // owner is a route and whose it is.

@@ -133,9 +133,6 @@ func (v *settings) fallback() *Fallback {
 	if out.Service == "" {
 		out.Status, out.Headers, out.Body = f.Status.V, f.Headers.V, f.Body.V
 	}
-	if f.LastGood.Gate.State == gateOn {
-		out.LastGoodMaxAge = f.LastGood.MaxAge.V
-	}
 	return out
 }
 

@@ -119,20 +119,13 @@ func (s *settler) fallback(f *fallbackSection) {
 	static := f.Status.byUser() || f.Headers.Set || f.Body.Set
 	switch {
 	case !static && !f.Service.Set:
-		beside := ""
-		if f.LastGood.Gate.State == gateOn {
-			beside = " beside last_good"
-		}
-		s.fail(&f.Gate.meta, "fallback", "needs service, or a static reply (status, headers, body)%s", beside)
+		s.fail(&f.Gate.meta, "fallback", "needs service, or a static reply (status, headers, body)")
 	case static && f.Service.Set:
 		s.fail(&f.Service.meta, "fallback.service", "can not stand beside a static reply: either service or status, headers and body")
 	case f.Service.Set && !isLabel(f.Service.V):
 		s.fail(&f.Service.meta, "fallback.service", "%q is not a service name", f.Service.V)
 	case f.Body.V != "" && (f.Status.V == 204 || f.Status.V == 205 || f.Status.V == 304):
 		s.fail(&f.Body.meta, "fallback.body", "a reply with status %d has no body", f.Status.V)
-	}
-	if f.LastGood.Gate.State == gateOn && !f.LastGood.MaxAge.Set {
-		s.fail(&f.LastGood.Gate.meta, "fallback.last_good.max_age", "is required")
 	}
 }
 
