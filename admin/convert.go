@@ -182,6 +182,7 @@ func configStatusProto(c ConfigStatus) *adminpb.GetConfigStatusResponse {
 		LastAttempt:   timestampProto(c.LastAttempt),
 		Services:      uint32(c.Services),
 		Problems:      each(c.Problems, problemProto),
+		MoreProblems:  uint32(c.MoreProblems),
 		Rejections:    each(c.Rejections, rejectionProto),
 		StaleServices: c.StaleServices,
 	}

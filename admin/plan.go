@@ -77,11 +77,12 @@ func isFileName(name string) bool {
 
 func planProto(p Plan) *adminpb.PlanPoliciesResponse {
 	return &adminpb.PlanPoliciesResponse{
-		Ok:        p.OK(),
-		Problems:  each(p.Problems, problemProto),
-		Services:  each(p.Services, servicePlanProto),
-		Resources: each(p.Resources, resourcePlanProto),
-		Digest:    p.Digest,
+		Ok:           p.OK(),
+		Problems:     each(p.Problems, problemProto),
+		MoreProblems: uint32(p.MoreProblems),
+		Services:     each(p.Services, servicePlanProto),
+		Resources:    each(p.Resources, resourcePlanProto),
+		Digest:       p.Digest,
 	}
 }
 

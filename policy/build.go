@@ -57,6 +57,8 @@ func Build(files []File, env func(string) (string, bool), prev *Set) (*Set, []Pr
 }
 
 func build(files []File, env environment, prev *Set) (*Set, []Problem) {
+	searches := maxSearches
+	env.searches = &searches
 	b := newBuilder(env, prev)
 	files = b.sort(files)
 	if len(files) == 0 && prev != nil && len(prev.Services) > 0 {

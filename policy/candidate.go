@@ -15,6 +15,19 @@ type environment struct {
 	refuse func(name string) error
 	// ctx is nil, or ends when what is built is of no use any more.
 	ctx context.Context
+	// searches are how many times the place of a syntax error may still be searched for, which takes long; nil: once.
+	searches *int
+}
+
+// maxSearches bounds them for one Build.
+const maxSearches = 20
+
+func (e environment) maySearch() bool {
+	if e.searches == nil {
+		return true
+	}
+	*e.searches--
+	return *e.searches >= 0
 }
 
 func (e environment) ended() bool { return e.ctx != nil && e.ctx.Err() != nil }

@@ -45,17 +45,17 @@ func newEntry(file string, c chunk, index int, env environment) *entry {
 	var doc document
 	if root, ok := d.parseYAML(c.text); ok {
 		d.section(documentPlan, reflect.ValueOf(&doc).Elem(), root, "")
-		if doc.Service.Set {
-			e.name = doc.Service.V
-		}
 		if key := keyOf(root, "service"); key != nil {
 			e.start = d.at(key)
 		}
-	} else if m := serviceLine.FindSubmatch(c.text); m != nil && isLabel(string(m[1])) {
+	}
+	if doc.Service.Set {
+		e.name = doc.Service.V
+	} else if m := serviceLine.FindSubmatch(c.text); m != nil && d.found.closed && isLabel(string(m[1])) {
 		e.name = string(m[1])
 	}
 	e.lookups = d.lookups
-	e.problems = d.problems
+	e.problems = d.found.listed
 	for i := range e.problems {
 		e.problems[i].Service = e.name
 	}

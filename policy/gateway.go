@@ -61,20 +61,21 @@ func buildGateway(file *specialFile, env environment, prev *gatewayFile) (*gatew
 	g := &Gateway{Origins: map[string]Origin{}}
 	problems := environmentAddress(env, &doc.Address, g.Origins)
 	if file != nil {
-		faults := file.faults
+		found := file.found
 		if file.root != nil {
 			if prev != nil && prev.doc != nil && bytes.Equal(file.data, prev.doc.data) {
 				env.refuse = nil // what is in force may be asked for again
 			}
 			d := newDecoder(file.name, file.line, file.text, LayerService, env)
+			d.found = found
 			d.section(gatewayPlan, v, file.root, "")
 			d.gateway(&doc)
-			faults = d.problems
+			found = d.found
 			g.Position = d.at(file.root)
 			g.source = source{file: file.name, line: file.line, text: file.text}
 		}
-		if len(faults) > 0 {
-			problems = append(problems, faults...)
+		if found.n > 0 {
+			problems = append(problems, found.listed...)
 			if prev != nil && prev.doc != nil {
 				stale := *prev.gateway
 				stale.Stale = true

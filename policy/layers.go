@@ -126,13 +126,13 @@ func (m *profileMap) decode(d *decoder, n *yaml.Node, path string, _ *field) {
 	for _, e := range d.entries(n, path, 0) {
 		at := join(path, e.name)
 		d.layer, d.variable = LayerProfile, e.name
-		before := len(d.problems)
+		before := d.found.n
 		var s settings
 		if !isLabel(e.name) {
 			d.report(d.at(e.key), at, "a profile's name has lower-case letters, digits and hyphens, at most 63")
 		}
 		d.section(settingsPlan, reflect.ValueOf(&s).Elem(), e.value, at)
-		if len(d.problems) > before {
+		if d.found.n > before {
 			m.faulty[e.name] = true
 			continue
 		}
@@ -171,51 +171,46 @@ func buildLayers(file *specialFile, env environment, prev *layers) (*layers, []P
 	} else {
 		b.settle(settings{})
 	}
-	if file != nil && len(b.problems) == 0 {
+	if file != nil && b.found.n == 0 {
 		b.out.raw = file.data
 	}
-	return b.out, append(problems, b.problems...)
+	return b.out, append(problems, b.found.listed...)
 }
 
 type layerBuilder struct {
-	below    settings
-	prev     *layers
-	out      *layers
-	problems []Problem
+	below settings
+	prev  *layers
+	out   *layers
+	found findings
 }
 
 // read decodes defaults.yaml. What is at fault in it keeps its version of prev.
 func (b *layerBuilder) read(file *specialFile, env environment) {
 	var doc defaultsDocument
-	b.problems = file.faults
+	b.found = file.found
+	var faulty faultySections
 	if file.root != nil {
 		if bytes.Equal(file.data, b.prev.raw) {
 			env.refuse = nil // what is in force may be asked for again
 		}
 		d := newDecoder(file.name, file.line, file.text, LayerDefaults, env)
+		d.found = b.found
 		d.section(defaultsPlan, reflect.ValueOf(&doc).Elem(), file.root, "")
-		b.problems = d.problems
+		b.found, faulty = d.found, d.sections
 	}
 	if b.retains(env) {
 		return
 	}
-	own, profilesKnown := doc.settings, true
-	for _, p := range b.problems {
-		switch {
-		case !strings.HasPrefix(p.Path, "profiles"):
-			own = b.prev.own
-		case !strings.HasPrefix(p.Path, "profiles."):
-			profilesKnown = false
-		}
-		if file.root == nil || p.Path == "" {
-			profilesKnown = false
-		}
+	own := doc.settings
+	unread := file.root == nil || faulty.whole
+	if unread || faulty.shared {
+		own = b.prev.own
 	}
 	b.settle(own)
 	if b.retains(env) {
 		return
 	}
-	if !profilesKnown {
+	if unread || faulty.profiles {
 		for name, p := range b.prev.profiles {
 			if p.merged != nil {
 				b.keepProfile(name)
@@ -236,7 +231,7 @@ func (b *layerBuilder) read(file *specialFile, env environment) {
 // variable in them that env refuses: parts of the new laid over parts of the old, or whether they fit, would tell of its
 // value.
 func (b *layerBuilder) retains(env environment) bool {
-	if env.refuse == nil || len(b.problems) == 0 || !b.prev.hides(env) {
+	if env.refuse == nil || b.found.n == 0 || !b.prev.hides(env) {
 		return false
 	}
 	b.out.own, b.out.base, b.out.profiles = b.prev.own, b.prev.base, b.prev.profiles
@@ -277,7 +272,7 @@ func (b *layerBuilder) report(faults []fault, newest, candidate *settings) {
 		return
 	}
 	for _, f := range faults {
-		b.problems = append(b.problems, f.problem())
+		b.found.take(f.problem())
 	}
 }
 
@@ -287,7 +282,7 @@ func (b *layerBuilder) profile(name string, own settings) {
 		for _, f := range faults {
 			p := f.problem()
 			p.Path = "profiles." + name + "." + p.Path
-			b.problems = append(b.problems, p)
+			b.found.take(p)
 		}
 		b.keepProfile(name)
 		return

@@ -39,18 +39,23 @@ const (
 // values alone never raise one. A warning about a value that several services share
 // is given once, where it is set.
 func Lint(set *Set) []Problem {
-	l := linter{seen: map[Problem]bool{}, intervals: map[[2]uint32]time.Duration{}}
+	l := linter{found: map[string]*findings{}, seen: map[Problem]bool{}, intervals: map[[2]uint32]time.Duration{}}
 	for _, s := range set.Services {
 		l.service(s)
 	}
 	l.overlaps(set.Services)
 	l.shadowed(set.Services)
-	slices.SortStableFunc(l.problems, compareProblems)
-	return l.problems
+	var out []Problem
+	for _, f := range l.found {
+		out = append(out, f.listed...)
+	}
+	slices.SortStableFunc(out, compareProblems)
+	return out
 }
 
 type linter struct {
-	problems []Problem
+	// found are the warnings by service; those of no service are of what services share.
+	found map[string]*findings
 	// seen are the warnings about shared layers, without their messages.
 	seen map[Problem]bool
 	// intervals are the results of tripInterval by failure count and window.
@@ -69,8 +74,12 @@ func (l *linter) warn(service string, at Origin, rule, path, format string, args
 		}
 		l.seen[p] = true
 	}
-	p.Message = fmt.Sprintf(format, args...)
-	l.problems = append(l.problems, p)
+	f := l.found[p.Service]
+	if f == nil {
+		f = &findings{}
+		l.found[p.Service] = f
+	}
+	f.add(p, func() string { return fmt.Sprintf(format, args...) })
 }
 
 // check warns at the value of the highest layer among those that the rule is about.

@@ -130,8 +130,9 @@ func (p *plan) pathTo(name string) string {
 	return ""
 }
 
-// join appends a field's name to a dotted path.
+// join appends a field's name to a dotted path; of a very long name its beginning and its end.
 func join(path, name string) string {
+	name = clip(name, maxFieldName)
 	if path == "" {
 		return name
 	}

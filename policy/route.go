@@ -21,10 +21,10 @@ func (r *routeList) decode(d *decoder, n *yaml.Node, path string, f *field) {
 	list, _ := d.sequence(n, path, f)
 	for i, item := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		before := len(d.problems)
+		before := d.found.n
 		var doc routeDocument
 		d.section(routePlan, reflect.ValueOf(&doc).Elem(), item, at)
-		if len(d.problems) > before {
+		if d.found.n > before {
 			continue
 		}
 		route, err := doc.route()
@@ -193,10 +193,10 @@ func (h *headerConditions) decode(d *decoder, n *yaml.Node, path string, f *fiel
 	list, _ := d.sequence(n, path, f)
 	for i, item := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		before := len(d.problems)
+		before := d.found.n
 		var doc headerDocument
 		d.section(headerPlan, reflect.ValueOf(&doc).Elem(), item, at)
-		if len(d.problems) > before {
+		if d.found.n > before {
 			continue
 		}
 		match, err := doc.match()

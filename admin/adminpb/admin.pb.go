@@ -3968,13 +3968,15 @@ type GetConfigStatusResponse struct {
 	LastAttempt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_attempt,json=lastAttempt,proto3" json:"last_attempt,omitempty"`
 	// Number of services that are served.
 	Services uint32 `protobuf:"varint,5,opt,name=services,proto3" json:"services,omitempty"`
-	// Violations and lint findings in the files on disk.
+	// Violations and lint findings in the files on disk, at most 200 of them, errors first.
 	Problems []*Problem `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
 	// What proxies refuse, by service.
 	Rejections []*Rejection `protobuf:"bytes,7,rep,name=rejections,proto3" json:"rejections,omitempty"`
 	// Services that are served by the last good version of their policy, because the one
 	// on disk has an error. In ascending order.
 	StaleServices []string `protobuf:"bytes,8,rep,name=stale_services,json=staleServices,proto3" json:"stale_services,omitempty"`
+	// How many problems there are beside those in problems.
+	MoreProblems  uint32 `protobuf:"varint,10,opt,name=more_problems,json=moreProblems,proto3" json:"more_problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4063,6 +4065,13 @@ func (x *GetConfigStatusResponse) GetStaleServices() []string {
 		return x.StaleServices
 	}
 	return nil
+}
+
+func (x *GetConfigStatusResponse) GetMoreProblems() uint32 {
+	if x != nil {
+		return x.MoreProblems
+	}
+	return 0
 }
 
 // Position is a place in a policy file.
@@ -4851,7 +4860,7 @@ type PlanPoliciesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True if there is no error in the candidate.
 	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
-	// Violations and lint findings of the candidate.
+	// Violations and lint findings of the candidate, at most 200 of them, errors first.
 	Problems []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
 	// The services that change or whose document has an error, in ascending order. Without
 	// any, nothing changes.
@@ -4861,7 +4870,9 @@ type PlanPoliciesResponse struct {
 	Resources []*ResourcePlan `protobuf:"bytes,4,rep,name=resources,proto3" json:"resources,omitempty"`
 	// A hash of what would be served, as in GetConfigStatusResponse: that of the live set if
 	// nothing changes.
-	Digest        string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	// How many problems there are beside those in problems.
+	MoreProblems  uint32 `protobuf:"varint,6,opt,name=more_problems,json=moreProblems,proto3" json:"more_problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4929,6 +4940,13 @@ func (x *PlanPoliciesResponse) GetDigest() string {
 		return x.Digest
 	}
 	return ""
+}
+
+func (x *PlanPoliciesResponse) GetMoreProblems() uint32 {
+	if x != nil {
+		return x.MoreProblems
+	}
+	return 0
 }
 
 // ServicePlan is what a candidate changes of one service, or of what all share.
@@ -5500,7 +5518,7 @@ const file_admin_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x18\n" +
-	"\x16GetConfigStatusRequest\"\xfc\x02\n" +
+	"\x16GetConfigStatusRequest\"\xa1\x03\n" +
 	"\x17GetConfigStatusResponse\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12=\n" +
@@ -5511,7 +5529,9 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"rejections\x18\a \x03(\v2\x1e.breakwater.admin.v1.RejectionR\n" +
 	"rejections\x12%\n" +
-	"\x0estale_services\x18\b \x03(\tR\rstaleServices\"J\n" +
+	"\x0estale_services\x18\b \x03(\tR\rstaleServices\x12#\n" +
+	"\rmore_problems\x18\n" +
+	" \x01(\rR\fmoreProblems\"J\n" +
 	"\bPosition\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\rR\x04line\x12\x16\n" +
@@ -5559,13 +5579,14 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"PolicyFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\tR\acontent\"\xf7\x01\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\"\x9c\x02\n" +
 	"\x14PlanPoliciesResponse\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x128\n" +
 	"\bproblems\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.ProblemR\bproblems\x12<\n" +
 	"\bservices\x18\x03 \x03(\v2 .breakwater.admin.v1.ServicePlanR\bservices\x12?\n" +
 	"\tresources\x18\x04 \x03(\v2!.breakwater.admin.v1.ResourcePlanR\tresources\x12\x16\n" +
-	"\x06digest\x18\x05 \x01(\tR\x06digest\"\xb6\x01\n" +
+	"\x06digest\x18\x05 \x01(\tR\x06digest\x12#\n" +
+	"\rmore_problems\x18\x06 \x01(\rR\fmoreProblems\"\xb6\x01\n" +
 	"\vServicePlan\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12>\n" +

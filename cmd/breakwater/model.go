@@ -136,7 +136,7 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 	s := m.plane.reloader.Status()
 	out := admin.ConfigStatus{
 		OK: s.OK, Digest: s.Digest, LastSuccess: s.LastSuccess, LastAttempt: s.LastAttempt,
-		Services: s.Services, Problems: withExcerpts(s.Problems, s.Excerpts), StaleServices: s.Stale,
+		Services: s.Services, Problems: withExcerpts(s.Problems, s.Excerpts), MoreProblems: s.MoreProblems, StaleServices: s.Stale,
 	}
 	for _, r := range m.plane.publisher.Rejections() {
 		out.Rejections = append(out.Rejections, admin.Rejection{

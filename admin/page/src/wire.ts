@@ -226,6 +226,7 @@ export interface ConfigStatus {
   last_attempt: Timestamp;
   services: number;
   problems: Problem[];
+  more_problems: number;
   rejections: Rejection[];
   stale_services: string[];
 }
@@ -329,6 +330,7 @@ export interface ResourcePlan {
 export interface Plan {
   ok: boolean;
   problems: Problem[];
+  more_problems: number;
   services: ServicePlan[];
   resources: ResourcePlan[];
   digest: string;

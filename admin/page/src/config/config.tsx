@@ -71,7 +71,7 @@ function Status({ status }: { status: ConfigStatus }) {
           {[errors > 0 && count(errors, "error", "errors"), warnings > 0 && count(warnings, "warning", "warnings")].filter(Boolean).join(", ")}
         </h3>
       )}
-      <Problems problems={status.problems} services />
+      <Problems problems={status.problems} more={status.more_problems} services />
     </section>
   );
 }

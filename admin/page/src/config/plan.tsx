@@ -139,7 +139,7 @@ function Result({ plan }: { plan: Plan }) {
           <span class="bad">It has errors: what they concern would not be taken over.</span>
         )}
       </h3>
-      <Problems problems={plan.problems} services />
+      <Problems problems={plan.problems} more={plan.more_problems} services />
       {plan.services.map((s) => (
         <Service key={s.service} plan={s} />
       ))}

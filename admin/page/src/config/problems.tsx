@@ -5,7 +5,7 @@ import { serviceLink } from "../ui/route";
 import { place } from "../ui/text";
 import type { Position, Problem, Rejection, SourceLine } from "../wire";
 
-export function Problems({ problems, services = false }: { problems: Problem[]; services?: boolean }) {
+export function Problems({ problems, more = 0, services = false }: { problems: Problem[]; more?: number; services?: boolean }) {
   const errors = problems.filter((p) => p.severity === "error");
   const rest = problems.filter((p) => p.severity !== "error");
   return (
@@ -30,6 +30,7 @@ export function Problems({ problems, services = false }: { problems: Problem[]; 
           <Excerpt lines={p.excerpt} at={p.position} />
         </li>
       ))}
+      {more > 0 && <li class="problem">and {more} more</li>}
     </ul>
   );
 }
