@@ -213,7 +213,7 @@ func (b *builder) elect() {
 				at := e.inFile(e.start)
 				b.problems = append(b.problems, Problem{
 					Severity: SeverityError, Position: at, Service: name, Path: "service",
-					Message: fmt.Sprintf("service %s is also defined at %s, and that one is in force", name, chosen.inFile(chosen.start)),
+					Message: fmt.Sprintf("service %s is also defined at %s, and that one is in force", e.title, chosen.inFile(chosen.start)),
 				})
 			}
 		}

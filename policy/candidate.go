@@ -50,18 +50,18 @@ func (e environment) hides(names []string) error {
 }
 
 // variables are the environment variables that effective values show, by path.
-type variables map[string][]string
+type variables map[string]expansions
 
 func (v variables) add(path string, l leaf) {
-	if names := l.base().variables; len(names) > 0 {
-		v[path] = names
+	if m := l.base(); len(m.variables) > 0 {
+		v[path] = expansionsOf(m)
 	}
 }
 
 // hidden returns the first path in order whose value shows a variable that env refuses, and why; an empty path for none.
 func (v variables) hidden(env environment) (path string, err error) {
 	for _, path := range slices.Sorted(maps.Keys(v)) {
-		if err := env.hides(v[path]); err != nil {
+		if err := env.hides(v[path].names); err != nil {
 			return path, err
 		}
 	}
@@ -123,8 +123,8 @@ func (s *Set) shown(refused []string) map[string]bool {
 		return shown
 	}
 	add := func(v variables) {
-		for _, names := range v {
-			for _, name := range names {
+		for _, e := range v {
+			for _, name := range e.names {
 				shown[name] = true
 			}
 		}
@@ -200,7 +200,7 @@ func (e *entry) refusal(path string, o Origin, err error) (Position, string, err
 	case LayerService:
 		return o.Position, path, err
 	case LayerProfile:
-		return e.doc.Profile.Origin.Position, "profile", fmt.Errorf("profile %s: %w (%s at %s)", o.Variable, err, path, o.Position)
+		return e.doc.Profile.Origin.Position, "profile", fmt.Errorf("profile %s: %w (%s at %s)", e.doc.Profile.says(o.Variable), err, path, o.Position)
 	}
 	return e.doc.Upstream.Origin.Position, path, fmt.Errorf("%w (set %s)", err, o.place())
 }

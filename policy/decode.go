@@ -214,16 +214,17 @@ func (d *decoder) field(f *field, v reflect.Value, n *yaml.Node, path string) {
 		case scalarLeaf:
 			d.scalar(l, n, path, f)
 		}
-		if d.found.n == before {
-			*l.base() = d.given(n, asked)
+		*l.base() = d.given(n, asked)
+		if d.found.n > before {
+			l.base().Set, l.base().wrong = false, true
 		}
 		return
 	}
 	s := v.FieldByIndex(f.index)
 	g := f.section.gateOf(s)
 	if n.Kind == yaml.ScalarNode {
-		if value, _, ok := d.value(n, path); ok {
-			d.switchOff(f, s, n, value, path, d.given(n, asked))
+		if value, ok := d.value(n, path); ok {
+			d.switchOff(f, s, n, value.text, path, d.given(n, asked))
 		}
 		return
 	}
@@ -238,6 +239,9 @@ func (d *decoder) given(n *yaml.Node, asked int) meta {
 	m := meta{Set: true, Origin: d.origin(n)}
 	for _, l := range d.lookups[asked:] {
 		m.variables = append(m.variables, l.name)
+	}
+	if len(m.variables) > 0 && n.Kind == yaml.ScalarNode {
+		m.written = n.Value
 	}
 	return m
 }
@@ -266,24 +270,38 @@ func (d *decoder) switchOff(f *field, section reflect.Value, n *yaml.Node, value
 
 // scalar decodes the scalar n into l.
 func (d *decoder) scalar(l scalarLeaf, n *yaml.Node, path string, f *field) {
-	value, k, ok := d.value(n, path)
+	value, ok := d.value(n, path)
 	if !ok {
 		return
 	}
-	if err := l.parse(value, k, f); err != nil {
-		d.report(d.at(n), path, "%s", err)
+	if err := l.parse(value.text, value.kind, f); err != nil {
+		d.reject(n, path, value, err)
 	}
 }
 
-// value gives the text and type of a scalar, variables expanded.
-func (d *decoder) value(n *yaml.Node, path string) (string, kind, bool) {
+// value is a scalar.
+type value struct {
+	// text has its variables expanded.
+	text string
+	kind kind
+	// written is the text before; empty if it has no variables.
+	written string
+}
+
+// reject reports what is wrong with a value.
+func (d *decoder) reject(n *yaml.Node, path string, v value, err error) {
+	d.report(d.at(n), path, "%s", about(err, v.written))
+}
+
+// value gives a scalar.
+func (d *decoder) value(n *yaml.Node, path string) (value, bool) {
 	n = deref(n)
 	if !d.read(n) {
-		return "", 0, false
+		return value{}, false
 	}
 	if n.Kind != yaml.ScalarNode {
 		d.report(d.at(n), path, "must be one value, not %s", describe(n))
-		return "", 0, false
+		return value{}, false
 	}
 	k := stringKind
 	switch tag := n.ShortTag(); tag {
@@ -294,20 +312,20 @@ func (d *decoder) value(n *yaml.Node, path string) (string, kind, bool) {
 		k = boolKind
 	case "!!null":
 		d.report(d.at(n), path, "has no value")
-		return "", 0, false
+		return value{}, false
 	default:
 		d.report(d.at(n), path, "the tag %s is not allowed", tag)
-		return "", 0, false
+		return value{}, false
 	}
 	text, expanded, err := expand(n.Value, d.lookup)
 	if err != nil {
 		d.report(d.at(n), path, "%s", err)
-		return "", 0, false
+		return value{}, false
 	}
 	if expanded {
-		k = anyKind
+		return value{text: text, kind: anyKind, written: n.Value}, true
 	}
-	return text, k, true
+	return value{text: text, kind: k}, true
 }
 
 // lookup asks the environment, and notes the answer.

@@ -20,8 +20,8 @@ type entry struct {
 	lookups []lookup
 	// doc is nil if the document has an error by itself.
 	doc *document
-	// name is the service that the document is for; empty if that is not known.
-	name string
+	// name is the service that the document is for; empty if that is not known. title is it in a message.
+	name, title string
 	// start is where the document's service field is.
 	start Position
 	// problems of the document by itself. Their positions, and all below, count
@@ -50,9 +50,9 @@ func newEntry(file string, c chunk, index int, env environment) *entry {
 		}
 	}
 	if doc.Service.Set {
-		e.name = doc.Service.V
+		e.name, e.title = doc.Service.V, doc.Service.says(doc.Service.V)
 	} else if m := serviceLine.FindSubmatch(c.text); m != nil && d.found.closed && isLabel(string(m[1])) {
-		e.name = string(m[1])
+		e.name, e.title = string(m[1]), string(m[1])
 	}
 	e.lookups = d.lookups
 	e.problems = d.found.listed
@@ -120,7 +120,7 @@ func (e *entry) resolved(l *layers) *entry {
 	to.below, to.service, to.faults = below, nil, nil
 	if below == nil {
 		to.faults = []Problem{{
-			Severity: SeverityError, Position: e.doc.Profile.Origin.Position, Service: e.name, Path: "profile", Message: why,
+			Severity: SeverityError, Position: e.doc.Profile.Origin.Position, Service: e.name, Path: "profile", Message: about(why, e.doc.Profile.written),
 		}}
 	} else if to.service, to.faults = e.doc.resolve(below, e.start); to.service != nil {
 		to.service.source = source{file: e.file, line: 1, text: e.text}

@@ -60,10 +60,10 @@ func expand(s string, lookup func(string) (string, bool, error)) (string, bool, 
 func variable(reference string, lookup func(string) (string, bool, error)) (string, error) {
 	name, standard, hasDefault := strings.Cut(reference, ":-")
 	if !isVariable(name) {
-		return "", fmt.Errorf("${%s} is not a variable: write ${NAME} or ${NAME:-default}, or $${ for the characters themselves", reference)
+		return "", fmt.Errorf("${%s} is not a variable: write ${NAME} or ${NAME:-default}, or $${ for the characters themselves", clip(reference, maxFieldName))
 	}
 	if strings.Contains(standard, "${") {
-		return "", fmt.Errorf("the default of ${%s} can not name another variable", name)
+		return "", fmt.Errorf("the default of ${%s} can not name another variable", clip(name, maxFieldName))
 	}
 	value, ok, err := lookup(name)
 	switch {
@@ -72,9 +72,9 @@ func variable(reference string, lookup func(string) (string, bool, error)) (stri
 	case hasDefault && value == "":
 		return standard, nil
 	case !ok:
-		return "", fmt.Errorf("the environment variable %s is not set, and there is no default: ${%s:-…}", name, name)
+		return "", fmt.Errorf("the environment variable %s is not set, and there is no default: ${%[1]s:-…}", clip(name, maxFieldName))
 	case !utf8.ValidString(value):
-		return "", fmt.Errorf("the environment variable %s is not valid UTF-8", name)
+		return "", fmt.Errorf("the environment variable %s is not valid UTF-8", clip(name, maxFieldName))
 	}
 	return value, nil
 }

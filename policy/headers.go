@@ -42,7 +42,8 @@ func (h *headerValues) decode(d *decoder, n *yaml.Node, path string, _ *field) {
 	for _, e := range entries {
 		at := join(path, e.name)
 		name := strings.ToLower(e.name)
-		value, _, ok := d.value(e.value, at)
+		given, ok := d.value(e.value, at)
+		value := given.text
 		switch {
 		case !ok:
 		case !isToken(name):

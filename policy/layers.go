@@ -2,10 +2,9 @@ package policy
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -50,26 +49,25 @@ func fromEnvironment(env environment) (settings, []Problem) {
 		f := section.section.byName[e.field]
 		l := leafOf(v.FieldByIndex(section.index), f).(scalarLeaf)
 		if err := l.parse(value, anyKind, f); err != nil {
-			problems = append(problems, environmentProblem(e.variable, err.Error()))
+			problems = append(problems, environmentProblem(e.variable, err))
 			continue
 		}
-		*l.base() = meta{Set: true, Origin: Origin{Layer: LayerEnvironment, Variable: e.variable}}
+		*l.base() = meta{Set: true, Origin: Origin{Layer: LayerEnvironment, Variable: e.variable}, written: variableText(e.variable)}
 	}
 	merged := builtIn
 	settingsPlan.merge(reflect.ValueOf(&merged).Elem(), v)
 	for _, f := range merged.settle() {
 		for _, o := range []Origin{f.origin, f.other} {
-			problems = append(problems, environmentProblem(o.Variable, f.path+": "+f.message+"; the variable is ignored"))
+			problems = append(problems, environmentProblem(o.Variable, errors.New(f.path+": "+f.message+"; the variable is ignored")))
 			s.ignore(o.Variable)
 		}
 	}
 	return s, problems
 }
 
-func environmentProblem(variable, message string) Problem {
-	message = strings.ToValidUTF8(message, string(utf8.RuneError))
+func environmentProblem(variable string, err error) Problem {
 	return Problem{
-		Severity: SeverityError, Position: Position{File: environmentFile}, Path: variable, Message: message,
+		Severity: SeverityError, Position: Position{File: environmentFile}, Path: variable, Message: about(err, variableText(variable)),
 	}
 }
 
@@ -353,24 +351,21 @@ func (l *layers) frozen(name string) bool {
 
 // below gives what a document that names the profile is laid over, or says why
 // there is nothing.
-func (l *layers) below(name string) (*settings, string) {
+func (l *layers) below(name string) (*settings, error) {
 	if name == "" {
-		return l.base, ""
+		return l.base, nil
 	}
 	p := l.profiles[name]
 	switch {
 	case p != nil && p.merged != nil:
-		return p.merged, ""
+		return p.merged, nil
 	case p != nil:
-		return nil, "profile " + name + " has an error, and there is no last good version of it"
+		return nil, misfitf("profile %s has an error, and there is no last good version of it", barePart(name))
 	}
 	names := make([]string, 0, len(l.profiles))
 	for n := range l.profiles {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	if near := nearest(name, names); near != "" {
-		return nil, "there is no profile " + name + "; did you mean " + near + "?"
-	}
-	return nil, "there is no profile " + name + " in " + l.file
+	return nil, misfitf("there is no profile %s in %s%s", barePart(name), l.file, meant(name, names))
 }

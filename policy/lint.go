@@ -109,8 +109,8 @@ func (l *linter) service(s *Service) {
 	}
 	if every := l.tripInterval(b); every <= time.Hour {
 		l.check(s, RuleFailureCountLow, []string{"breaker.failure_threshold", "breaker.window_size"},
-			"%d failures among %d attempts is what ordinary errors reach: at 1%% errors and 100 requests a second about every %s; consider failure_rate with failure_threshold: off",
-			b.FailureThreshold.N, b.WindowSize, roughly(every))
+			"%s failures among %s attempts is what ordinary errors reach: at 1%% errors and 100 requests a second about every %s; consider failure_rate with failure_threshold: off",
+			s.says("breaker.failure_threshold", b.FailureThreshold.String()), s.says("breaker.window_size", countText(b.WindowSize)), roughly(every))
 	}
 	if s.HealthCheck != nil && s.HealthCheck.Uneject {
 		l.check(s, RuleHealthCheckUnejects, []string{"health_check.uneject"},
@@ -118,7 +118,8 @@ func (l *linter) service(s *Service) {
 	}
 	if t := &s.Timeout; t.Request.Set && t.Connect > t.Request.D {
 		l.check(s, RuleConnectExceedsRequest, []string{"timeout.connect", "timeout.request"},
-			"timeout.connect %s is over timeout.request %s and can never be reached", t.Connect, t.Request.D)
+			"timeout.connect %s is over timeout.request %s and can never be reached",
+			s.says("timeout.connect", t.Connect.String()), s.says("timeout.request", t.Request.String()))
 	}
 	l.expressions(s)
 }
@@ -151,7 +152,8 @@ func (l *linter) retries(s *Service) {
 	attempts := r.MaxRetries + 1
 	if t := &s.Timeout; t.PerTry.Set && t.Request.Set && t.PerTry.D*time.Duration(attempts) > t.Request.D {
 		l.check(s, RuleRetriesExceedTimeout, []string{"timeout.per_try", "retry.max_retries", "timeout.request"},
-			"%d attempts of %s do not fit into timeout.request %s: the last ones never happen", attempts, t.PerTry.D, t.Request.D)
+			"%s attempts of %s do not fit into timeout.request %s: the last ones never happen",
+			s.attempts(), s.says("timeout.per_try", t.PerTry.String()), s.says("timeout.request", t.Request.String()))
 	}
 	var unsafe []string
 	for _, m := range []string{"POST", "PATCH", "LOCK"} {
@@ -161,13 +163,22 @@ func (l *linter) retries(s *Service) {
 	}
 	if len(unsafe) > 0 {
 		l.check(s, RuleNonIdempotentRetry, []string{"retry.methods"},
-			"%s is not idempotent: a retry may do the same thing twice", strings.Join(unsafe, ", "))
+			"%s is not idempotent: a retry may do the same thing twice", s.says("retry.methods", strings.Join(unsafe, ", ")))
 	}
 	if load := amplification(r); attempts > 5 || load > 2 {
 		l.check(s, RuleAmplification, []string{"retry.max_retries", "retry.budget"},
-			"a failing service may get %d attempts for one request and %.1f times its load in all: more than 5 attempts or twice the load makes an outage worse",
-			attempts, load)
+			"a failing service may get %s attempts for one request and %.1f times its load in all: more than 5 attempts or twice the load makes an outage worse",
+			s.attempts(), load)
 	}
+}
+
+// attempts is the number of attempts for one request at most, for a message.
+func (s *Service) attempts() string {
+	n := countText(s.Retry.MaxRetries + 1)
+	if says := s.says("retry.max_retries", n); says != n {
+		return "1 + " + says
+	}
+	return n
 }
 
 // amplification is the greatest factor by which retries raise the load: a budget b
@@ -233,7 +244,7 @@ func roughly(d time.Duration) string {
 
 // owner is a route and whose it is.
 type owner struct {
-	service string
+	service *Service
 	route   *Route
 }
 
@@ -256,7 +267,7 @@ func (l *linter) shadowed(services []*Service) {
 				continue
 			}
 			for _, host := range hostsOf(r) {
-				everything[host] = owner{service: s.Name, route: r}
+				everything[host] = owner{service: s, route: r}
 			}
 		}
 	}
@@ -267,7 +278,7 @@ func (l *linter) shadowed(services []*Service) {
 			if hosts := hostsOf(r); r.Match == MatchRegex && !slices.ContainsFunc(hosts, open) {
 				o := everything[hosts[0]]
 				l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes, originPath(s, i),
-					"gets no requests: the prefix / of service %s at %s goes before every regex", o.service, o.route.Position)
+					"gets no requests: the prefix / of service %s at %s goes before every regex", o.service.title(), o.route.Position)
 			}
 		}
 	}
@@ -286,18 +297,18 @@ func (l *linter) overlaps(services []*Service) {
 					key += fmt.Sprintf("\x00%#v", r.Headers)
 				}
 				for _, o := range owners[key] {
-					if o.service == s.Name || !methodsOverlap(o.route.Methods, r.Methods) {
+					if o.service == s || !methodsOverlap(o.route.Methods, r.Methods) {
 						continue
 					}
-					if !warned[o.service] {
+					if !warned[o.service.Name] {
 						l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes,
 							cmp.Or(originPath(s, i), "routes"), "service %s has the same route at %s: only one of them gets the requests",
-							o.service, o.route.Position)
+							o.service.title(), o.route.Position)
 					}
-					warned[o.service] = true
+					warned[o.service.Name] = true
 					break
 				}
-				owners[key] = append(owners[key], owner{service: s.Name, route: r})
+				owners[key] = append(owners[key], owner{service: s, route: r})
 			}
 		}
 	}

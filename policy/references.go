@@ -94,7 +94,8 @@ func (b *builder) wrongFallbacks() map[string]string {
 					wrong[member] = "a service can not be its own fallback"
 					continue
 				}
-				wrong[member] = fmt.Sprintf("fallbacks lead in a circle: %s falls back to %s, and so back to %s", member, next(member), member)
+				s := b.next.live[member].served
+				wrong[member] = fmt.Sprintf("fallbacks lead in a circle: %s falls back to %s, and so back to %[1]s", s.title(), s.says("fallback.service", next(member)))
 			}
 		}
 		for _, member := range chain {
@@ -109,13 +110,14 @@ const maxSuggestions = 100
 
 // missingFallback says that there is no target for the fallback of name. others are what may have been meant.
 func (b *builder) missingFallback(name, target string, others []string) string {
-	message := fmt.Sprintf("there is no service %s", target)
-	if b.claims[target] != nil {
+	plain := b.next.live[name].served.says("fallback.service", target)
+	message := "there is no service " + plain
+	switch {
+	case b.claims[target] != nil:
 		return message + " without an error"
+	case plain != target:
+		return message
 	}
 	others = slices.DeleteFunc(slices.Clone(others), func(other string) bool { return other == name })
-	if near := nearest(target, others); near != "" {
-		message += fmt.Sprintf("; did you mean %s?", near)
-	}
-	return message
+	return message + string(meant(target, others))
 }

@@ -205,7 +205,7 @@ func (s *Service) withoutFallback() *Service {
 	bare.Origins = maps.Clone(s.Origins)
 	bare.variables = maps.Clone(s.variables)
 	maps.DeleteFunc(bare.Origins, func(path string, _ Origin) bool { return strings.HasPrefix(path, "fallback") })
-	maps.DeleteFunc(bare.variables, func(path string, _ []string) bool { return strings.HasPrefix(path, "fallback") })
+	maps.DeleteFunc(bare.variables, func(path string, _ expansions) bool { return strings.HasPrefix(path, "fallback") })
 	bare.Origins["fallback"] = Origin{Layer: LayerBuiltIn}
 	bare.Digest = bare.digest()
 	return &bare

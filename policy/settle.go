@@ -59,12 +59,12 @@ func ordered[T cmp.Ordered](s *settler, low, high *T, lowMeta, highMeta *meta, l
 	default:
 		f := fault{
 			origin: lowMeta.Origin, other: highMeta.Origin, path: lowPath,
-			message: fmt.Sprintf("%s must not be over %s, which is %s", text(*low), highPath, text(*high)),
+			message: fmt.Sprintf("%s must not be over %s, which is %s", lowMeta.says(text(*low)), highPath, highMeta.says(text(*high))),
 		}
 		if slices.Index(layerOrder, highMeta.Origin.Layer) > slices.Index(layerOrder, lowMeta.Origin.Layer) {
 			f = fault{
 				origin: highMeta.Origin, other: lowMeta.Origin, path: highPath,
-				message: fmt.Sprintf("%s must not be under %s, which is %s", text(*high), lowPath, text(*low)),
+				message: fmt.Sprintf("%s must not be under %s, which is %s", highMeta.says(text(*high)), lowPath, lowMeta.says(text(*low))),
 			}
 		}
 		s.faults = append(s.faults, f)
@@ -123,9 +123,9 @@ func (s *settler) fallback(f *fallbackSection) {
 	case static && f.Service.Set:
 		s.fail(&f.Service.meta, "fallback.service", "can not stand beside a static reply: either service or status, headers and body")
 	case f.Service.Set && !isLabel(f.Service.V):
-		s.fail(&f.Service.meta, "fallback.service", "%q is not a service name", f.Service.V)
+		s.fail(&f.Service.meta, "fallback.service", "%s is not a service name", f.Service.says(quoted(f.Service.V)))
 	case f.Body.V != "" && (f.Status.V == 204 || f.Status.V == 205 || f.Status.V == 304):
-		s.fail(&f.Body.meta, "fallback.body", "a reply with status %d has no body", f.Status.V)
+		s.fail(&f.Body.meta, "fallback.body", "a reply with status %s has no body", f.Status.says(fmt.Sprint(f.Status.V)))
 	}
 }
 
@@ -158,7 +158,7 @@ func (s *settler) healthCheck(h *healthCheckSection, u Upstream) {
 	case !h.Path.Set:
 		s.fail(&h.Gate.meta, "health_check.path", "is required: the upstream speaks %s", u.Scheme)
 	case !strings.HasPrefix(h.Path.V, "/"), strings.ContainsFunc(h.Path.V, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '#' }):
-		s.fail(&h.Path.meta, "health_check.path", "%q is not a path: it begins with / and has no spaces", h.Path.V)
+		s.fail(&h.Path.meta, "health_check.path", "%s is not a path: it begins with / and has no spaces", h.Path.says(quoted(h.Path.V)))
 	}
 }
 
@@ -190,7 +190,7 @@ func (s *settler) tls(t *tlsSection, u Upstream) {
 		if name := strings.ToLower(t.ServerName.V); isHostName(name) && !strings.HasSuffix(name, ".") {
 			t.ServerName.V = name
 		} else {
-			s.fail(&t.ServerName.meta, "tls.server_name", "%q is not a host name", t.ServerName.V)
+			s.fail(&t.ServerName.meta, "tls.server_name", "%s is not a host name", t.ServerName.says(quoted(t.ServerName.V)))
 		}
 		return
 	}
