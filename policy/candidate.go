@@ -40,9 +40,9 @@ func (e environment) refuses(name string) error {
 }
 
 // hides returns why one of the variables may not be asked for; nil if all may.
-func (e environment) hides(names []string) error {
-	for _, name := range names {
-		if err := e.refuses(name); err != nil {
+func (e environment) hides(variables []lookup) error {
+	for _, v := range variables {
+		if err := e.refuses(v.name); err != nil {
 			return err
 		}
 	}
@@ -61,7 +61,7 @@ func (v variables) add(path string, l leaf) {
 // hidden returns the first path in order whose value shows a variable that env refuses, and why; an empty path for none.
 func (v variables) hidden(env environment) (path string, err error) {
 	for _, path := range slices.Sorted(maps.Keys(v)) {
-		if err := env.hides(v[path].names); err != nil {
+		if err := env.hides(v[path].variables); err != nil {
 			return path, err
 		}
 	}
@@ -124,8 +124,8 @@ func (s *Set) shown(refused []string) map[string]bool {
 	}
 	add := func(v variables) {
 		for _, e := range v {
-			for _, name := range e.names {
-				shown[name] = true
+			for _, v := range e.variables {
+				shown[v.name] = true
 			}
 		}
 	}
@@ -186,12 +186,7 @@ func (e *entry) shows(env environment) (Position, string, error) {
 
 // asks returns why a variable of the document itself may not be asked for.
 func (e *entry) asks(env environment) error {
-	for _, l := range e.lookups {
-		if err := env.refuses(l.name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return env.hides(e.lookups)
 }
 
 // refusal is where a user of the document can do something about a value that is not to be shown.

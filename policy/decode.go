@@ -237,9 +237,7 @@ func (d *decoder) field(f *field, v reflect.Value, n *yaml.Node, path string) {
 // given is the meta of what n gives. asked is how many lookups there were before it was decoded.
 func (d *decoder) given(n *yaml.Node, asked int) meta {
 	m := meta{Set: true, Origin: d.origin(n)}
-	for _, l := range d.lookups[asked:] {
-		m.variables = append(m.variables, l.name)
-	}
+	m.variables = append(m.variables, d.lookups[asked:]...)
 	if len(m.variables) > 0 && n.Kind == yaml.ScalarNode {
 		m.written = n.Value
 	}

@@ -36,8 +36,8 @@ type meta struct {
 	// wrong is true if the value that a document gives is at fault; it is not Set then.
 	wrong  bool
 	Origin Origin
-	// variables are the environment variables that the value was expanded from.
-	variables []string
+	// variables are the environment variables that the value was expanded from, with what they held.
+	variables []lookup
 	// written is the text that a single value was expanded from; empty if it has no variables.
 	written string
 }

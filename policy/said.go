@@ -85,17 +85,17 @@ func variableText(name string) string { return "${" + name + "}" }
 
 // expansions are the variables that an effective value was expanded from.
 type expansions struct {
-	names []string
+	variables []lookup
 	// written is the value as its document has it; that of a list is its variables alone.
 	written string
 }
 
 func expansionsOf(m *meta) expansions {
-	e := expansions{names: m.variables, written: m.written}
-	if e.written == "" && len(e.names) > 0 {
-		references := make([]string, len(e.names))
-		for i, name := range e.names {
-			references[i] = variableText(name)
+	e := expansions{variables: m.variables, written: m.written}
+	if e.written == "" {
+		references := make([]string, len(e.variables))
+		for i, v := range e.variables {
+			references[i] = variableText(v.name)
 		}
 		e.written = strings.Join(references, ", ")
 	}

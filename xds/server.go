@@ -249,7 +249,7 @@ func (s *Server) requested(key streamKey, r request) error {
 	}
 	if r.rejected {
 		s.metrics.nacks.WithLabelValues(typeName(r.typeURL)).Inc()
-		s.log.Error("proxy rejected a configuration", "proxy", st.node, "type", typeName(r.typeURL), "nonce", r.nonce, "error", text)
+		s.log.Error("proxy rejected a configuration", "proxy", st.node, "type", typeName(r.typeURL), "nonce", r.nonce, "error", s.publisher.Hide(text))
 		return nil
 	}
 	s.metrics.acks.WithLabelValues(typeName(r.typeURL)).Inc()

@@ -77,7 +77,7 @@ func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
 		for _, r := range p.Resources {
 			s := admin.ProxyResources{TypeURL: r.TypeURL, Acknowledged: r.Version}
 			if r.LastNACK != nil {
-				s.LastNACK = &admin.NACK{Version: r.LastNACK.Version, Message: r.LastNACK.Text, Time: r.LastNACK.Time}
+				s.LastNACK = &admin.NACK{Version: r.LastNACK.Version, Message: m.plane.publisher.Hide(r.LastNACK.Text), Time: r.LastNACK.Time}
 			}
 			q.Resources = append(q.Resources, s)
 		}

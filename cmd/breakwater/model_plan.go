@@ -38,9 +38,11 @@ func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, er
 	if err != nil {
 		return admin.Plan{}, err
 	}
+	var mask policy.Mask
+	mask.Add(set)
 	for _, r := range changes.Untranslated {
 		problems = append(problems, policy.Problem{
-			Severity: policy.SeverityError, Position: r.Position, Service: r.Service, Message: "can not be made into Envoy's resources: " + r.Text,
+			Severity: policy.SeverityError, Position: r.Position, Service: r.Service, Message: "cannot be made into Envoy's resources: " + mask.Hide(r.Text),
 		})
 	}
 	// What the server has on disk is not quoted: its comments can be seen by no other way.
