@@ -82,7 +82,7 @@ func (doc *document) over(below *settings) *document {
 	all := *doc
 	all.settings = doc.merged(below)
 	all.settle()
-	all.complete(doc.Upstream.V)
+	all.complete(&doc.Upstream)
 	return &all
 }
 
@@ -155,7 +155,10 @@ func (b *builder) disclosed(e *entry) *entry {
 		return e
 	}
 	to := *e
-	to.service, to.placed, to.problems = nil, nil, nil
+	to.doc, to.service, to.placed = nil, nil, nil
+	if e.asks(b.env) != nil {
+		to.problems = nil
+	}
 	to.faults = []Problem{{Severity: SeverityError, Position: at, Service: e.name, Path: path, Message: err.Error()}}
 	return &to
 }
@@ -170,8 +173,10 @@ func (b *builder) served(e *entry) bool {
 // Whether there is a fault makes no difference to that, for that alone would tell of the value.
 func (e *entry) shows(env environment) (Position, string, error) {
 	switch {
-	case e.doc == nil:
+	case len(e.problems) > 0 && e.asks(env) != nil:
 		return e.start, "", e.asks(env)
+	case e.doc == nil:
+		return Position{}, "", nil
 	case e.below == nil: // there is no such profile, and no more is said
 		p := e.doc.Profile
 		return p.Origin.Position, "profile", env.hides(p.variables)

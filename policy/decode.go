@@ -315,9 +315,11 @@ func (d *decoder) value(n *yaml.Node, path string) (value, bool) {
 		d.report(d.at(n), path, "the tag %s is not allowed", tag)
 		return value{}, false
 	}
-	text, expanded, err := expand(n.Value, d.lookup)
-	if err != nil {
-		d.report(d.at(n), path, "%s", err)
+	text, expanded, errs := expand(n.Value, d.lookup)
+	if len(errs) > 0 {
+		for _, err := range errs {
+			d.report(d.at(n), path, "%s", err)
+		}
 		return value{}, false
 	}
 	if expanded {

@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -109,12 +110,12 @@ type layers struct {
 type profileMap struct {
 	meta
 	V map[string]settings
-	// faulty are the profiles with an error.
-	faulty map[string]bool
+	// faulty are the profiles with an error, with what is right in them.
+	faulty map[string]settings
 }
 
 func (m *profileMap) decode(d *decoder, n *yaml.Node, path string, _ *field) {
-	m.V, m.faulty = map[string]settings{}, map[string]bool{}
+	m.V, m.faulty = map[string]settings{}, map[string]settings{}
 	if n.Kind != yaml.MappingNode {
 		d.report(d.at(n), path, "must be a map of names to settings, not %s", describe(n))
 		return
@@ -131,7 +132,7 @@ func (m *profileMap) decode(d *decoder, n *yaml.Node, path string, _ *field) {
 		}
 		d.section(settingsPlan, reflect.ValueOf(&s).Elem(), e.value, at)
 		if d.found.n > before {
-			m.faulty[e.name] = true
+			m.faulty[e.name] = s
 			continue
 		}
 		m.V[e.name] = s
@@ -200,8 +201,10 @@ func (b *layerBuilder) read(file *specialFile, env environment) {
 		return
 	}
 	own := doc.settings
-	unread := file.root == nil || faulty.whole
+	unread := file.root == nil || file.found.n > 0 || faulty.whole
 	if unread || faulty.shared {
+		_, faults := over(&b.below, &own)
+		b.contradictions(faults, "")
 		own = b.prev.own
 	}
 	b.settle(own)
@@ -216,11 +219,14 @@ func (b *layerBuilder) read(file *specialFile, env environment) {
 		}
 		return
 	}
-	for name := range doc.Profiles.faulty {
+	for _, name := range slices.Sorted(maps.Keys(doc.Profiles.faulty)) {
+		own := doc.Profiles.faulty[name]
+		_, faults := over(b.out.base, &own)
+		b.contradictions(faults, "profiles."+name+".")
 		b.keepProfile(name)
 	}
-	for name, own := range doc.Profiles.V {
-		b.profile(name, own)
+	for _, name := range slices.Sorted(maps.Keys(doc.Profiles.V)) {
+		b.profile(name, doc.Profiles.V[name])
 	}
 	b.retains(env)
 }
@@ -269,19 +275,22 @@ func (b *layerBuilder) report(faults []fault, newest, candidate *settings) {
 	if !reflect.DeepEqual(newest, candidate) {
 		return
 	}
+	b.contradictions(faults, "")
+}
+
+// contradictions reports faults of the settings whose paths have the prefix.
+func (b *layerBuilder) contradictions(faults []fault, prefix string) {
 	for _, f := range faults {
-		b.found.take(f.problem())
+		p := f.problem()
+		p.Path = prefix + p.Path
+		b.found.take(p)
 	}
 }
 
 func (b *layerBuilder) profile(name string, own settings) {
 	merged, faults := over(b.out.base, &own)
 	if len(faults) > 0 {
-		for _, f := range faults {
-			p := f.problem()
-			p.Path = "profiles." + name + "." + p.Path
-			b.found.take(p)
-		}
+		b.contradictions(faults, "profiles."+name+".")
 		b.keepProfile(name)
 		return
 	}

@@ -51,11 +51,10 @@ func (d *decoder) sequence(n *yaml.Node, path string, f *field) ([]*yaml.Node, b
 		return nil, false
 	case len(n.Content) > maxItems:
 		d.report(d.at(n), path, "has %d items, more than %d", len(n.Content), maxItems)
-		return nil, false
 	}
-	list := make([]*yaml.Node, len(n.Content))
-	for i, item := range n.Content {
-		list[i] = deref(item)
+	list := make([]*yaml.Node, min(len(n.Content), maxItems))
+	for i := range list {
+		list[i] = deref(n.Content[i])
 	}
 	return list, true
 }

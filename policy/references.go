@@ -11,6 +11,7 @@ import (
 // is none, and where it was the other service that went away, the service is served
 // without its fallback.
 func (b *builder) fallbacks() {
+	b.fallbacksOfFaulty()
 	reverted := map[string]bool{}
 	for {
 		wrong := b.wrongFallbacks()
@@ -41,6 +42,31 @@ func (b *builder) fallbacks() {
 				r.served = r.base.withoutFallback()
 			}
 			b.next.live[name] = &r
+		}
+	}
+}
+
+// fallbacksOfFaulty judges the fallbacks of documents that have another error.
+func (b *builder) fallbacksOfFaulty() {
+	for _, name := range b.names {
+		for _, e := range b.next.files[name].entries {
+			if e.service != nil || e.doc == nil || !e.doc.Fallback.Service.Set {
+				continue
+			}
+			f := &e.doc.Fallback.Service
+			var message string
+			switch {
+			case !isLabel(f.V): // as settle says
+			case f.V == e.name:
+				message = "a service cannot be its own fallback"
+			case b.claims[f.V] == nil:
+				message = "there is no service " + f.says(f.V)
+			}
+			if message != "" {
+				b.problems = append(b.problems, Problem{
+					Severity: SeverityError, Position: e.inFile(f.Origin.Position), Service: e.name, Path: "fallback.service", Message: message,
+				})
+			}
 		}
 	}
 }
@@ -91,7 +117,7 @@ func (b *builder) wrongFallbacks() map[string]string {
 		if i := slices.Index(chain, at); i >= 0 && wrong[at] == "" {
 			for _, member := range chain[i:] {
 				if next(member) == member {
-					wrong[member] = "a service can not be its own fallback"
+					wrong[member] = "a service cannot be its own fallback"
 					continue
 				}
 				s := b.next.live[member].served

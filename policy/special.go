@@ -55,10 +55,10 @@ func readSpecial(f File) *specialFile {
 		return s
 	case len(chunks) > 1:
 		fail(chunks[1].line, "%s has one document", f.Name)
-		return s
 	}
 	s.text, s.line = chunks[0].text, chunks[0].line
 	d := newDecoder(f.Name, s.line, s.text, LayerDefaults, environment{})
+	d.found = s.found
 	root, ok := d.parseYAML(s.text)
 	if !ok {
 		s.found = d.found
