@@ -104,6 +104,8 @@ type layers struct {
 	// raw is the text of defaults.yaml if all of it is in force, at file.
 	raw  []byte
 	file string
+	// source is defaults.yaml as it was read last.
+	source source
 }
 
 // profileMap are the profiles of defaults.yaml.
@@ -166,6 +168,7 @@ func buildLayers(file *specialFile, env environment, prev *layers) (*layers, []P
 	b := layerBuilder{below: below, prev: prev, out: &layers{file: "defaults.yaml", profiles: map[string]*profile{}}}
 	if file != nil {
 		b.out.file = file.name
+		b.out.source = source{file: file.name, line: 1, text: file.data}
 		b.read(file, env)
 	} else {
 		b.settle(settings{})

@@ -15,7 +15,8 @@ const (
 	RuleNeverTrips = "breaker-never-trips"
 	// RuleRetriesExceedTimeout: the attempts do not fit into timeout.request.
 	RuleRetriesExceedTimeout = "retries-exceed-timeout"
-	// RuleNonIdempotentRetry: retry.methods names a method that is not idempotent.
+	// RuleNonIdempotentRetry: retry.methods names a method that is not idempotent. Not for gRPC where each condition of retry.on says
+	// that nothing was done: unavailable, connect-failure, refused-stream, reset-before-request, envoy-ratelimited.
 	RuleNonIdempotentRetry = "non-idempotent-retry"
 	// RuleAmplification: more than 5 attempts for a request, or retries that may more
 	// than double the load on a failing service.
@@ -33,18 +34,34 @@ const (
 	// RuleExpressionSize: the program of an expression is larger than Envoy takes, unless its runtime is set to take more:
 	// it would refuse the policy.
 	RuleExpressionSize = "expression-size"
+	// RuleAllow: a comment # lint:allow RULE: reason names no rule, gives no reason, or accepts nothing.
+	RuleAllow = "lint-allow"
 )
+
+// acceptable are the rules that a comment can accept.
+var acceptable = []string{
+	RuleNeverTrips, RuleRetriesExceedTimeout, RuleNonIdempotentRetry, RuleAmplification, RuleOverlappingRoutes,
+	RuleFailureCountLow, RuleHealthCheckUnejects, RuleConnectExceedsRequest, RuleExpressionSize,
+}
 
 // Lint returns warnings about what is valid and yet probably not meant. Built-in
 // values alone never raise one. A warning about a value that several services share
-// is given once, where it is set.
+// is given once, where it is set. One that a comment of its document accepts is left out:
+// "# lint:allow RULE: reason", on its line or above it or above the block that it is in.
 func Lint(set *Set) []Problem {
-	l := linter{found: map[string]*findings{}, seen: map[Problem]bool{}, intervals: map[[2]uint32]time.Duration{}}
+	l := linter{allowances: map[string][]*allowance{}, found: map[string]*findings{}, seen: map[Problem]bool{}, intervals: map[[2]uint32]time.Duration{}}
+	if set.state != nil {
+		l.allowances[""] = set.state.layers.source.allowances()
+	}
+	for _, s := range set.Services {
+		l.allowances[s.Name] = s.source.allowances()
+	}
 	for _, s := range set.Services {
 		l.service(s)
 	}
 	l.overlaps(set.Services)
 	l.shadowed(set.Services)
+	l.judgeAllowances()
 	var out []Problem
 	for _, f := range l.found {
 		out = append(out, f.listed...)
@@ -56,6 +73,8 @@ func Lint(set *Set) []Problem {
 type linter struct {
 	// found are the warnings by service; those of no service are of what services share.
 	found map[string]*findings
+	// allowances are the comments by service, as found.
+	allowances map[string][]*allowance
 	// seen are the warnings about shared layers, without their messages.
 	seen map[Problem]bool
 	// intervals are the results of tripInterval by failure count and window.
@@ -73,6 +92,9 @@ func (l *linter) warn(service string, at Origin, rule, path, format string, args
 			return
 		}
 		l.seen[p] = true
+	}
+	if l.allows(p) {
+		return
 	}
 	f := l.found[p.Service]
 	if f == nil {
@@ -161,7 +183,7 @@ func (l *linter) retries(s *Service) {
 			unsafe = append(unsafe, m)
 		}
 	}
-	if len(unsafe) > 0 {
+	if len(unsafe) > 0 && !s.retriesOnlyWhatWasNotBegun() {
 		l.check(s, RuleNonIdempotentRetry, []string{"retry.methods"},
 			"%s is not idempotent: a retry may do the same thing twice", s.says("retry.methods", strings.Join(unsafe, ", ")))
 	}
@@ -170,6 +192,16 @@ func (l *linter) retries(s *Service) {
 			"a failing service may get %s attempts for one request and %.1f times its load in all: more than 5 attempts or twice the load makes an outage worse",
 			s.attempts(), load)
 	}
+}
+
+// notBegun are the retry conditions of which each says that the service did nothing yet: the transport's, and gRPC's own word for a
+// call that is not taken. Not cancelled, deadline-exceeded and internal, which come in the midst of the work, nor
+// resource-exhausted, which is also the status of an answer that became too large.
+var notBegun = []string{"connect-failure", "refused-stream", "reset-before-request", "envoy-ratelimited", "unavailable"}
+
+// retriesOnlyWhatWasNotBegun reports whether the service is one of gRPC, whose calls are all POST, and no retry can do a thing twice.
+func (s *Service) retriesOnlyWhatWasNotBegun() bool {
+	return s.Upstream.Scheme.GRPC() && !slices.ContainsFunc(s.Retry.On, func(on string) bool { return !slices.Contains(notBegun, on) })
 }
 
 // attempts is the number of attempts for one request at most, for a message.
