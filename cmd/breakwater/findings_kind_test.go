@@ -235,7 +235,7 @@ var alerts = map[string]struct {
 	change func(*inquiry)
 	says   string
 }{
-	"BreakwaterDown":       {}, // nobody answers
+	"BreakwaterDown":       {},                                      // nobody answers
 	"NodeIDShared":         {trouble["Proxy.Faults"], "is too old"}, // any fault is said as it is
 	"EnvoyDown":            {trouble["ProxyHealth.Error"], "Envoy does not answer"},
 	"ProxyGone":            {trouble["MissedProxy.ID"], "disconnected"},
