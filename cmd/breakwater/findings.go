@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,6 +23,8 @@ type inquiry struct {
 	health map[string]breaker.ProxyHealth
 	// windows are by proxy.
 	windows map[string]breaker.Window
+	// faults are what is wrong with the connected proxies themselves, by proxy.
+	faults map[string][]string
 	// missed are the proxies that are known and not connected.
 	missed []admin.MissedProxy
 	// config is what is wrong with the policies, of all services.
@@ -34,6 +37,7 @@ type inquiry struct {
 // findings are what keeps requests to the service from succeeding and what else is wrong, the gravest first.
 func (q *inquiry) findings() []admin.Finding {
 	var f findings
+	q.explainFaults(&f)
 	q.explainRejections(&f)
 	if len(q.breaker.Proxies) == 0 {
 		f.add("", "no proxy is connected, so nobody sends requests to it", "start an Envoy with the bootstrap of `breakwater bootstrap`, and see `breakwater proxies`")
@@ -177,6 +181,15 @@ func (q *inquiry) explainReports(f *findings) {
 			f.add(p.Proxy, "it has sent no load report yet, so the breaker there opens by ejections only", advice)
 		} else if lag := q.now.Sub(last); lag > lateReport {
 			f.add(p.Proxy, fmt.Sprintf("its last load report is %s old: until the next one the breaker there opens by ejections only", lag.Round(time.Second)), advice)
+		}
+	}
+}
+
+// explainFaults says what is wrong with proxies whatever the service is.
+func (q *inquiry) explainFaults(f *findings) {
+	for _, p := range slices.Sorted(maps.Keys(q.faults)) {
+		for _, fault := range q.faults[p] {
+			f.add(p, "it "+fault, "see `breakwater proxies`")
 		}
 	}
 }

@@ -186,8 +186,16 @@ func TestEveryTroubleIsExplained(t *testing.T) {
 	}
 	fields := map[string]bool{}
 	for _, v := range []any{
-		breaker.ProxyBreaker{}, breaker.Host{}, breaker.StandingOrder{}, breaker.Order{}, breaker.Action{}, breaker.ProxyHealth{},
-		admin.ConfigStatus{}, admin.Rejection{}, policy.Problem{}, admin.MissedProxy{},
+		breaker.ProxyBreaker{},
+		breaker.Host{},
+		breaker.StandingOrder{},
+		breaker.Order{},
+		breaker.Action{},
+		breaker.ProxyHealth{},
+		admin.ConfigStatus{},
+		admin.Rejection{},
+		policy.Problem{},
+		admin.MissedProxy{},
 	} {
 		for field := range reflect.TypeOf(v).Fields() {
 			name := reflect.TypeOf(v).Name() + "." + field.Name
@@ -223,9 +231,12 @@ var alerts = map[string]struct {
 	change func(*inquiry)
 	says   string
 }{
-	"BreakwaterDown":       {}, // nobody answers
-	"EnvoyDown":            {trouble["ProxyHealth.Error"], "Envoy does not answer"},
-	"ProxyGone":            {trouble["MissedProxy.ID"], "disconnected"},
+	"BreakwaterDown": {}, // nobody answers
+	"EnvoyDown":      {trouble["ProxyHealth.Error"], "Envoy does not answer"},
+	"ProxyGone":      {trouble["MissedProxy.ID"], "disconnected"},
+	"NodeIDShared": {func(q *inquiry) {
+		q.faults = map[string][]string{"p": {"shares its node id with another proxy"}}
+	}, "it shares its node id with another proxy"},
 	"NoProxyConnected":     {func(q *inquiry) { q.breaker.Proxies = nil }, "no proxy is connected"},
 	"ConfigRejected":       {trouble["ConfigStatus.StaleServices"], "the last good version is in force"},
 	"ConfigNacked":         {trouble["ConfigStatus.Rejections"], "Envoy rejected this policy"},

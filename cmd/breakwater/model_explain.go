@@ -46,7 +46,7 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	addFailedAttempts(after, b)
 	q := inquiry{
 		breaker: b, policy: svc, counts: growth(before, after, b), health: m.plane.board.Health(),
-		windows: map[string]breaker.Window{}, events: m.plane.board.Events(breaker.EventFilter{Service: service}), now: time.Now(),
+		faults: m.plane.publisher.Ledger().Faults(), windows: map[string]breaker.Window{}, events: m.plane.board.Events(breaker.EventFilter{Service: service}), now: time.Now(),
 	}
 	for _, o := range m.plane.board.Orders() {
 		if o.Service == service {
