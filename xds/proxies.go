@@ -74,6 +74,20 @@ func (p *proxyState) summary() Proxy {
 	return q
 }
 
+// Faults returns in words what is wrong with the connected proxies, by id; see Proxy.Faults.
+func (l *Ledger) Faults() map[string][]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	out := map[string][]string{}
+	for id, p := range l.proxies {
+		if faults := p.faults(now); len(faults) > 0 {
+			out[id] = faults
+		}
+	}
+	return out
+}
+
 // Proxies returns the connected proxies in ascending order of id.
 func (l *Ledger) Proxies() []Proxy {
 	l.mu.Lock()
@@ -105,7 +119,10 @@ func (p *proxyState) resources(typeURL string) (r ProxyResources, ok bool) {
 			continue
 		}
 		ok = true
-		r.Accepted, r.Version = len(t.accepted), hashVersions(t.accepted)
+		if t.digest == "" {
+			t.digest = hashVersions(t.accepted)
+		}
+		r.Accepted, r.Version = len(t.accepted), t.digest
 		r.Pending = r.Pending || len(t.pending) > 0
 		for name, rej := range t.rejected {
 			if r.LastNACK == nil || rej.at.After(r.LastNACK.Time) {
