@@ -299,7 +299,7 @@ func (d *decoder) lookup(name string) (string, bool, error) {
 // returns the field of this section that was meant, if any.
 func (d *decoder) unknown(p *plan, e pair, path string) (near string) {
 	message := "unknown field"
-	if near = nearest(e.name, p.names()); near != "" {
+	if near = Nearest(e.name, p.names()); near != "" {
 		message += fmt.Sprintf("; did you mean %s?", near)
 	} else if elsewhere := d.pathTo(e.name, path); elsewhere != "" {
 		message += fmt.Sprintf("; did you mean %s?", elsewhere)

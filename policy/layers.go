@@ -374,7 +374,7 @@ func (l *layers) below(name string) (*settings, string) {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	if near := nearest(name, names); near != "" {
+	if near := Nearest(name, names); near != "" {
 		return nil, "there is no profile " + name + "; did you mean " + near + "?"
 	}
 	return nil, "there is no profile " + name + " in " + l.file

@@ -104,7 +104,7 @@ func parseCondition(s string, _ kind) (string, error) {
 	if slices.Contains(knownConditions, s) {
 		return s, nil
 	}
-	if near := nearest(s, knownConditions); near != "" {
+	if near := Nearest(s, knownConditions); near != "" {
 		return "", fmt.Errorf("unknown condition %q; did you mean %s?", s, near)
 	}
 	return "", fmt.Errorf("unknown condition %q: a status, or one of %s", s, strings.Join(knownConditions, ", "))
@@ -140,7 +140,7 @@ func parseMethod(s string, _ kind) (string, error) {
 	if slices.Contains(knownMethods, s) {
 		return s, nil
 	}
-	if near := nearest(strings.ToUpper(s), knownMethods); near != "" {
+	if near := Nearest(strings.ToUpper(s), knownMethods); near != "" {
 		return "", fmt.Errorf("unknown method %q; did you mean %s?", s, near)
 	}
 	return "", fmt.Errorf("unknown method %q", s)

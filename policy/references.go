@@ -114,7 +114,7 @@ func (b *builder) missingFallback(name, target string, others []string) string {
 		return message + " without an error"
 	}
 	others = slices.DeleteFunc(slices.Clone(others), func(other string) bool { return other == name })
-	if near := nearest(target, others); near != "" {
+	if near := Nearest(target, others); near != "" {
 		message += fmt.Sprintf("; did you mean %s?", near)
 	}
 	return message

@@ -83,7 +83,7 @@ func parseUpstream(s string) (Scheme, Host, error) {
 		return fail("%q is not a URL or host:port", s)
 	}
 	if !slices.Contains(schemes, u.Scheme) {
-		if near := nearest(u.Scheme, schemes); near != "" {
+		if near := Nearest(u.Scheme, schemes); near != "" {
 			return fail("unknown scheme %q; did you mean %s?", u.Scheme, near)
 		}
 		return fail("unknown scheme %q: one of %s", u.Scheme, strings.Join(schemes, ", "))

@@ -147,13 +147,16 @@ func printPlan(w io.Writer, output string, plan *adminpb.PlanPoliciesResponse, d
 			writeResourcePlan(&out, r)
 		}
 	}
-	changed := 0
+	changed := int(plan.GetMoreServices())
+	if changed > 0 {
+		fmt.Fprintf(&out, "and %s, for which there is no room\n", count(changed, "service more", "services more"))
+	}
 	for _, s := range plan.GetServices() {
 		if s.GetAction() != actionKept && s.GetService() != "" {
 			changed++
 		}
 	}
-	switch resources := len(plan.GetResources()); {
+	switch resources := len(plan.GetResources()) + int(plan.GetMoreResources()); {
 	case changed+resources > 0 || len(plan.GetServices()) > 0 && plan.GetOk():
 		fmt.Fprintf(&out, "%s would change, and %s of Envoy's\n", count(changed, "service", "services"), count(resources, "resource", "resources"))
 	default:
@@ -183,7 +186,7 @@ func writeServicePlan(out *strings.Builder, s *adminpb.ServicePlan) {
 		}
 		where := ""
 		if len(e.GetProxies()) > 0 {
-			where = strings.Join(e.GetProxies(), ", ") + ": "
+			where = proxyList(e.GetProxies(), e.GetMoreProxies()) + ": "
 		}
 		fmt.Fprintf(out, "  %s %s\n", mark, oneLine(where+e.GetText()))
 	}

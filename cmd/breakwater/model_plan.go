@@ -123,8 +123,10 @@ func (m *model) breakersOf(ctx context.Context, changes []xds.ServiceChange) map
 			out[names[0]] = b
 		}
 	default:
-		for _, b := range m.plane.board.Breakers(ctx) {
-			out[b.Service] = b
+		for b := range m.plane.board.Breakers(ctx, breaker.Query{Proxies: true}) {
+			if slices.Contains(names, b.Service) {
+				out[b.Service] = b
+			}
 		}
 	}
 	return out
