@@ -216,6 +216,9 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	for _, p := range config.GetProblems() {
 		lines = append(lines, problemLine(p))
 	}
+	if more := config.GetMoreProblems(); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %s", count(int(more), "more problem", "more problems")))
+	}
 	for _, r := range config.GetRejections() {
 		others := ""
 		if r.GetPartial() {

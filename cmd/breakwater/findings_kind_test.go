@@ -138,6 +138,7 @@ var noTrouble = []string{
 	// What is wrong with a proxy is in its health, its faults and the rejections.
 	"Proxy.ID", "Proxy.NodeCluster", "Proxy.Version", "Proxy.Address", "Proxy.AdminAddress", "Proxy.ConnectedSince",
 	"Proxy.AdminReachable", "Proxy.AdminError", "Proxy.Resources", "Proxy.LastReport",
+	"ConfigStatus.MoreProblems", "Problem.More", // those that are listed say what is wrong
 	"ConfigStatus.OK", "ConfigStatus.Digest", "ConfigStatus.LastSuccess", "ConfigStatus.LastAttempt", "ConfigStatus.Services",
 	"Rejection.Resource", "Rejection.Excerpt", "MissedProxy.NodeCluster", "MissedProxy.AdminAddress",
 }
@@ -235,6 +236,7 @@ var alerts = map[string]struct {
 	says   string
 }{
 	"BreakwaterDown":       {}, // nobody answers
+	"NodeIDShared":         {trouble["Proxy.Faults"], "is too old"}, // any fault is said as it is
 	"EnvoyDown":            {trouble["ProxyHealth.Error"], "Envoy does not answer"},
 	"ProxyGone":            {trouble["MissedProxy.ID"], "disconnected"},
 	"NoProxyConnected":     {func(q *inquiry) { q.breaker.Proxies = nil }, "no proxy is connected"},
