@@ -11,10 +11,8 @@ import (
 	"github.com/breakwater/breakwater/test/envoytest"
 )
 
-// nearlySecond is how long a writer of a policy file pauses.
-const nearlySecond = 900 * time.Millisecond
-
-func pause() { <-time.After(nearlySecond) }
+// pause is how long a writer of a policy file pauses: nearly a second.
+func pause() { <-time.After(900 * time.Millisecond) }
 
 // must ends the test on an error.
 func (s *stack) must(err error) {
@@ -78,12 +76,14 @@ func TestFilesAreWrittenUnderLoad(t *testing.T) {
 			s.must(os.WriteFile(path, []byte(whole), 0o600))
 		}},
 		{"torn between two documents and closed", func(whole string) {
-			s.must(os.WriteFile(path, []byte(whole[:strings.Index(whole, "---\n")]), 0o600))
+			first, _, _ := strings.Cut(whole, "---\n")
+			s.must(os.WriteFile(path, []byte(first), 0o600))
 			pause()
 			s.must(os.WriteFile(path, []byte(whole), 0o600))
 		}},
 		{"torn within a document, for longer", func(whole string) {
-			s.must(os.WriteFile(path, []byte(whole[:strings.Index(whole, "upstream")+4]), 0o600))
+			first, _, _ := strings.Cut(whole, "ream")
+			s.must(os.WriteFile(path, []byte(first), 0o600))
 			faulty()
 			s.must(os.WriteFile(path, []byte(whole), 0o600))
 		}},
