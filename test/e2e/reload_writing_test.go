@@ -142,3 +142,27 @@ func TestStartWithAcceptedPolicies(t *testing.T) {
 	}
 	load.mustBeClean(50)
 }
+
+// TestRejectedIsNotLastGood: a file whose policy every Envoy has rejected is cut off. What goes on is what was accepted
+// before, and nobody calls the rejected one the last good version.
+func TestRejectedIsNotLastGood(t *testing.T) {
+	t.Parallel()
+	u := envoytest.NewUpstream(t)
+	s := newStack(t, map[string]string{"picky.yaml": goodPicky(u, 5)})
+	s.live("/picky", u, 5)
+	r := refusables()[0]
+	s.write("picky.yaml", r.bad(u))
+	s.untilRefused(r)
+	s.write("picky.yaml", "service: picky\nupst")
+	s.until("the fault is shown", func() error {
+		c := s.config()
+		if len(c.Problems) != 1 || len(c.Stale) != 0 || len(c.Rejections) != 1 {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
+	})
+	if out := s.run("status"); strings.Contains(out, "last good") {
+		t.Errorf("status says:\n%s", out)
+	}
+	s.live("/picky", u, 5)
+}
