@@ -181,6 +181,7 @@ func configStatusProto(c ConfigStatus) *adminpb.GetConfigStatusResponse {
 		LastAttempt:   timestampProto(c.LastAttempt),
 		Services:      uint32(c.Services),
 		Problems:      each(c.Problems, problemProto),
+		MoreProblems:  uint32(c.MoreProblems),
 		StaleServices: c.StaleServices,
 		StorageFaults: each(c.StorageFaults, storageFaultProto),
 	}

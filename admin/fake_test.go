@@ -283,7 +283,7 @@ func (f *fakeModel) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 			Proxies: []string{"edge-1"}, Message: "bad regex", Partial: true, Position: policy.Position{File: "search.yaml", Line: 1, Column: 1},
 			Excerpt: []policy.SourceLine{{Line: 1, Text: "service: search-service"}},
 		}},
-		StaleServices: []string{"fraud-service"},
+		StaleServices: []string{"fraud-service"}, MoreProblems: 7,
 		StorageFaults: []admin.StorageFault{{Document: "orders", Error: "no space left on device", Since: day}},
 	}, f.err
 }

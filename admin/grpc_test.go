@@ -116,7 +116,7 @@ func TestRPCs(t *testing.T) {
 				Proxies: []string{"edge-1"}, Message: "bad regex", Partial: true, Position: &adminpb.Position{File: "search.yaml", Line: 1, Column: 1},
 				Excerpt: []*adminpb.SourceLine{{Line: 1, Text: "service: search-service"}},
 			}},
-			StaleServices: []string{"fraud-service"},
+			StaleServices: []string{"fraud-service"}, MoreProblems: 7,
 			StorageFaults: []*adminpb.StorageFault{{Document: "orders", Error: "no space left on device", Since: timestamppb.New(day)}},
 		}},
 		{name: "history from no time", do: call(c.GetHistory, &adminpb.GetHistoryRequest{From: &timestamppb.Timestamp{Nanos: -1}}), code: codes.InvalidArgument, says: "from:"},

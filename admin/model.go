@@ -160,8 +160,10 @@ type ConfigStatus struct {
 	LastSuccess, LastAttempt time.Time
 	// Services is the number of services that are served.
 	Services int
-	// Problems of the files on disk.
+	// Problems of the files on disk; the first of them if there are many.
 	Problems []Problem
+	// MoreProblems is how many there are beside Problems.
+	MoreProblems int
 	// Rejections in ascending order of service, type and resource.
 	Rejections []Rejection
 	// StaleServices are served by the last good version of their policy; ascending.

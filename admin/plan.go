@@ -77,9 +77,10 @@ func isFileName(name string) bool {
 
 func planProto(p Plan) *adminpb.PlanPoliciesResponse {
 	out := &adminpb.PlanPoliciesResponse{
-		Ok:       p.OK(),
-		Problems: each(p.Problems, problemProto),
-		Digest:   p.Digest,
+		Ok:           p.OK(),
+		Problems:     each(p.Problems, problemProto),
+		MoreProblems: uint32(p.MoreProblems),
+		Digest:       p.Digest,
 	}
 	out.Services, out.MoreServices = fit(each(p.Services, servicePlanProto), maxPart)
 	out.Resources, out.MoreResources = fit(each(p.Resources, resourcePlanProto), maxPart)

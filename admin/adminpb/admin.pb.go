@@ -4384,13 +4384,15 @@ type GetConfigStatusResponse struct {
 	LastAttempt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_attempt,json=lastAttempt,proto3" json:"last_attempt,omitempty"`
 	// Number of services that are served.
 	Services uint32 `protobuf:"varint,5,opt,name=services,proto3" json:"services,omitempty"`
-	// Violations and lint findings in the files on disk.
+	// Violations and lint findings in the files on disk, at most 200 of them, errors first.
 	Problems []*Problem `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
 	// What proxies refuse, by service.
 	Rejections []*Rejection `protobuf:"bytes,7,rep,name=rejections,proto3" json:"rejections,omitempty"`
 	// Services that are served by the last good version of their policy, because the one
 	// on disk has an error. In ascending order.
 	StaleServices []string `protobuf:"bytes,8,rep,name=stale_services,json=staleServices,proto3" json:"stale_services,omitempty"`
+	// How many problems there are beside those in problems.
+	MoreProblems uint32 `protobuf:"varint,10,opt,name=more_problems,json=moreProblems,proto3" json:"more_problems,omitempty"`
 	// The documents of the state directory that cannot be saved now, in ascending order of name.
 	// Each is tried again every second.
 	StorageFaults []*StorageFault `protobuf:"bytes,12,rep,name=storage_faults,json=storageFaults,proto3" json:"storage_faults,omitempty"`
@@ -4484,6 +4486,13 @@ func (x *GetConfigStatusResponse) GetStaleServices() []string {
 		return x.StaleServices
 	}
 	return nil
+}
+
+func (x *GetConfigStatusResponse) GetMoreProblems() uint32 {
+	if x != nil {
+		return x.MoreProblems
+	}
+	return 0
 }
 
 func (x *GetConfigStatusResponse) GetStorageFaults() []*StorageFault {
@@ -5360,7 +5369,7 @@ type PlanPoliciesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True if there is no error in the candidate.
 	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
-	// Violations and lint findings of the candidate.
+	// Violations and lint findings of the candidate, at most 200 of them, errors first.
 	Problems []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
 	// The services that change or whose document has an error, in ascending order. Without
 	// any, nothing changes.
@@ -5371,6 +5380,8 @@ type PlanPoliciesResponse struct {
 	// A hash of what would be served, as in GetConfigStatusResponse: that of the live set if
 	// nothing changes.
 	Digest string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	// How many problems there are beside those in problems.
+	MoreProblems uint32 `protobuf:"varint,6,opt,name=more_problems,json=moreProblems,proto3" json:"more_problems,omitempty"`
 	// How many there are beside those in services, which have at most 1 MiB, and in resources, as
 	// many bytes.
 	MoreServices  uint32 `protobuf:"varint,7,opt,name=more_services,json=moreServices,proto3" json:"more_services,omitempty"`
@@ -5442,6 +5453,13 @@ func (x *PlanPoliciesResponse) GetDigest() string {
 		return x.Digest
 	}
 	return ""
+}
+
+func (x *PlanPoliciesResponse) GetMoreProblems() uint32 {
+	if x != nil {
+		return x.MoreProblems
+	}
+	return 0
 }
 
 func (x *PlanPoliciesResponse) GetMoreServices() uint32 {
@@ -6089,7 +6107,7 @@ const file_admin_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x18\n" +
-	"\x16GetConfigStatusRequest\"\xef\x03\n" +
+	"\x16GetConfigStatusRequest\"\x94\x04\n" +
 	"\x17GetConfigStatusResponse\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12=\n" +
@@ -6100,7 +6118,9 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"rejections\x18\a \x03(\v2\x1e.breakwater.admin.v1.RejectionR\n" +
 	"rejections\x12%\n" +
-	"\x0estale_services\x18\b \x03(\tR\rstaleServices\x12H\n" +
+	"\x0estale_services\x18\b \x03(\tR\rstaleServices\x12#\n" +
+	"\rmore_problems\x18\n" +
+	" \x01(\rR\fmoreProblems\x12H\n" +
 	"\x0estorage_faults\x18\f \x03(\v2!.breakwater.admin.v1.StorageFaultR\rstorageFaults\x12'\n" +
 	"\x0fmore_rejections\x18\x0e \x01(\rR\x0emoreRejections\"r\n" +
 	"\fStorageFault\x12\x1a\n" +
@@ -6155,13 +6175,14 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"PolicyFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\tR\acontent\"\xc3\x02\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\"\xe8\x02\n" +
 	"\x14PlanPoliciesResponse\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x128\n" +
 	"\bproblems\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.ProblemR\bproblems\x12<\n" +
 	"\bservices\x18\x03 \x03(\v2 .breakwater.admin.v1.ServicePlanR\bservices\x12?\n" +
 	"\tresources\x18\x04 \x03(\v2!.breakwater.admin.v1.ResourcePlanR\tresources\x12\x16\n" +
 	"\x06digest\x18\x05 \x01(\tR\x06digest\x12#\n" +
+	"\rmore_problems\x18\x06 \x01(\rR\fmoreProblems\x12#\n" +
 	"\rmore_services\x18\a \x01(\rR\fmoreServices\x12%\n" +
 	"\x0emore_resources\x18\b \x01(\rR\rmoreResources\"\xb6\x01\n" +
 	"\vServicePlan\x12\x18\n" +

@@ -198,6 +198,21 @@ func shortType(typeURL string) string {
 	return typeURL[strings.LastIndexAny(typeURL, "./")+1:]
 }
 
+// The bounds of what is shown of a refusal: Envoy quotes whole messages, and the reason stands at the end.
+const (
+	shownHead = 150
+	shownTail = 450
+)
+
+// refusalText leaves out the middle of a long text.
+func refusalText(s string) string {
+	runes := []rune(oneLine(s))
+	if len(runes) <= shownHead+shownTail {
+		return string(runes)
+	}
+	return string(runes[:shownHead]) + " … " + string(runes[len(runes)-shownTail:])
+}
+
 // proxyList is ids in one line; more of them are left out.
 func proxyList(ids []string, more uint32) string {
 	text := strings.Join(ids, ", ")

@@ -60,7 +60,11 @@ anything would change or not.`,
 				if err := printPlan(cmd.OutOrStdout(), c.output, resp, diff); err != nil {
 					return err
 				}
-				return failIf(errorsIn(resp.GetProblems()), "error", "errors")
+				n := errorsIn(resp.GetProblems())
+				if n == len(resp.GetProblems()) && resp.GetMoreProblems() > 0 {
+					return fmt.Errorf("at least %s", count(n, "error", "errors"))
+				}
+				return failIf(n, "error", "errors")
 			})
 		},
 	}
@@ -138,6 +142,9 @@ func printPlan(w io.Writer, output string, plan *adminpb.PlanPoliciesResponse, d
 	var out strings.Builder
 	for _, p := range plan.GetProblems() {
 		fmt.Fprintln(&out, oneLine(problemLine(p)))
+	}
+	if more := plan.GetMoreProblems(); more > 0 {
+		fmt.Fprintf(&out, "and %s\n", count(int(more), "more problem", "more problems"))
 	}
 	for _, s := range plan.GetServices() {
 		writeServicePlan(&out, s)

@@ -69,7 +69,7 @@ func printProxies(w io.Writer, proxies []*adminpb.Proxy) error {
 			if n == nil {
 				continue
 			}
-			line := fmt.Sprintf("%s last refused %s %s at %s: %s", p.GetId(), shortType(r.GetTypeUrl()), n.GetVersion(), formatTime(n.GetTime()), n.GetMessage())
+			line := fmt.Sprintf("%s last refused %s %s at %s: %s", p.GetId(), shortType(r.GetTypeUrl()), n.GetVersion(), formatTime(n.GetTime()), refusalText(n.GetMessage()))
 			if _, err := fmt.Fprintln(w, oneLine(line)); err != nil {
 				return err
 			}

@@ -216,13 +216,16 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	for _, p := range config.GetProblems() {
 		lines = append(lines, problemLine(p))
 	}
+	if more := config.GetMoreProblems(); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %s", count(int(more), "more problem", "more problems")))
+	}
 	for _, r := range config.GetRejections() {
 		others := ""
 		if r.GetPartial() {
 			others = ", while others accepted it"
 		}
 		lines = append(lines, fmt.Sprintf("rejected: %s: %s: %s %s was refused by %s%s: %s", position(r.GetPosition()), orDash(r.GetService()),
-			shortType(r.GetTypeUrl()), orDash(r.GetResource()), proxyList(r.GetProxies(), r.GetMoreProxies()), others, r.GetMessage()))
+			shortType(r.GetTypeUrl()), orDash(r.GetResource()), proxyList(r.GetProxies(), r.GetMoreProxies()), others, refusalText(r.GetMessage())))
 	}
 	if n := config.GetMoreRejections(); n > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more are rejected", n))

@@ -158,6 +158,7 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
     "stale_services": [
       "fraud-service"
     ],
+    "more_problems": 0,
     "storage_faults": [
       {
         "document": "orders",

@@ -77,7 +77,7 @@ func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
 		for _, r := range p.Resources {
 			s := admin.ProxyResources{TypeURL: r.TypeURL, Acknowledged: r.Version}
 			if r.LastNACK != nil {
-				s.LastNACK = &admin.NACK{Version: r.LastNACK.Version, Message: r.LastNACK.Text, Time: r.LastNACK.Time}
+				s.LastNACK = &admin.NACK{Version: r.LastNACK.Version, Message: m.plane.publisher.Hide(r.LastNACK.Text), Time: r.LastNACK.Time}
 			}
 			q.Resources = append(q.Resources, s)
 		}
@@ -155,7 +155,7 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 	s := m.plane.reloader.Status()
 	out := admin.ConfigStatus{
 		OK: s.OK, Digest: s.Digest, LastSuccess: s.LastSuccess, LastAttempt: s.LastAttempt,
-		Services: s.Services, Problems: withExcerpts(s.Problems, s.Excerpts), StaleServices: s.Stale,
+		Services: s.Services, Problems: withExcerpts(s.Problems, s.Excerpts), MoreProblems: s.MoreProblems, StaleServices: s.Stale,
 	}
 	for _, r := range m.plane.publisher.Rejections() {
 		out.Rejections = append(out.Rejections, admin.Rejection{

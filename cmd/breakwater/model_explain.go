@@ -61,6 +61,9 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	for _, w := range windows {
 		q.windows[w.Proxy] = w.Window
 	}
+	if q.connected, err = m.Proxies(ctx); err != nil {
+		return admin.Explanation{}, err
+	}
 	if q.missed, err = m.Missed(ctx); err != nil {
 		return admin.Explanation{}, err
 	}
