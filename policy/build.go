@@ -298,7 +298,7 @@ func (b *builder) asBefore(last *record) *record {
 // keep keeps the services that no document names where their file may have lost them unmeant. A service of which another
 // has a path now was replaced.
 func (b *builder) keep() {
-	var taken map[string]bool // paths of services that documents name
+	var taken map[string]bool        // paths of services that documents name
 	missing := map[string][]string{} // services by file
 	for _, name := range slices.Sorted(maps.Keys(b.prev.live)) {
 		last := b.prev.live[name]

@@ -195,8 +195,18 @@ func TestEveryTroubleIsExplained(t *testing.T) {
 	}
 	fields := map[string]bool{}
 	for _, v := range []any{
-		breaker.ProxyBreaker{}, breaker.Host{}, breaker.StandingOrder{}, breaker.Order{}, breaker.Action{}, breaker.ProxyHealth{},
-		admin.ConfigStatus{}, admin.Rejection{}, policy.Problem{}, admin.Proxy{}, admin.MissedProxy{}, admin.StorageFault{},
+		breaker.ProxyBreaker{},
+		breaker.Host{},
+		breaker.StandingOrder{},
+		breaker.Order{},
+		breaker.Action{},
+		breaker.ProxyHealth{},
+		admin.ConfigStatus{},
+		admin.Rejection{},
+		policy.Problem{},
+		admin.Proxy{},
+		admin.MissedProxy{},
+		admin.StorageFault{},
 	} {
 		for field := range reflect.TypeOf(v).Fields() {
 			name := reflect.TypeOf(v).Name() + "." + field.Name
