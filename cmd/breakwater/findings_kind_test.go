@@ -58,8 +58,10 @@ func TestExplainSaysWhatStatusSays(t *testing.T) {
 			shown := &adminpb.ProxyBreaker{}
 			fill(shown)
 			shown.State, shown.ShadowState, shown.Cause, shown.Successes = string(state), string(breaker.Open), seen.Cause, seen.Successes
-			if state != breaker.HalfOpen { // there are no probes in any other
-				seen.Successes, shown.Successes = 0, 0
+			if state == breaker.HalfOpen { // its limit is that of the probes
+				seen.Overloaded, shown.Overloaded = false, false
+			} else { // there are no probes in any other
+				seen.Successes, shown.Successes, seen.Waiting, shown.Waiting = 0, 0, false, false
 			}
 			findings := asked(policyOf(t, plainPolicy), now, seen).findings()
 			for part := range strings.SplitSeq(causeOf(shown), "; ") {
@@ -131,11 +133,12 @@ var trouble = map[string]func(*inquiry){
 // noTrouble are the fields that name things, count them or repeat what another says.
 var noTrouble = []string{
 	"ProxyBreaker.Proxy", "ProxyBreaker.EjectedHosts", "ProxyBreaker.Requests", "ProxyBreaker.Errors",
-	"ProxyBreaker.Attempts", "ProxyBreaker.Failures", "ProxyBreaker.Shadow", "ProxyBreaker.Order", "Host.Requests", "Host.Errors",
+	"ProxyBreaker.Attempts", "ProxyBreaker.Failures", "ProxyBreaker.Shadow", "ProxyBreaker.Order", "ProxyBreaker.Waiting", "Host.Requests", "Host.Errors",
 	"StandingOrder.Service", "StandingOrder.Since", "StandingOrder.Left",
 	// What is wrong with a proxy is in its health, its faults and the rejections.
 	"Proxy.ID", "Proxy.NodeCluster", "Proxy.Version", "Proxy.Address", "Proxy.AdminAddress", "Proxy.ConnectedSince",
 	"Proxy.AdminReachable", "Proxy.AdminError", "Proxy.Resources", "Proxy.LastReport",
+	"ConfigStatus.MoreProblems", "Problem.More", // those that are listed say what is wrong
 	"ConfigStatus.OK", "ConfigStatus.Digest", "ConfigStatus.LastSuccess", "ConfigStatus.LastAttempt", "ConfigStatus.Services",
 	"Rejection.Resource", "Rejection.Excerpt", "MissedProxy.NodeCluster", "MissedProxy.AdminAddress",
 }
@@ -243,6 +246,7 @@ var alerts = map[string]struct {
 	says   string
 }{
 	"BreakwaterDown":       {}, // nobody answers
+	"NodeIDShared":         {trouble["Proxy.Faults"], "is too old"}, // any fault is said as it is
 	"EnvoyDown":            {trouble["ProxyHealth.Error"], "Envoy does not answer"},
 	"ProxyGone":            {trouble["MissedProxy.ID"], "disconnected"},
 	"NoProxyConnected":     {func(q *inquiry) { q.breaker.Proxies = nil }, "no proxy is connected"},

@@ -60,6 +60,8 @@ func (q *inquiry) explainHalfOpen(f *findings, p *breaker.ProxyBreaker) {
 	if p.Successes == 0 && !busy && !p.Since.IsZero() && idle >= idleHalfOpen {
 		what += fmt.Sprintf("; no request has come to try it for %s", idle.Round(time.Second))
 		advice = "nothing as long as nobody calls it; send it requests to see how it is: " + closes
+	} else if p.Waiting {
+		what += "; it waits for traffic"
 	}
 	f.add(p.Proxy, what, advice)
 }

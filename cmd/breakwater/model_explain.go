@@ -38,9 +38,10 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	if err != nil {
 		return admin.Explanation{}, err
 	}
-	svc := m.plane.publisher.Set().Lookup(service)
+	set := m.plane.publisher.Set()
+	svc := set.Lookup(service)
 	if svc == nil {
-		return admin.Explanation{}, fmt.Errorf("%w: %s", breaker.ErrUnknownService, service)
+		return admin.Explanation{}, breaker.UnknownService(service, set)
 	}
 	addFailedAttempts(before, first)
 	addFailedAttempts(after, b)
