@@ -8,6 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X main.version=$(VERSION)
 
 # ENVOY is the Envoy of your own, an absolute path; without it the pinned one is got.
+# OLD_ENVOY is one before 1.39, which tests look at; without it the pinned one is got.
 # PROMETHEUS is a directory with a prometheus and a promtool of your own, an absolute path; without it the pinned ones are built.
 # COMPOSE and KUSTOMIZE are those programs of your own; without them the pinned ones are got.
 # ARGS is given to `breakwater run`, TESTFLAGS to `go test`.
@@ -56,12 +57,13 @@ kustomize: need-go ## Build the pinned kustomize into .cache and print its path
 .PHONY: test
 test: need-go need-cc ## Run all tests with the race detector, against a real Envoy and Prometheus
 	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; \
+		old="$${OLD_ENVOY:-$$(tools/get-envoy envoy-old)}"; \
 		prometheus="$${PROMETHEUS:-$$(tools/get-prometheus)}"; \
 		compose="$${COMPOSE:-$$(tools/get-compose)}"; \
 		kustomize="$${KUSTOMIZE:-$$(tools/get-kustomize)}"; \
 		python="$${PYTHON_PACKAGES:-$$(tools/get-python)}"; \
-		export ENVOY="$$envoy" PROMETHEUS="$$prometheus" COMPOSE="$$compose" KUSTOMIZE="$$kustomize" PYTHON_PACKAGES="$$python"; \
-		echo "ENVOY=$$envoy PROMETHEUS=$$prometheus COMPOSE=$$compose KUSTOMIZE=$$kustomize PYTHON_PACKAGES=$$python go test -race $(TESTFLAGS) $(PKGS)"; \
+		export ENVOY="$$envoy" OLD_ENVOY="$$old" PROMETHEUS="$$prometheus" COMPOSE="$$compose" KUSTOMIZE="$$kustomize" PYTHON_PACKAGES="$$python"; \
+		echo "ENVOY=$$envoy OLD_ENVOY=$$old PROMETHEUS=$$prometheus COMPOSE=$$compose KUSTOMIZE=$$kustomize PYTHON_PACKAGES=$$python go test -race $(TESTFLAGS) $(PKGS)"; \
 		go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
 	go -C tools/grafana test $(TESTFLAGS) ./...
 

@@ -22,6 +22,8 @@ type inquiry struct {
 	health map[string]breaker.ProxyHealth
 	// windows are by proxy.
 	windows map[string]breaker.Window
+	// connected are the proxies that are connected.
+	connected []admin.Proxy
 	// missed are the proxies that are known and not connected.
 	missed []admin.MissedProxy
 	// config is what is wrong with the policies, of all services.
@@ -46,6 +48,7 @@ func (q *inquiry) findings() []admin.Finding {
 		q.inState(breaker.Unknown, q.explainUnknown),
 		q.inState(breaker.Disabled, q.explainDisabled),
 		q.explainAdmin,
+		q.explainFaults,
 		q.explainHosts,
 		q.explainOverload,
 		q.inState(breaker.Closed, q.explainClosed),
@@ -63,6 +66,7 @@ func (q *inquiry) findings() []admin.Finding {
 	q.explainPolicy(&f)
 	q.explainReports(&f)
 	q.explainMissed(&f)
+	q.explainStorage(&f)
 	return f.list
 }
 
@@ -178,6 +182,14 @@ func (q *inquiry) explainReports(f *findings) {
 		} else if lag := q.now.Sub(last); lag > lateReport {
 			f.add(p.Proxy, fmt.Sprintf("its last load report is %s old: until the next one the breaker there opens by ejections only", lag.Round(time.Second)), advice)
 		}
+	}
+}
+
+// explainStorage says what a restart of Breakwater would lose.
+func (q *inquiry) explainStorage(f *findings) {
+	for _, s := range q.config.StorageFaults {
+		f.add("", fmt.Sprintf("Breakwater has not been able to save %s since %s, and a restart loses what is not saved: %s", s.Document, s.Since.UTC().Format(time.RFC3339), s.Error),
+			"see that the state directory (--state) is writable and not full")
 	}
 }
 

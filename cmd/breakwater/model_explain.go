@@ -38,9 +38,10 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	if err != nil {
 		return admin.Explanation{}, err
 	}
-	svc := m.plane.publisher.Set().Lookup(service)
+	set := m.plane.publisher.Set()
+	svc := set.Lookup(service)
 	if svc == nil {
-		return admin.Explanation{}, fmt.Errorf("%w: %s", breaker.ErrUnknownService, service)
+		return admin.Explanation{}, breaker.UnknownService(service, set)
 	}
 	addFailedAttempts(before, first)
 	addFailedAttempts(after, b)
@@ -59,6 +60,9 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	}
 	for _, w := range windows {
 		q.windows[w.Proxy] = w.Window
+	}
+	if q.connected, err = m.Proxies(ctx); err != nil {
+		return admin.Explanation{}, err
 	}
 	if q.missed, err = m.Missed(ctx); err != nil {
 		return admin.Explanation{}, err

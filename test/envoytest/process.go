@@ -44,6 +44,8 @@ func Binary(t testing.TB) string {
 
 // Options change how Start starts Envoy.
 type Options struct {
+	// Binary is the path of Envoy; empty means what Binary returns.
+	Binary string
 	// Concurrency is the number of worker threads; 0 means 2.
 	Concurrency int
 	// LogLevel is Envoy's; empty means info.
@@ -78,7 +80,10 @@ func Start(t testing.TB, bootstrap *bootstrapv3.Bootstrap) *Process {
 // StartWith is Start with options.
 func StartWith(t testing.TB, bootstrap *bootstrapv3.Bootstrap, opts Options) *Process {
 	t.Helper()
-	binary, dir := Binary(t), t.TempDir()
+	binary, dir := opts.Binary, t.TempDir()
+	if binary == "" {
+		binary = Binary(t)
+	}
 	config := writeBootstrap(t, dir, bootstrap)
 	adminPath := filepath.Join(dir, "admin-address")
 
