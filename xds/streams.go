@@ -285,7 +285,9 @@ func (s *Server) enter(key streamKey, st *stream, p Proxy) (others []string, err
 		if err != nil {
 			return nil, status.Error(codes.Internal, err.Error())
 		}
-		s.cache.update(typeRuntime, layers, nil)
+		if !s.ledger.connected(p.ID) { // another stream of it can have come first, and its layers have changed since
+			s.cache.update(typeRuntime, layers, nil)
+		}
 	}
 	st.proxy, st.node, st.since = p.ID, key.node(p.ID), p.Since
 	s.roster.came(p)
