@@ -156,11 +156,14 @@ func TestRejectedIsNotLastGood(t *testing.T) {
 	s.write("picky.yaml", "service: picky\nupst")
 	s.until("the fault is shown", func() error {
 		c := s.config()
-		if len(c.Problems) != 1 || len(c.Stale) != 0 || len(c.Rejections) != 1 {
+		if len(c.Problems) != 1 || c.Problems[0].Severity != "error" {
 			return fmt.Errorf("%+v", c)
 		}
 		return nil
 	})
+	if c := s.config(); len(c.Stale) != 0 || len(c.Rejections) != 1 {
+		t.Errorf("%+v", c)
+	}
 	if out := s.run("status"); strings.Contains(out, "last good") {
 		t.Errorf("status says:\n%s", out)
 	}
