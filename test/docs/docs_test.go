@@ -37,6 +37,7 @@ var notRun = map[string]string{
 	"make check":    "it runs beside the tests wherever they are run, and takes minutes",
 	"make generate": "`make check` runs it, and compares",
 	"make load":     "it is test/load, which `make test` runs",
+	"make churn":    "it is TestChurn, which `make test` runs for a minute",
 }
 
 // stand are what words in capitals stand for in commands that the reader completes.

@@ -82,7 +82,7 @@ func reference(lint string) ([]byte, error) {
 	}
 	w.printf("\n## What lint warns of\n\n" +
 		"A warning that is wanted is accepted by a comment that names the rule and gives a reason, `# lint:allow RULE: reason`, behind the value, " +
-		"or on a line of its own above it or above the block that it is in. `lint --strict` passes then, and `serve` logs no warning. " +
+		"or on a line of its own above it or above the block that it is in. `lint` with `--strict` passes then, and `serve` logs no warning. " +
 		"What the environment sets has no line for a comment.\n")
 	w.printf("\n| rule | when |\n|---|---|\n")
 	for _, r := range rules {
