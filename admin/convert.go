@@ -43,7 +43,7 @@ func summaryProto(b breaker.Breaker) *adminpb.Breaker {
 		Service:  b.Service,
 		State:    string(b.State),
 		Summary:  b.Summary,
-		Overview: overviewProto(b.Overview()),
+		Overview: overviewProto(b.Overview),
 	}
 }
 
@@ -61,6 +61,10 @@ func overviewProto(o breaker.Overview) *adminpb.Overview {
 		Shadow:         o.Shadow,
 		ShadowState:    string(o.ShadowState),
 		Overloaded:     o.Overloaded,
+		RecentAttempts: o.RecentAttempts,
+		RecentErrors:   o.RecentErrors,
+		Successes:      o.Successes,
+		Waiting:        o.Waiting,
 	}
 	if o.Order != nil {
 		out.Order = orderProto(o.Ordered, *o.Order)
@@ -87,6 +91,7 @@ func proxyBreakerProto(p breaker.ProxyBreaker) *adminpb.ProxyBreaker {
 		Failures:       p.Failures,
 		RecentAttempts: p.RecentAttempts,
 		Successes:      p.Successes,
+		Waiting:        p.Waiting,
 		Shadow:         p.Shadow,
 		ShadowState:    string(p.ShadowState),
 		Order:          proxyOrderOf(p),
@@ -112,21 +117,8 @@ func hostProto(h breaker.Host) *adminpb.Host {
 	}
 }
 
-// changeProto tells the services that are gone from the breakers that changed.
-func changeProto(change []breaker.Breaker, snapshot bool, convert func(breaker.Breaker) *adminpb.Breaker) *adminpb.WatchBreakersResponse {
-	resp := &adminpb.WatchBreakersResponse{Snapshot: snapshot}
-	for _, b := range change {
-		if b.Removed {
-			resp.Removed = append(resp.Removed, b.Service)
-			continue
-		}
-		resp.Breakers = append(resp.Breakers, convert(b))
-	}
-	return resp
-}
-
 func resetProto(r breaker.ResetResult) *adminpb.ResetBreakerResponse {
-	return &adminpb.ResetBreakerResponse{
+	out := &adminpb.ResetBreakerResponse{
 		Service:    r.Service,
 		Host:       r.Host,
 		Ok:         r.OK(),
@@ -137,6 +129,8 @@ func resetProto(r breaker.ResetResult) *adminpb.ResetBreakerResponse {
 		NotSaved:       r.NotSaved != "",
 		NotSavedReason: r.NotSaved,
 	}
+	boundReset(out)
+	return out
 }
 
 func proxyResetProto(p breaker.ProxyReset) *adminpb.ProxyReset {
@@ -145,8 +139,8 @@ func proxyResetProto(p breaker.ProxyReset) *adminpb.ProxyReset {
 		Acknowledged:  p.Acknowledged,
 		EjectedBefore: p.Before,
 		EjectedAfter:  p.After,
-		Note:          p.Note,
-		Error:         p.Error,
+		Note:          brief(p.Note),
+		Error:         brief(p.Error),
 		From:          string(p.From),
 	}
 }
@@ -180,17 +174,19 @@ func proxyResourcesProto(r ProxyResources) *adminpb.ProxyResources {
 }
 
 func configStatusProto(c ConfigStatus) *adminpb.GetConfigStatusResponse {
-	return &adminpb.GetConfigStatusResponse{
+	out := &adminpb.GetConfigStatusResponse{
 		Ok:            c.OK,
 		Digest:        c.Digest,
 		LastSuccess:   timestampProto(c.LastSuccess),
 		LastAttempt:   timestampProto(c.LastAttempt),
 		Services:      uint32(c.Services),
 		Problems:      each(c.Problems, problemProto),
-		Rejections:    each(c.Rejections, rejectionProto),
+		MoreProblems:  uint32(c.MoreProblems),
 		StaleServices: c.StaleServices,
 		StorageFaults: each(c.StorageFaults, storageFaultProto),
 	}
+	out.Rejections, out.MoreRejections = fit(each(c.Rejections, rejectionProto), maxPart)
+	return out
 }
 
 func storageFaultProto(f StorageFault) *adminpb.StorageFault {
@@ -210,16 +206,17 @@ func problemProto(p Problem) *adminpb.Problem {
 }
 
 func rejectionProto(r Rejection) *adminpb.Rejection {
-	return &adminpb.Rejection{
+	out := &adminpb.Rejection{
 		Service:  r.Service,
 		TypeUrl:  r.TypeURL,
 		Resource: r.Resource,
-		Proxies:  r.Proxies,
 		Message:  r.Message,
 		Partial:  r.Partial,
 		Position: positionProto(r.Position),
 		Excerpt:  each(r.Excerpt, sourceLineProto),
 	}
+	out.Proxies, out.MoreProxies = fewIDs(r.Proxies)
+	return out
 }
 
 func sourceLineProto(l policy.SourceLine) *adminpb.SourceLine {

@@ -31,8 +31,8 @@ func proxyOrderProto(p breaker.ProxyOrder) *adminpb.ProxyOrder {
 		Proxy:        p.Proxy,
 		Acknowledged: p.Acknowledged,
 		State:        string(p.State),
-		Note:         p.Note,
-		Error:        p.Error,
+		Note:         brief(p.Note),
+		Error:        brief(p.Error),
 	}
 }
 
@@ -54,16 +54,19 @@ func eventProto(e breaker.Event) *adminpb.Event {
 }
 
 func explanationProto(e Explanation) *adminpb.ExplainBreakerResponse {
-	return &adminpb.ExplainBreakerResponse{
-		Breaker:  breakerProto(e.Breaker),
+	out := &adminpb.ExplainBreakerResponse{
+		Breaker:  boundedBreaker(breakerProto(e.Breaker)),
 		Findings: each(e.Findings, findingProto),
-		Counts:   each(e.Counts, proxyCountsProto),
 		Settings: each(e.Settings, settingProto),
 	}
+	out.Counts, out.MoreCounts = fit(each(e.Counts, proxyCountsProto), maxPart)
+	return out
 }
 
 func findingProto(f Finding) *adminpb.Finding {
-	return &adminpb.Finding{Proxies: f.Proxies, What: f.What, Advice: f.Advice}
+	out := &adminpb.Finding{What: f.What, Advice: f.Advice}
+	out.Proxies, out.MoreProxies = fewIDs(f.Proxies)
+	return out
 }
 
 func proxyCountsProto(p ProxyCounts) *adminpb.ProxyCounts {

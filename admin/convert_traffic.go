@@ -31,14 +31,6 @@ func windowProto(w breaker.ProxyWindow) *adminpb.ProxyWindow {
 	return out
 }
 
-func trafficProto(t breaker.Traffic) *adminpb.GetTrafficResponse {
-	return &adminpb.GetTrafficResponse{
-		Service: t.Service,
-		Time:    timestampProto(t.Time),
-		Proxies: each(t.Proxies, proxyTrafficProto),
-	}
-}
-
 func proxyTrafficProto(p breaker.ProxyTraffic) *adminpb.ProxyTraffic {
 	out := &adminpb.ProxyTraffic{Proxy: p.Proxy, Error: p.Error}
 	if p.Error != "" {
@@ -52,14 +44,14 @@ func proxyTrafficProto(p breaker.ProxyTraffic) *adminpb.ProxyTraffic {
 	return out
 }
 
+// historyProto leaves the services out.
 func historyProto(h breaker.History) *adminpb.GetHistoryResponse {
 	return &adminpb.GetHistoryResponse{
-		Since:    timestampProto(h.Since),
-		Start:    timestampProto(h.Start),
-		End:      timestampProto(h.End),
-		Step:     durationpb.New(h.Step),
-		Proxies:  h.Proxies,
-		Services: each(h.Services, serviceHistoryProto),
+		Since:   timestampProto(h.Since),
+		Start:   timestampProto(h.Start),
+		End:     timestampProto(h.End),
+		Step:    durationpb.New(h.Step),
+		Proxies: h.Proxies,
 	}
 }
 

@@ -16,11 +16,17 @@ import (
 )
 
 func (s *service) ListEvents(ctx context.Context, req *adminpb.ListEventsRequest) (*adminpb.ListEventsResponse, error) {
+	p, err := s.newPager(req)
+	if err != nil {
+		return nil, err
+	}
 	events, err := s.model.Events(ctx, breaker.EventFilter{Service: req.GetService(), Limit: int(req.GetLimit())})
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &adminpb.ListEventsResponse{Events: each(events, eventProto)}, nil
+	resp := &adminpb.ListEventsResponse{}
+	resp.Events, resp.NextPageToken = fillPage(p, events, func(e breaker.Event) string { return fmt.Sprintf("%020d", e.ID) }, eventProto)
+	return resp, nil
 }
 
 func (s *service) WatchEvents(req *adminpb.WatchEventsRequest, stream grpc.ServerStreamingServer[adminpb.WatchEventsResponse]) error {

@@ -25,6 +25,7 @@ func (f *fakeModel) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan
 	f.plans = append(f.plans, req)
 	at := policy.Position{File: "fraud.yaml", Line: 12, Column: 5}
 	return admin.Plan{
+		MoreProblems: 7,
 		Problems: []admin.Problem{{
 			Problem: policy.Problem{Severity: policy.SeverityWarning, Position: at, Service: "fraud-service", Message: "doubtful", Rule: "some-rule"},
 			Excerpt: []policy.SourceLine{{Line: 3, Text: "breaker:"}},

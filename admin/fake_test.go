@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ func newFakeModel() *fakeModel {
 }
 
 func fraud() breaker.Breaker {
-	return breaker.Breaker{Service: "fraud-service", State: breaker.ForcedOpen, Summary: "forced_open on 1 of 2 proxies", Proxies: []breaker.ProxyBreaker{
+	return breaker.NewBreaker("fraud-service", []breaker.ProxyBreaker{
 		{
 			Proxy: "edge-1", State: breaker.Open, Cause: "2 of 2 hosts ejected", Since: day, Until: day.Add(30 * time.Second),
 			Hosts: []breaker.Host{
@@ -73,14 +74,14 @@ func fraud() breaker.Breaker {
 			Attempts: 5, Shadow: true, ShadowState: breaker.Closed,
 			Order: &breaker.Order{Action: breaker.Action{Actor: "ann", Reason: "drill"}, Until: day.Add(time.Hour)},
 		},
-	}}
+	})
 }
 
 func search() breaker.Breaker {
-	return breaker.Breaker{Service: "search-service", State: breaker.Unknown, Summary: "no proxy is connected"}
+	return breaker.NewBreaker("search-service", nil)
 }
 
-func (f *fakeModel) Breakers(ctx context.Context) ([]breaker.Breaker, error) {
+func (f *fakeModel) Breakers(ctx context.Context, q breaker.Query) (iter.Seq[breaker.Breaker], error) {
 	if f.block != nil {
 		f.blocked.Add(1)
 		select {
@@ -94,7 +95,25 @@ func (f *fakeModel) Breakers(ctx context.Context) ([]breaker.Breaker, error) {
 	if f.panics {
 		panic("a fault of the model")
 	}
-	return f.breakers, f.err
+	from := slices.IndexFunc(f.breakers, func(b breaker.Breaker) bool { return b.Service >= q.From })
+	if from < 0 {
+		from = len(f.breakers)
+	}
+	return listed(f.breakers[from:], q.Proxies), f.err
+}
+
+// listed yields breakers, without their proxies unless these are asked for.
+func listed(breakers []breaker.Breaker, proxies bool) iter.Seq[breaker.Breaker] {
+	return func(yield func(breaker.Breaker) bool) {
+		for _, b := range breakers {
+			if !proxies {
+				b.Proxies = nil
+			}
+			if !yield(b) {
+				return
+			}
+		}
+	}
 }
 
 func (f *fakeModel) Breaker(_ context.Context, service string) (breaker.Breaker, error) {
@@ -166,16 +185,16 @@ func (f *fakeModel) History(_ context.Context, filter breaker.HistoryFilter) (br
 	}, f.err
 }
 
-func (f *fakeModel) Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error) {
+func (f *fakeModel) Watch(ctx context.Context, q breaker.WatchQuery) (<-chan iter.Seq[breaker.Breaker], error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
 		return nil, f.err
 	}
 	f.watchers++
-	f.every = every
+	f.every = q.Every
 	snapshot := f.breakers
-	out := make(chan []breaker.Breaker)
+	out := make(chan iter.Seq[breaker.Breaker])
 	go func() {
 		defer func() {
 			close(out)
@@ -186,7 +205,7 @@ func (f *fakeModel) Watch(ctx context.Context, every time.Duration) (<-chan []br
 		next := snapshot
 		for {
 			select {
-			case out <- next:
+			case out <- listed(next, q.Proxies):
 			case <-ctx.Done():
 				return
 			}
@@ -264,7 +283,7 @@ func (f *fakeModel) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 			Proxies: []string{"edge-1"}, Message: "bad regex", Partial: true, Position: policy.Position{File: "search.yaml", Line: 1, Column: 1},
 			Excerpt: []policy.SourceLine{{Line: 1, Text: "service: search-service"}},
 		}},
-		StaleServices: []string{"fraud-service"},
+		StaleServices: []string{"fraud-service"}, MoreProblems: 7,
 		StorageFaults: []admin.StorageFault{{Document: "orders", Error: "no space left on device", Since: day}},
 	}, f.err
 }

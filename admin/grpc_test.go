@@ -25,7 +25,7 @@ import (
 )
 
 func fraudProto() *adminpb.Breaker {
-	return &adminpb.Breaker{Service: "fraud-service", State: "forced_open", Summary: "forced_open on 1 of 2 proxies", Proxies: []*adminpb.ProxyBreaker{
+	return &adminpb.Breaker{Service: "fraud-service", State: "open", Summary: "open on 1 of 2 proxies", Proxies: []*adminpb.ProxyBreaker{
 		{
 			Proxy: "edge-1", State: "open", Cause: "2 of 2 hosts ejected",
 			Since: timestamppb.New(day), Until: timestamppb.New(day.Add(30 * time.Second)),
@@ -42,10 +42,10 @@ func fraudProto() *adminpb.Breaker {
 			Order: &adminpb.Order{State: "forced_open", Actor: "ann", Reason: "drill", Until: timestamppb.New(day.Add(time.Hour))},
 		},
 	}, Overview: &adminpb.Overview{
-		Cause: "forced open by ann: drill", Since: timestamppb.New(day), Until: timestamppb.New(day.Add(time.Hour)),
+		Cause: "2 of 2 hosts ejected", Since: timestamppb.New(day), Until: timestamppb.New(day.Add(30 * time.Second)),
 		Proxies: 2, ProxiesInState: 1, EjectedHosts: 2, TotalHosts: 2, Attempts: 44, Failures: 4, Shadow: true, ShadowState: "closed",
 		Order:      &adminpb.Order{State: "forced_open", Actor: "ann", Reason: "drill", Until: timestamppb.New(day.Add(time.Hour))},
-		Overloaded: true,
+		Overloaded: true, RecentAttempts: 12, RecentErrors: 3, Successes: 1,
 	}}
 }
 
@@ -116,7 +116,7 @@ func TestRPCs(t *testing.T) {
 				Proxies: []string{"edge-1"}, Message: "bad regex", Partial: true, Position: &adminpb.Position{File: "search.yaml", Line: 1, Column: 1},
 				Excerpt: []*adminpb.SourceLine{{Line: 1, Text: "service: search-service"}},
 			}},
-			StaleServices: []string{"fraud-service"},
+			StaleServices: []string{"fraud-service"}, MoreProblems: 7,
 			StorageFaults: []*adminpb.StorageFault{{Document: "orders", Error: "no space left on device", Since: timestamppb.New(day)}},
 		}},
 		{name: "history from no time", do: call(c.GetHistory, &adminpb.GetHistoryRequest{From: &timestamppb.Timestamp{Nanos: -1}}), code: codes.InvalidArgument, says: "from:"},

@@ -56,7 +56,7 @@ func (s *Server) newHTTP() (http.Handler, error) {
 		runtime.WithDisablePathLengthFallback(),
 	)
 	service := *s.service
-	service.readOnly = s.opts.HTTPReadOnly
+	service.readOnly, service.pageBytes = s.opts.HTTPReadOnly, maxHTTPPage
 	if err := adminpb.RegisterAdminServiceHandlerServer(context.Background(), gateway, &service); err != nil {
 		return nil, fmt.Errorf("admin: routes of AdminService: %w", err)
 	}

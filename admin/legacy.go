@@ -67,13 +67,13 @@ func newLegacyBreaker(b breaker.Breaker) legacyBreaker {
 }
 
 func (s *service) serveLegacyList(w http.ResponseWriter, r *http.Request) {
-	breakers, err := s.model.Breakers(r.Context())
+	breakers, err := s.model.Breakers(r.Context(), breaker.Query{Proxies: true})
 	if err != nil {
 		writeError(w, toStatus(err))
 		return
 	}
-	list := legacyList{CircuitBreakers: make(map[string]legacyBreaker, len(breakers))}
-	for _, b := range breakers {
+	list := legacyList{CircuitBreakers: map[string]legacyBreaker{}}
+	for b := range breakers {
 		list.CircuitBreakers[b.Service] = newLegacyBreaker(b)
 	}
 	writeJSON(w, http.StatusOK, list)

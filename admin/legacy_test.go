@@ -15,8 +15,8 @@ func TestLegacyList(t *testing.T) {
 	model := newFakeModel()
 	url := start(t, admin.Options{Model: model}).url
 	want := `{"circuit_breakers":{` +
-		`"fraud-service":{"state":"forced_open","failure_count":3,"success_count":1,"recent_failures":3,"total_calls":44,` +
-		`"summary":"forced_open on 1 of 2 proxies","hosts_ejected":2,"hosts_total":2,"proxies":{"edge-1":"open","edge-2":"forced_open"}},` +
+		`"fraud-service":{"state":"open","failure_count":3,"success_count":1,"recent_failures":3,"total_calls":44,` +
+		`"summary":"open on 1 of 2 proxies","hosts_ejected":2,"hosts_total":2,"proxies":{"edge-1":"open","edge-2":"forced_open"}},` +
 		`"search-service":{"state":"unknown","failure_count":0,"success_count":0,"recent_failures":0,"total_calls":0,` +
 		`"summary":"no proxy is connected","hosts_ejected":0,"hosts_total":0,"proxies":{}}}}`
 	got := get(t, url+"/api/v1/circuit-breakers")
@@ -37,17 +37,17 @@ func TestLegacyList(t *testing.T) {
 func TestLegacyCounts(t *testing.T) {
 	model := newFakeModel()
 	model.breakers = []breaker.Breaker{
-		{Service: "a", State: breaker.HalfOpen, Summary: "a <b> & c", Proxies: []breaker.ProxyBreaker{
+		breaker.NewBreaker("a <b> & c", []breaker.ProxyBreaker{
 			{Proxy: "p", State: breaker.HalfOpen, Attempts: 30, Failures: 20, RecentAttempts: 20, RecentErrors: 5, Successes: 1, Requests: 99, Errors: 98},
 			{Proxy: "q", State: breaker.Closed, Attempts: 12, RecentAttempts: 12, RecentErrors: 1},
-		}},
-		{Service: "b", State: breaker.Closed, Proxies: []breaker.ProxyBreaker{
+		}),
+		breaker.NewBreaker("b", []breaker.ProxyBreaker{
 			{Proxy: "p", State: breaker.Closed, Attempts: 9, Failures: 9, RecentAttempts: 9, RecentErrors: 9, Shadow: true, ShadowState: breaker.Open},
-		}},
+		}),
 	}
 	want := `{"circuit_breakers":{` +
-		`"a":{"state":"half_open","failure_count":6,"success_count":1,"recent_failures":6,"total_calls":42,"summary":"a <b> & c","hosts_ejected":0,"hosts_total":0,"proxies":{"p":"half_open","q":"closed"}},` +
-		`"b":{"state":"closed","failure_count":9,"success_count":0,"recent_failures":9,"total_calls":9,"summary":"","hosts_ejected":0,"hosts_total":0,"proxies":{"p":"closed"}}}}`
+		`"a <b> & c":{"state":"half_open","failure_count":6,"success_count":1,"recent_failures":6,"total_calls":42,"summary":"half_open on 1 of 2 proxies","hosts_ejected":0,"hosts_total":0,"proxies":{"p":"half_open","q":"closed"}},` +
+		`"b":{"state":"closed","failure_count":9,"success_count":0,"recent_failures":9,"total_calls":9,"summary":"closed on 1 of 1 proxy","hosts_ejected":0,"hosts_total":0,"proxies":{"p":"closed"}}}}`
 	got := get(t, start(t, admin.Options{Model: model}).url+"/api/v1/circuit-breakers").body
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("body (-want +got):\n%s", diff)
@@ -66,29 +66,29 @@ func TestLegacyReset(t *testing.T) {
 	}{
 		{
 			name: "no body", path: path, status: 200,
-			want:  `{"message":"Circuit breaker for fraud-service has been reset","service":"fraud-service","state":"forced_open","ok":true,"host":"",` + proof,
+			want:  `{"message":"Circuit breaker for fraud-service has been reset","service":"fraud-service","state":"open","ok":true,"host":"",` + proof,
 			asked: breaker.ResetRequest{Service: "fraud-service", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},
 		{
 			name: "host in the query", path: path + "?host=10.0.0.1:8005", status: 200,
-			want:  `{"message":"Circuit breaker for fraud-service, host 10.0.0.1:8005, has been reset","service":"fraud-service","state":"forced_open","ok":true,"host":"10.0.0.1:8005",` + proof,
+			want:  `{"message":"Circuit breaker for fraud-service, host 10.0.0.1:8005, has been reset","service":"fraud-service","state":"open","ok":true,"host":"10.0.0.1:8005",` + proof,
 			asked: breaker.ResetRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},
 		{
 			name: "all in the body", path: path + "?host=10.0.0.9:1", body: `{"host":"10.0.0.1:8005","reason":"fixed","actor":"ann"}`, status: 200,
-			want:  `{"message":"Circuit breaker for fraud-service, host 10.0.0.1:8005, has been reset","service":"fraud-service","state":"forced_open","ok":true,"host":"10.0.0.1:8005",` + proof,
+			want:  `{"message":"Circuit breaker for fraud-service, host 10.0.0.1:8005, has been reset","service":"fraud-service","state":"open","ok":true,"host":"10.0.0.1:8005",` + proof,
 			asked: breaker.ResetRequest{Service: "fraud-service", Host: "10.0.0.1:8005", Action: breaker.Action{Actor: "ann", Reason: "fixed"}},
 		},
 		{
 			name: "nothing to clear", path: path, status: 200,
 			result: func(r *breaker.ResetResult) { r.Pushed = false },
-			want:   `{"message":"Circuit breaker for fraud-service had nothing to reset","service":"fraud-service","state":"forced_open","ok":true,"host":"",` + proof,
+			want:   `{"message":"Circuit breaker for fraud-service had nothing to reset","service":"fraud-service","state":"open","ok":true,"host":"",` + proof,
 			asked:  breaker.ResetRequest{Service: "fraud-service", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},
 		{
 			name: "no proxy", path: path, status: 502,
 			result: func(r *breaker.ResetResult) { r.Proxies = nil },
-			want:   `{"message":"Circuit breaker for fraud-service has been reset; no proxy is connected","service":"fraud-service","state":"forced_open","ok":false,"host":"","proxies":[]}`,
+			want:   `{"message":"Circuit breaker for fraud-service has been reset; no proxy is connected","service":"fraud-service","state":"open","ok":false,"host":"","proxies":[]}`,
 			asked:  breaker.ResetRequest{Service: "fraud-service", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},
 		{
@@ -96,7 +96,7 @@ func TestLegacyReset(t *testing.T) {
 			result: func(r *breaker.ResetResult) {
 				r.Proxies = append(r.Proxies, breaker.ProxyReset{Proxy: "edge-2", Error: "no acknowledgement within 5 s"})
 			},
-			want: `{"message":"Circuit breaker for fraud-service was not proved to be reset on 1 of 2 proxies","service":"fraud-service","state":"forced_open","ok":false,"host":"",` +
+			want: `{"message":"Circuit breaker for fraud-service was not proved to be reset on 1 of 2 proxies","service":"fraud-service","state":"open","ok":false,"host":"",` +
 				proof[:len(proof)-2] + `,{"proxy":"edge-2","acknowledged":false,"ejected_before":[],"ejected_after":[],"note":"","error":"no acknowledgement within 5 s"}]}`,
 			asked: breaker.ResetRequest{Service: "fraud-service", Action: breaker.Action{Actor: "127.0.0.1"}},
 		},

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -26,8 +27,9 @@ var ErrProxyConnected = errors.New("the proxy is connected")
 // Model is what a Server serves. All methods are called concurrently. Beside the
 // errors named below, any other is reported to the client as an internal one.
 type Model interface {
-	// Breakers returns every service's breaker in ascending order of service.
-	Breakers(ctx context.Context) ([]breaker.Breaker, error)
+	// Breakers yields the services' breakers in ascending order of service, each as it is when
+	// it is yielded.
+	Breakers(ctx context.Context, q breaker.Query) (iter.Seq[breaker.Breaker], error)
 	// Breaker returns one service's breaker, or breaker.ErrUnknownService.
 	Breaker(ctx context.Context, service string) (breaker.Breaker, error)
 	// Windows returns what is in each proxy's window, in ascending order of proxy, or
@@ -41,9 +43,9 @@ type Model interface {
 	History(ctx context.Context, f breaker.HistoryFilter) (breaker.History, error)
 	// Watch sends every breaker in the first element, and in each further one those that
 	// changed since, each in ascending order of service. Changes are merged while nobody
-	// receives and until every has passed since the last element (0: no such time); they are
-	// never dropped. The channel is closed when ctx is done, or when the model ends.
-	Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error)
+	// receives and until q.Every has passed since the last element; they are never dropped. The
+	// channel is closed when ctx is done, or when the model ends.
+	Watch(ctx context.Context, q breaker.WatchQuery) (<-chan iter.Seq[breaker.Breaker], error)
 	// Reset blocks until every proxy has proved the reset or its time is up; a proxy that
 	// did not prove it is an entry of the result, not an error. It returns
 	// breaker.ErrUnknownService, breaker.ErrUnknownHost, breaker.ErrHostNotResettable or
@@ -158,8 +160,10 @@ type ConfigStatus struct {
 	LastSuccess, LastAttempt time.Time
 	// Services is the number of services that are served.
 	Services int
-	// Problems of the files on disk.
+	// Problems of the files on disk; the first of them if there are many.
 	Problems []Problem
+	// MoreProblems is how many there are beside Problems.
+	MoreProblems int
 	// Rejections in ascending order of service, type and resource.
 	Rejections []Rejection
 	// StaleServices are served by the last good version of their policy; ascending.

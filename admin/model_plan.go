@@ -20,8 +20,10 @@ type PlanRequest struct {
 
 // Plan is what a candidate would change.
 type Plan struct {
-	// Problems are the errors and warnings of the candidate.
+	// Problems are the errors and warnings of the candidate, errors first; the first of them if there are many.
 	Problems []Problem
+	// MoreProblems is how many there are beside Problems.
+	MoreProblems int
 	// Services in ascending order; the first may have no name, for what all share.
 	Services []ServicePlan
 	// Resources in ascending order of type URL and name.

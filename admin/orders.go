@@ -118,12 +118,19 @@ func (s *service) order(ctx context.Context, req breaker.OrderRequest) (breaker.
 	return result, nil
 }
 
-func (s *service) ListOrders(ctx context.Context, _ *adminpb.ListOrdersRequest) (*adminpb.ListOrdersResponse, error) {
+func (s *service) ListOrders(ctx context.Context, req *adminpb.ListOrdersRequest) (*adminpb.ListOrdersResponse, error) {
+	p, err := s.newPager(req)
+	if err != nil {
+		return nil, err
+	}
 	orders, err := s.model.Orders(ctx)
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &adminpb.ListOrdersResponse{Orders: each(orders, standingOrderProto)}, nil
+	resp := &adminpb.ListOrdersResponse{}
+	key := func(o breaker.StandingOrder) string { return keyOf(o.Service, o.Proxy) }
+	resp.Orders, resp.NextPageToken = fillPage(p, orders, key, standingOrderProto)
+	return resp, nil
 }
 
 func (s *service) ExplainBreaker(ctx context.Context, req *adminpb.ExplainBreakerRequest) (*adminpb.ExplainBreakerResponse, error) {

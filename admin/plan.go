@@ -76,13 +76,15 @@ func isFileName(name string) bool {
 }
 
 func planProto(p Plan) *adminpb.PlanPoliciesResponse {
-	return &adminpb.PlanPoliciesResponse{
-		Ok:        p.OK(),
-		Problems:  each(p.Problems, problemProto),
-		Services:  each(p.Services, servicePlanProto),
-		Resources: each(p.Resources, resourcePlanProto),
-		Digest:    p.Digest,
+	out := &adminpb.PlanPoliciesResponse{
+		Ok:           p.OK(),
+		Problems:     each(p.Problems, problemProto),
+		MoreProblems: uint32(p.MoreProblems),
+		Digest:       p.Digest,
 	}
+	out.Services, out.MoreServices = fit(each(p.Services, servicePlanProto), maxPart)
+	out.Resources, out.MoreResources = fit(each(p.Resources, resourcePlanProto), maxPart)
+	return out
 }
 
 func servicePlanProto(p ServicePlan) *adminpb.ServicePlan {
@@ -103,7 +105,9 @@ func effectProto(e Effect) *adminpb.Effect {
 	if e.Warning {
 		severity = "warning"
 	}
-	return &adminpb.Effect{Severity: severity, Text: e.Text, Proxies: e.Proxies}
+	out := &adminpb.Effect{Severity: severity, Text: e.Text}
+	out.Proxies, out.MoreProxies = fewIDs(e.Proxies)
+	return out
 }
 
 func resourcePlanProto(r ResourcePlan) *adminpb.ResourcePlan {

@@ -41,7 +41,7 @@ func TestPlanPolicies(t *testing.T) {
 	}
 	at := &adminpb.Position{File: "fraud.yaml", Line: 12, Column: 5}
 	want := &adminpb.PlanPoliciesResponse{
-		Ok:       true,
+		Ok: true, MoreProblems: 7,
 		Problems: []*adminpb.Problem{{Severity: "warning", Position: at, Service: "fraud-service", Message: "doubtful", Rule: "some-rule", Excerpt: []*adminpb.SourceLine{{Line: 3, Text: "breaker:"}}}},
 		Services: []*adminpb.ServicePlan{{
 			Service: "fraud-service", Action: "changed",

@@ -105,6 +105,9 @@ func New(opts Options) (*Server, error) {
 			stopping: stopping,
 			planning: make(chan struct{}, 1),
 			planRoom: &planRoom{},
+
+			pageBytes: maxPage,
+			streams:   make(chan struct{}, maxStreams),
 		},
 	}
 	if err := s.newGRPC(); err != nil {

@@ -1,10 +1,13 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
 	"github.com/breakwater/breakwater/breaker"
@@ -33,6 +37,10 @@ type service struct {
 	started time.Time
 	// readOnly is what GetVersion says; readOnly the handler is what refuses.
 	readOnly bool
+	// pageBytes bounds a page: maxPage or maxHTTPPage.
+	pageBytes int
+	// streams has room for those who watch, by gRPC and by HTTP.
+	streams chan struct{}
 	// stopping is done once the server stops: it ends the streams.
 	stopping context.Context
 	// planning has room for the one plan that is being made.
@@ -41,17 +49,59 @@ type service struct {
 	planRoom *planRoom
 }
 
-func (s *service) ListBreakers(ctx context.Context, _ *adminpb.ListBreakersRequest) (*adminpb.ListBreakersResponse, error) {
-	breakers, err := s.model.Breakers(ctx)
+func (s *service) ListBreakers(ctx context.Context, req *adminpb.ListBreakersRequest) (*adminpb.ListBreakersResponse, error) {
+	p, err := s.newPager(req)
+	if err != nil {
+		return nil, err
+	}
+	// The key is the last service's name; of a breaker of which only a part had room, with the last proxy's id.
+	from, proxy, inside := strings.Cut(p.after, keySeparator)
+	breakers, err := s.model.Breakers(ctx, breaker.Query{From: from, Proxies: !req.GetSummary()})
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &adminpb.ListBreakersResponse{Breakers: each(breakers, breakerProto)}, nil
+	resp := &adminpb.ListBreakersResponse{}
+	for b := range breakers {
+		continued := false
+		if b.Service == from {
+			b.Proxies = behind(b.Proxies, proxy)
+			if continued = inside && len(b.Proxies) > 0; !continued {
+				continue
+			}
+		}
+		message, rest := breakerProto(b), (*adminpb.Breaker)(nil)
+		message.Continued = continued
+		key := b.Service
+		if p.empty {
+			if message, rest = split(message, p.bytes); rest != nil {
+				key = keyOf(key, message.GetProxies()[len(message.GetProxies())-1].GetProxy())
+			}
+		}
+		taken := p.take(key, proto.Size(message))
+		if taken {
+			resp.Breakers = append(resp.Breakers, message)
+		}
+		if !taken || rest != nil {
+			resp.NextPageToken = p.next()
+			break
+		}
+	}
+	return resp, nil
+}
+
+// behind are the proxies after the one of an id.
+func behind(proxies []breaker.ProxyBreaker, id string) []breaker.ProxyBreaker {
+	i := sort.Search(len(proxies), func(i int) bool { return proxies[i].Proxy > id })
+	return proxies[i:]
 }
 
 func (s *service) GetBreaker(ctx context.Context, req *adminpb.GetBreakerRequest) (*adminpb.GetBreakerResponse, error) {
 	if req.GetService() == "" {
 		return nil, status.Error(codes.InvalidArgument, "service is empty")
+	}
+	p, err := s.newPager(req)
+	if err != nil {
+		return nil, err
 	}
 	b, err := s.model.Breaker(ctx, req.GetService())
 	if err != nil {
@@ -61,21 +111,50 @@ func (s *service) GetBreaker(ctx context.Context, req *adminpb.GetBreakerRequest
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &adminpb.GetBreakerResponse{Breaker: breakerProto(b), Windows: each(windows, windowProto)}, nil
+	resp := &adminpb.GetBreakerResponse{Breaker: summaryProto(b)}
+	resp.Breaker.Continued = p.after != ""
+	p.bytes -= proto.Size(resp)
+	for _, x := range behind(b.Proxies, p.after) {
+		proxy := proxyBreakerProto(x)
+		size, window := proto.Size(proxy), (*adminpb.ProxyWindow)(nil)
+		if i, ok := slices.BinarySearchFunc(windows, x.Proxy, func(w breaker.ProxyWindow, id string) int { return cmp.Compare(w.Proxy, id) }); ok {
+			window = windowProto(windows[i])
+			size += proto.Size(window)
+		}
+		if !p.take(x.Proxy, size) {
+			resp.NextPageToken = p.next()
+			break
+		}
+		resp.Breaker.Proxies = append(resp.Breaker.Proxies, proxy)
+		if window != nil {
+			resp.Windows = append(resp.Windows, window)
+		}
+	}
+	return resp, nil
 }
 
 func (s *service) GetTraffic(ctx context.Context, req *adminpb.GetTrafficRequest) (*adminpb.GetTrafficResponse, error) {
 	if req.GetService() == "" {
 		return nil, status.Error(codes.InvalidArgument, "service is empty")
 	}
+	p, err := s.newPager(req)
+	if err != nil {
+		return nil, err
+	}
 	t, err := s.model.Traffic(ctx, req.GetService())
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return trafficProto(t), nil
+	resp := &adminpb.GetTrafficResponse{Service: t.Service, Time: timestampProto(t.Time)}
+	resp.Proxies, resp.NextPageToken = fillPage(p, t.Proxies, func(p breaker.ProxyTraffic) string { return p.Proxy }, proxyTrafficProto)
+	return resp, nil
 }
 
 func (s *service) GetHistory(ctx context.Context, req *adminpb.GetHistoryRequest) (*adminpb.GetHistoryResponse, error) {
+	p, err := s.newPager(req)
+	if err != nil {
+		return nil, err
+	}
 	f := breaker.HistoryFilter{Services: req.GetServices()}
 	if req.GetFrom() != nil {
 		if err := req.GetFrom().CheckValid(); err != nil {
@@ -87,7 +166,9 @@ func (s *service) GetHistory(ctx context.Context, req *adminpb.GetHistoryRequest
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return historyProto(h), nil
+	resp := historyProto(h)
+	resp.Services, resp.NextPageToken = fillPage(p, h.Services, func(s breaker.ServiceHistory) string { return s.Service }, serviceHistoryProto)
+	return resp, nil
 }
 
 func (s *service) WatchBreakers(req *adminpb.WatchBreakersRequest, stream grpc.ServerStreamingServer[adminpb.WatchBreakersResponse]) error {
@@ -156,7 +237,11 @@ func caller(ctx context.Context) string {
 	return host
 }
 
-func (s *service) ListProxies(ctx context.Context, _ *adminpb.ListProxiesRequest) (*adminpb.ListProxiesResponse, error) {
+func (s *service) ListProxies(ctx context.Context, req *adminpb.ListProxiesRequest) (*adminpb.ListProxiesResponse, error) {
+	p, err := s.newPager(req)
+	if err != nil {
+		return nil, err
+	}
 	proxies, err := s.model.Proxies(ctx)
 	if err != nil {
 		return nil, toStatus(err)
@@ -165,7 +250,17 @@ func (s *service) ListProxies(ctx context.Context, _ *adminpb.ListProxiesRequest
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	return &adminpb.ListProxiesResponse{Proxies: each(proxies, proxyProto), Missed: each(missed, missedProxyProto)}, nil
+	// One list, with those that are missed behind the others.
+	resp := &adminpb.ListProxiesResponse{}
+	const connected, gone = "1", "2"
+	if p.after == "" || strings.HasPrefix(p.after, connected) {
+		resp.Proxies, resp.NextPageToken = fillPage(p, proxies, func(p Proxy) string { return keyOf(connected, p.ID) }, proxyProto)
+	}
+	if resp.NextPageToken == "" {
+		key := func(p MissedProxy) string { return keyOf(gone, p.ID) }
+		resp.Missed, resp.NextPageToken = fillPage(p, missed, key, missedProxyProto)
+	}
+	return resp, nil
 }
 
 func (s *service) ForgetProxy(ctx context.Context, req *adminpb.ForgetProxyRequest) (*adminpb.ForgetProxyResponse, error) {

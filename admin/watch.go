@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strconv"
@@ -25,11 +26,20 @@ const (
 	watchKeepAlive = 3 * time.Second
 	// summaryInterval is the least time between two messages of summaries.
 	summaryInterval = time.Second
+	// maxStreams bounds those who watch at one time, by gRPC and HTTP together: each has a goroutine and remembers what
+	// it was told.
+	maxStreams = 1000
 )
 
 // stream passes on what open gives until ctx is done, the server stops or send fails.
 // keepAlive, unless nil, is called every watchKeepAlive. Its own errors are gRPC statuses.
 func stream[T any](ctx context.Context, s *service, open func(context.Context) (<-chan T, error), send func(T) error, keepAlive func() error) error {
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		return status.Errorf(codes.ResourceExhausted, "%d clients watch already, and no more are served", cap(s.streams))
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)() //nolint:contextcheck // the server's own end ends the call
@@ -66,45 +76,97 @@ func stream[T any](ctx context.Context, s *service, open func(context.Context) (
 
 // watch sends a snapshot and then the changes.
 func (s *service) watch(ctx context.Context, req *adminpb.WatchBreakersRequest, send func(*adminpb.WatchBreakersResponse) error, keepAlive func() error) error {
-	services := req.GetServices()
-	convert, every := breakerProto, time.Duration(0)
+	q := breaker.WatchQuery{Proxies: true}
 	var told summaries
 	if req.GetSummary() {
-		convert, every, told = summaryProto, summaryInterval, summaries{}
+		q, told = breaker.WatchQuery{Every: summaryInterval}, summaries{}
 	}
-	open := func(ctx context.Context) (<-chan []breaker.Breaker, error) { return s.model.Watch(ctx, every) }
+	wanted := func(service string) bool {
+		return len(req.GetServices()) == 0 || slices.Contains(req.GetServices(), service)
+	}
+	open := func(ctx context.Context) (<-chan iter.Seq[breaker.Breaker], error) { return s.model.Watch(ctx, q) }
 	snapshot := true
-	return stream(ctx, s, open, func(change []breaker.Breaker) error {
-		if len(services) > 0 {
-			change = slices.DeleteFunc(slices.Clone(change), func(b breaker.Breaker) bool {
-				return !slices.Contains(services, b.Service)
-			})
+	return stream(ctx, s, open, func(change iter.Seq[breaker.Breaker]) error {
+		out := messages{send: send, max: s.pageBytes, room: s.pageBytes, next: &adminpb.WatchBreakersResponse{Snapshot: snapshot}}
+		for b := range change {
+			var err error
+			switch {
+			case !wanted(b.Service):
+			case b.Removed:
+				delete(told, b.Service)
+				err = out.remove(b.Service)
+			default:
+				if message := breakerProto(b); told.learn(message) {
+					err = out.add(message)
+				}
+			}
+			if err != nil {
+				return err
+			}
 		}
-		m := changeProto(change, snapshot, convert)
-		if told != nil {
-			told.reduce(m)
-		}
-		if !snapshot && len(m.GetBreakers()) == 0 && len(m.GetRemoved()) == 0 {
+		if !snapshot && out.empty() {
 			return nil
 		}
 		snapshot = false
-		return send(m)
+		return send(out.next)
 	}, keepAlive)
 }
 
-// summaries are what a client was told last, by service.
+// messages sends one change in as many messages as it needs. All but the last are sent as they are full.
+type messages struct {
+	send func(*adminpb.WatchBreakersResponse) error
+	// max is how many bytes a message may have, and room how many next has left.
+	max, room int
+	next      *adminpb.WatchBreakersResponse
+}
+
+func (m *messages) empty() bool {
+	return len(m.next.GetBreakers()) == 0 && len(m.next.GetRemoved()) == 0
+}
+
+// flush sends the next message if there is no room in it for so many bytes.
+func (m *messages) flush(size int) error {
+	size += 5 // a tag and a length
+	if m.room -= size; m.room >= 0 || m.empty() {
+		return nil
+	}
+	m.next.More = true
+	err := m.send(m.next)
+	m.next, m.room = &adminpb.WatchBreakersResponse{}, m.max-size
+	return err
+}
+
+func (m *messages) add(b *adminpb.Breaker) error {
+	for rest := b; rest != nil; {
+		b, rest = split(rest, m.max)
+		if err := m.flush(proto.Size(b)); err != nil {
+			return err
+		}
+		m.next.Breakers = append(m.next.Breakers, b)
+	}
+	return nil
+}
+
+func (m *messages) remove(service string) error {
+	if err := m.flush(len(service)); err != nil {
+		return err
+	}
+	m.next.Removed = append(m.next.Removed, service)
+	return nil
+}
+
+// summaries are what a client was told last, by service; nil for a client that is told of every change.
 type summaries map[string]*adminpb.Breaker
 
-// reduce takes out of a message what the client knows: a summary is the same though hosts and proxies have changed.
-func (s summaries) reduce(m *adminpb.WatchBreakersResponse) {
-	m.Breakers = slices.DeleteFunc(m.GetBreakers(), func(b *adminpb.Breaker) bool {
-		known := proto.Equal(s[b.GetService()], b)
-		s[b.GetService()] = b
-		return known
-	})
-	for _, name := range m.GetRemoved() {
-		delete(s, name)
+// learn reports whether the breaker differs from what the client knows: a summary is the same though hosts and proxies
+// have changed.
+func (s summaries) learn(b *adminpb.Breaker) bool {
+	if s == nil {
+		return true
 	}
+	known := proto.Equal(s[b.GetService()], b)
+	s[b.GetService()] = b
+	return !known
 }
 
 // serveWatch streams WatchBreakers: one JSON object a line, or one server-sent event

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/breakwater/breakwater/admin/adminpb"
 	"github.com/breakwater/breakwater/breaker"
 )
 
@@ -12,11 +13,10 @@ import (
 // as often as once a second for each who watches.
 func BenchmarkSummaries(b *testing.B) {
 	const services, proxies = 1000, 12
-	all := make([]breaker.Breaker, services)
+	all := make([][]breaker.ProxyBreaker, services)
 	for i := range all {
-		all[i] = breaker.Breaker{Service: fmt.Sprintf("some-service-%03d", i), State: breaker.Closed, Summary: "closed on 12 of 12 proxies"}
 		for j := range proxies {
-			all[i].Proxies = append(all[i].Proxies, breaker.ProxyBreaker{
+			all[i] = append(all[i], breaker.ProxyBreaker{
 				Proxy: fmt.Sprintf("gateway-%02d", j), State: breaker.Closed, Since: time.Unix(1_700_000_000, 0), TotalHosts: 3, Attempts: 1_234_567,
 			})
 		}
@@ -24,11 +24,15 @@ func BenchmarkSummaries(b *testing.B) {
 	told := summaries{}
 	bytes := 0
 	for b.Loop() {
-		for i := range all {
-			all[i].Proxies[0].Attempts++
+		m := &adminpb.WatchBreakersResponse{}
+		for i, proxies := range all {
+			proxies[0].Attempts++
+			x := breaker.NewBreaker(fmt.Sprintf("some-service-%03d", i), proxies)
+			x.Proxies = nil
+			if summary := breakerProto(x); told.learn(summary) {
+				m.Breakers = append(m.Breakers, summary)
+			}
 		}
-		m := changeProto(all, false, summaryProto)
-		told.reduce(m)
 		if len(m.GetBreakers()) != services {
 			b.Fatalf("%d are told", len(m.GetBreakers()))
 		}

@@ -3,11 +3,15 @@ package admin
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
 	"github.com/breakwater/breakwater/breaker"
@@ -16,15 +20,15 @@ import (
 // silentModel sends an empty snapshot and then nothing.
 type silentModel struct{ Model }
 
-func (silentModel) Watch(context.Context, time.Duration) (<-chan []breaker.Breaker, error) {
-	changes := make(chan []breaker.Breaker, 1)
-	changes <- nil
+func (silentModel) Watch(context.Context, breaker.WatchQuery) (<-chan iter.Seq[breaker.Breaker], error) {
+	changes := make(chan iter.Seq[breaker.Breaker], 1)
+	changes <- func(func(breaker.Breaker) bool) {}
 	return changes, nil
 }
 
 func TestIdleWatchIsKeptAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{model: silentModel{}, stopping: t.Context()}
+		s := &service{model: silentModel{}, stopping: t.Context(), streams: make(chan struct{}, 1), pageBytes: maxPage}
 		begin := time.Now()
 		gone := errors.New("the client is gone")
 		snapshots, alive := 0, 0
@@ -69,7 +73,7 @@ func (w *stuckWriter) Write([]byte) (int, error) {
 // TestClientThatReceivesNothing: it is given up, and the model's watch with it.
 func TestClientThatReceivesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &service{model: silentModel{}, stopping: t.Context()}
+		s := &service{model: silentModel{}, stopping: t.Context(), streams: make(chan struct{}, 1), pageBytes: maxPage}
 		w := &stuckWriter{ResponseRecorder: httptest.NewRecorder()}
 		begin := time.Now()
 		s.serveWatch(w, httptest.NewRequest(http.MethodGet, "/api/v1/breakers:watch", nil))
@@ -77,4 +81,27 @@ func TestClientThatReceivesNothing(t *testing.T) {
 			t.Errorf("given up after %v with %q, want %v and nothing more", took, w.Body, watchWriteTimeout)
 		}
 	})
+}
+
+// TestTooManyWatch: who comes when there is no room is told so at once, by gRPC and by HTTP.
+func TestTooManyWatch(t *testing.T) {
+	s := &service{model: silentModel{}, stopping: t.Context(), streams: make(chan struct{}, 1), pageBytes: maxPage}
+	s.streams <- struct{}{}
+	err := s.watch(t.Context(), &adminpb.WatchBreakersRequest{}, func(*adminpb.WatchBreakersResponse) error { return nil }, nil)
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("by gRPC: %v", err)
+	}
+	w := httptest.NewRecorder()
+	s.serveWatch(w, httptest.NewRequest(http.MethodGet, "/api/v1/breakers:watch", nil))
+	if w.Code != http.StatusTooManyRequests {
+		t.Errorf("by HTTP: status %d, %s", w.Code, w.Body)
+	}
+	<-s.streams
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := s.watch(ctx, &adminpb.WatchBreakersRequest{}, func(*adminpb.WatchBreakersResponse) error {
+		cancel()
+		return errors.New("the client is gone")
+	}, nil); status.Code(err) == codes.ResourceExhausted || len(s.streams) > 0 {
+		t.Errorf("with room: %v, and %d are left", err, len(s.streams))
+	}
 }

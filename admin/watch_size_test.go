@@ -14,7 +14,7 @@ import (
 
 // crowded is a service with traffic over many proxies, one of which has tripped.
 func crowded(i, proxies int) breaker.Breaker {
-	b := breaker.Breaker{Service: fmt.Sprintf("some-service-%03d", i), State: breaker.Open, Summary: fmt.Sprintf("open on 1 of %d proxies", proxies)}
+	var all []breaker.ProxyBreaker
 	for j := range proxies {
 		p := breaker.ProxyBreaker{
 			Proxy: fmt.Sprintf("gateway-%02d.prod.example", j), State: breaker.Closed, Since: day, TotalHosts: 3,
@@ -27,9 +27,9 @@ func crowded(i, proxies int) breaker.Breaker {
 			p.State, p.Cause = breaker.Open, "5 of the last 100 attempts failed: failure_threshold is 5"
 			p.Since, p.Until = day.Add(123456789*time.Nanosecond), day.Add(60123456789*time.Nanosecond)
 		}
-		b.Proxies = append(b.Proxies, p)
+		all = append(all, p)
 	}
-	return b
+	return breaker.NewBreaker(fmt.Sprintf("some-service-%03d", i), all)
 }
 
 // The summaries of 1,000 services on 12 proxies are small though every breaker is open, and a change of one is of one.
@@ -78,6 +78,7 @@ func TestSummariesAreSmall(t *testing.T) {
 	}
 	changed := crowded(500, proxies)
 	changed.Proxies[0].Attempts++
+	changed = breaker.NewBreaker(changed.Service, changed.Proxies)
 	model.changes <- []breaker.Breaker{crowded(499, proxies), changed, crowded(501, proxies)}
 	change := event()
 	if strings.Count(change, `"service":`) != 1 || !strings.Contains(change, `"service":"some-service-500"`) {

@@ -90,18 +90,18 @@ func TestWatchByHTTP(t *testing.T) {
 	}{
 		{
 			name: "lines", contentType: "application/x-ndjson",
-			snapshot: []string{`{"snapshot":true,"breakers":[` + fraudJSON + `,` + searchJSON + `],"removed":[]}`},
-			change:   []string{`{"snapshot":false,"breakers":[` + searchJSON + `],"removed":[]}`},
+			snapshot: []string{`{"snapshot":true,"breakers":[` + fraudJSON + `,` + searchJSON + `],"removed":[],"more":false}`},
+			change:   []string{`{"snapshot":false,"breakers":[` + searchJSON + `],"removed":[],"more":false}`},
 		},
 		{
 			name: "events of one service", accept: "text/event-stream", query: "?services=search-service", contentType: "text/event-stream",
-			snapshot: []string{"event: snapshot", `data: {"snapshot":true,"breakers":[` + searchJSON + `],"removed":[]}`, ""},
-			change:   []string{"event: change", `data: {"snapshot":false,"breakers":[` + searchJSON + `],"removed":[]}`, ""},
+			snapshot: []string{"event: snapshot", `data: {"snapshot":true,"breakers":[` + searchJSON + `],"removed":[],"more":false}`, ""},
+			change:   []string{"event: change", `data: {"snapshot":false,"breakers":[` + searchJSON + `],"removed":[],"more":false}`, ""},
 		},
 		{
 			name: "events of summaries", accept: "text/event-stream", query: "?summary=true&services=fraud-service", contentType: "text/event-stream",
-			snapshot: []string{"event: snapshot", `data: {"snapshot":true,"breakers":[` + fraudSummaryJSON + `],"removed":[]}`, ""},
-			change:   []string{"event: change", `data: {"snapshot":false,"breakers":[],"removed":["fraud-service"]}`, ""},
+			snapshot: []string{"event: snapshot", `data: {"snapshot":true,"breakers":[` + fraudSummaryJSON + `],"removed":[],"more":false}`, ""},
+			change:   []string{"event: change", `data: {"snapshot":false,"breakers":[],"removed":["fraud-service"],"more":false}`, ""},
 			changed:  breaker.Breaker{Service: "fraud-service", Removed: true},
 		},
 	} {
@@ -170,10 +170,12 @@ func TestWatchSummaries(t *testing.T) {
 	// What changes in hosts and proxies alone is not in a summary.
 	same := fraud()
 	same.Proxies[0].Hosts[0].Requests++
-	same.Proxies[0].RecentErrors++
+	same.Proxies[1].RecentErrors++
+	same = breaker.NewBreaker(same.Service, same.Proxies)
 	model.changes <- []breaker.Breaker{same, search()}
 	more := fraud()
 	more.Proxies[1].Attempts++
+	more = breaker.NewBreaker(more.Service, more.Proxies)
 	model.changes <- []breaker.Breaker{more, search()}
 	summary.Overview.Attempts++
 	expect(&adminpb.WatchBreakersResponse{Breakers: []*adminpb.Breaker{summary}})

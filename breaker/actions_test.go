@@ -58,12 +58,13 @@ func (f *fixture) resetInBackground(t *testing.T) (leave func(), answer <-chan a
 
 // While a reset waits for a proxy, the other is reset, and follows an order for the same service, which goes before it.
 func TestOrderWhileAResetWaits(t *testing.T) {
+	t.Parallel()
 	f := start(t, []*policy.Service{layer2Service()}, "p1", "p2")
 	for _, e := range f.envoys {
 		e.set("svc", "e.")
 	}
 	f.goSilent(t, "p2")
-	leave, answer := f.resetInBackground(t)
+	_, answer := f.resetInBackground(t)
 	f.untilEvent(t, WasReset)
 	left, gone := context.WithCancel(t.Context())
 	gone()
@@ -84,7 +85,6 @@ func TestOrderWhileAResetWaits(t *testing.T) {
 	if took := time.Since(began); took > ackTimeout/2 {
 		t.Errorf("the order reached the proxy that answers after %s", took)
 	}
-	leave()
 	if r := <-answer; r.err != nil || !strings.Contains(r.Proxies[0].Note, "since then it was forced open by ann") {
 		t.Errorf("the reset answers %+v", r)
 	}
@@ -97,8 +97,25 @@ func TestOrderWhileAResetWaits(t *testing.T) {
 	}
 }
 
+// A reset that has begun is carried out though its caller leaves.
+func TestResetWhoseCallerLeaves(t *testing.T) {
+	t.Parallel()
+	f := start(t, []*policy.Service{layer2Service()}, "p1", "p2")
+	f.Report(attempts(0, 3))
+	f.untilTold(t, shut)
+	f.goSilent(t, "p2")
+	leave, answer := f.resetInBackground(t)
+	f.untilEvent(t, WasReset)
+	leave()
+	f.untilTold(t)
+	if r := <-answer; r.err != nil || r.OK() {
+		t.Errorf("%+v", r)
+	}
+}
+
 // A reset that is stored after an order ends it, and the answer to the order says so.
 func TestResetWhileAnOrderWaits(t *testing.T) {
+	t.Parallel()
 	f := start(t, []*policy.Service{layer2Service()}, "p1", "p2")
 	f.goSilent(t, "p2")
 	ordered := make(chan OrderResult, 1)
@@ -119,6 +136,7 @@ func TestResetWhileAnOrderWaits(t *testing.T) {
 
 // An order expires in every proxy though a reset waits for one.
 func TestOrderExpiresWhileAResetWaits(t *testing.T) {
+	t.Parallel()
 	f := start(t, []*policy.Service{service("other"), layer2Service()}, "p1", "p2")
 	f.envoys["p1"].set("svc", "e.")
 	if _, err := f.Order(t.Context(), OrderRequest{Service: "other", State: Disabled, TTL: 1500 * time.Millisecond}); err != nil {

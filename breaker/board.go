@@ -3,7 +3,7 @@ package breaker
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -205,30 +205,60 @@ func (b *Board) sorted() []*watcher {
 	return out
 }
 
-// Breakers returns every service's breaker in ascending order of service. It looks at the proxies
-// first, so that the answer is of now; a proxy that does not answer soon is shown as it
-// was seen last.
-func (b *Board) Breakers(ctx context.Context) []Breaker {
-	b.refresh(ctx)
-	set := b.opts.Control.Set()
-	if set == nil {
-		return nil
-	}
-	b.mu.Lock()
-	watchers := b.sorted()
-	b.mu.Unlock()
-	out := make([]Breaker, 0, len(set.Services))
-	for _, svc := range set.Services {
-		out = append(out, b.compose(svc.Name, watchers))
-	}
-	return out
+// Query says which breakers are asked for, and how much of each.
+type Query struct {
+	// From leaves out the services whose names are less.
+	From string
+	// Proxies asks for Breaker.Proxies too.
+	Proxies bool
 }
 
-// compose is breaker over some watchers. It takes b.mu for one service at a time: many must not hold up the reports.
-func (b *Board) compose(service string, watchers []*watcher) Breaker {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return breakerOf(service, watchers)
+// Breakers yields the services' breakers in ascending order of service, each as it is when it is yielded: there is
+// never more than one in memory. It looks at the proxies first, unless the query goes on from a service, so that the
+// answer is of now; a proxy that does not answer soon is shown as it was seen last.
+func (b *Board) Breakers(ctx context.Context, q Query) iter.Seq[Breaker] {
+	if q.From == "" {
+		b.refresh(ctx)
+	}
+	var services []listed
+	if set := b.opts.Control.Set(); set != nil {
+		for _, svc := range set.Services {
+			if svc.Name >= q.From {
+				services = append(services, listed{service: svc.Name})
+			}
+		}
+	}
+	return b.compose(services, q.Proxies)
+}
+
+// listed is a service in a list of breakers.
+type listed struct {
+	service string
+	removed bool
+}
+
+// compose yields the breakers of some services, without those that are no longer served by then. It takes b.mu for one
+// at a time: many must not hold up the reports.
+func (b *Board) compose(services []listed, proxies bool) iter.Seq[Breaker] {
+	return func(yield func(Breaker) bool) {
+		b.mu.Lock()
+		watchers := b.sorted()
+		b.mu.Unlock()
+		for _, l := range services {
+			x := Breaker{Service: l.service, Removed: true}
+			if !l.removed {
+				if _, err := b.lookup(l.service); err != nil {
+					continue
+				}
+				b.mu.Lock()
+				x = breakerOf(l.service, watchers, proxies)
+				b.mu.Unlock()
+			}
+			if !yield(x) {
+				return
+			}
+		}
+	}
 }
 
 // Breaker returns one service's breaker, or ErrUnknownService.
@@ -243,12 +273,13 @@ func (b *Board) Breaker(ctx context.Context, service string) (Breaker, error) {
 }
 
 func (b *Board) lookup(service string) (*policy.Service, error) {
-	if set := b.opts.Control.Set(); set != nil {
+	set := b.opts.Control.Set()
+	if set != nil {
 		if svc := set.Lookup(service); svc != nil {
 			return svc, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: %s", ErrUnknownService, service)
+	return nil, UnknownService(service, set)
 }
 
 // refreshTimeout bounds how long a question waits for a proxy's admin API.
@@ -265,40 +296,23 @@ func (b *Board) refresh(ctx context.Context, services ...string) {
 }
 
 // breaker composes the view of all proxies. The caller must hold b.mu.
-func (b *Board) breaker(service string) Breaker { return breakerOf(service, b.sorted()) }
+func (b *Board) breaker(service string) Breaker { return breakerOf(service, b.sorted(), true) }
 
 // breakerOf composes the view of some watchers, which must be in order of proxy id. The caller must hold board.mu.
-func breakerOf(service string, watchers []*watcher) Breaker {
-	out := Breaker{Service: service, Proxies: make([]ProxyBreaker, 0, len(watchers))}
-	for _, w := range watchers {
-		out.Proxies = append(out.Proxies, w.view(service))
-	}
-	out.State, out.Summary = summarize(out.Proxies)
-	return out
-}
-
-// gravity orders the states: the gravest is the service's.
-var gravity = []State{ForcedOpen, Open, HalfOpen, Unknown, Disabled, Closed}
-
-// summarize is the state over all proxies, and that in words.
-func summarize(proxies []ProxyBreaker) (State, string) {
-	if len(proxies) == 0 {
-		return Unknown, "no proxy is connected"
-	}
-	count := map[State]int{}
-	for _, p := range proxies {
-		count[p.State]++
-	}
-	for _, s := range gravity {
-		if n := count[s]; n > 0 {
-			plural := "proxies"
-			if len(proxies) == 1 {
-				plural = "proxy"
-			}
-			return s, fmt.Sprintf("%s on %d of %d %s", s, n, len(proxies), plural)
+func breakerOf(service string, watchers []*watcher, proxies bool) Breaker {
+	if proxies {
+		views := make([]ProxyBreaker, len(watchers))
+		for i, w := range watchers {
+			views[i] = w.view(service)
 		}
+		return NewBreaker(service, views)
 	}
-	return Unknown, "unknown"
+	var f fold
+	for _, w := range watchers {
+		view := w.view(service)
+		f.add(&view)
+	}
+	return f.breaker(service)
 }
 
 // ProxyHealth says whether a proxy's admin API answers, and whether it reports.

@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -44,7 +45,10 @@ func BenchmarkQuestions(b *testing.B) {
 				b.Error(err)
 			}
 		},
-		"breakers": func() { board.Breakers(b.Context()) },
+		"breakers": func() {
+			for range board.Breakers(b.Context(), Query{Proxies: true}) { // each is composed as it is yielded
+			}
+		},
 	} {
 		b.Run(name, func(b *testing.B) {
 			share := 1.0
@@ -74,5 +78,40 @@ func (b *Board) withheld(ask func()) (longest, whole time.Duration) {
 		b.mu.Lock()
 		longest = max(longest, time.Since(before))
 		b.mu.Unlock()
+	}
+}
+
+// BenchmarkOverviews measures what a list of 1,000 services over 200 proxies costs that shows one line of each.
+func BenchmarkOverviews(b *testing.B) {
+	board := manyProxies(1000, 200)
+	b.ReportAllocs()
+	for b.Loop() {
+		for range board.Breakers(b.Context(), Query{From: "s"}) {
+		}
+	}
+}
+
+// A list of overviews takes memory for each service, however many proxies there are.
+func TestOverviewsCopyNoProxies(t *testing.T) {
+	const services, perService = 200, 1024 // bytes
+	for _, proxies := range []int{1, 50, 500} {
+		board := manyProxies(services, proxies)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		n := 0
+		for x := range board.Breakers(t.Context(), Query{From: "s"}) {
+			if n++; x.Proxies != nil || x.Overview.Proxies != proxies {
+				t.Errorf("%d proxies: %+v", proxies, x)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if n != services {
+			t.Errorf("%d of %d services are listed", n, services)
+		}
+		got := after.TotalAlloc - before.TotalAlloc
+		t.Logf("%d proxies: %d bytes for %d services", proxies, got, services)
+		if got > services*perService+uint64(64*proxies) {
+			t.Errorf("%d proxies: a list of %d overviews takes %d bytes", proxies, services, got)
+		}
 	}
 }

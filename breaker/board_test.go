@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const deadline = 10 * time.Second
 
 // receive returns the next element as "service=state ...".
-func receive(t *testing.T, ch <-chan []Breaker) string {
+func receive(t *testing.T, ch <-chan iter.Seq[Breaker]) string {
 	t.Helper()
 	select {
 	case next, ok := <-ch:
@@ -28,7 +29,7 @@ func receive(t *testing.T, ch <-chan []Breaker) string {
 			return "(closed)"
 		}
 		var out []string
-		for _, b := range next {
+		for b := range next {
 			state := string(b.State)
 			if b.Removed {
 				state = "removed"
@@ -136,7 +137,7 @@ func TestWatch(t *testing.T) {
 	f := start(t, []*policy.Service{service("a"), service("b")}, "p1")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	ch := f.Watch(ctx, 0)
+	ch := f.Watch(ctx, WatchQuery{})
 	if got := receive(t, ch); got != "a=closed b=closed" {
 		t.Fatalf("first element: %s", got)
 	}
@@ -176,13 +177,13 @@ func TestWatch(t *testing.T) {
 		t.Errorf("ctx ended: %s", got)
 	}
 
-	ch = f.Watch(t.Context(), 0)
+	ch = f.Watch(t.Context(), WatchQuery{})
 	receive(t, ch)
 	f.stop()
 	if got := receive(t, ch); got != "(closed)" {
 		t.Errorf("the board ended: %s", got)
 	}
-	if got := receive(t, f.Watch(t.Context(), 0)); got != "(closed)" {
+	if got := receive(t, f.Watch(t.Context(), WatchQuery{})); got != "(closed)" {
 		t.Errorf("Watch of an ended board: %s", got)
 	}
 }
@@ -230,7 +231,7 @@ func TestManyServices(t *testing.T) {
 
 func TestProxiesComeAndGo(t *testing.T) {
 	f := start(t, []*policy.Service{service("svc")}, "p1", "p2")
-	ch := f.Watch(t.Context(), 0)
+	ch := f.Watch(t.Context(), WatchQuery{})
 	if got := receive(t, ch); got != "svc=closed" {
 		t.Fatalf("first element: %s", got)
 	}
@@ -278,7 +279,7 @@ func TestWatchEvery(t *testing.T) {
 	const every = 700 * time.Millisecond
 	f := start(t, []*policy.Service{service("a"), service("b")}, "p1")
 	e := f.envoys["p1"]
-	ch := f.Watch(t.Context(), every)
+	ch := f.Watch(t.Context(), WatchQuery{Every: every})
 	if got := receive(t, ch); got != "a=closed b=closed" {
 		t.Fatalf("first element: %s", got)
 	}

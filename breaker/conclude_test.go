@@ -142,9 +142,13 @@ func TestSummarize(t *testing.T) {
 		{of(Closed), Closed, "closed on 1 of 1 proxy"},
 		{of(Closed, Open, Unknown), Open, "open on 1 of 3 proxies"},
 		{of(Closed, Unknown), Unknown, "unknown on 1 of 2 proxies"},
+		{of(ForcedOpen, HalfOpen, Open), Open, "open on 1 of 3 proxies"},
+		{of(ForcedOpen, Unknown), Unknown, "unknown on 1 of 2 proxies"},
+		{of(Disabled, ForcedOpen, Unknown, HalfOpen), HalfOpen, "half_open on 1 of 4 proxies"},
+		{of(Closed, Disabled, ForcedOpen, ForcedOpen), ForcedOpen, "forced_open on 2 of 4 proxies"},
 	} {
-		if state, summary := summarize(tt.proxies); state != tt.state || summary != tt.summary {
-			t.Errorf("%+v: %s, %q; want %s, %q", tt.proxies, state, summary, tt.state, tt.summary)
+		if b := NewBreaker("svc", tt.proxies); b.State != tt.state || b.Summary != tt.summary {
+			t.Errorf("%+v: %s, %q; want %s, %q", tt.proxies, b.State, b.Summary, tt.state, tt.summary)
 		}
 	}
 }

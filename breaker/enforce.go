@@ -55,7 +55,11 @@ func (w *watcher) observe(svc *policy.Service, o Observation, now time.Time) {
 	m := w.machine(svc, now)
 	w.succeed(svc.Name, m, now)
 	o.At = now
+	waited := m.Waiting()
 	w.happened(svc.Name, m, m.Observe(o))
+	if m.Waiting() != waited {
+		w.board.notify([]string{svc.Name})
+	}
 }
 
 // happened records a machine's transitions. The caller must hold board.mu.

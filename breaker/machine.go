@@ -208,6 +208,12 @@ func (m *Machine) Order() (Order, bool) {
 	return Order{}, false
 }
 
+// Waiting reports whether the breaker is half-open and waits for traffic.
+func (m *Machine) Waiting() bool {
+	s, ok := m.state.(*halfOpenState)
+	return ok && s.waiting(m)
+}
+
 // Counts are what the machine has counted.
 func (m *Machine) Counts() Counts {
 	c := Counts{

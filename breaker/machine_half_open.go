@@ -39,6 +39,11 @@ func (*halfOpenState) tick(*Machine)            {}
 func (*halfOpenState) until(*Machine) time.Time { return time.Time{} }
 func (*halfOpenState) wake(*Machine) time.Time  { return time.Time{} }
 
+// waiting reports whether no probe has ended, and none is at the service as far as is known.
+func (s *halfOpenState) waiting(m *Machine) bool {
+	return s.successes == 0 && (!m.inFlight.Known || m.inFlight.N <= s.before)
+}
+
 func (s *halfOpenState) permit(m *Machine) Permit {
 	return Permit{Limited: true, Max: add(m.settings.probes(), s.before)}
 }

@@ -26,8 +26,21 @@ func TestMachineHalfOpen(t *testing.T) {
 	})
 	t.Run("without traffic it waits", func(t *testing.T) {
 		r := newRig(t).halfOpen().pass(24*time.Hour).report(0, 0).look(1).unavailable().is(HalfOpen)
-		if !r.m.Wake().IsZero() || !r.m.Until().IsZero() {
-			t.Fatalf("wake %s, until %s", r.m.Wake(), r.m.Until())
+		if !r.m.Wake().IsZero() || !r.m.Until().IsZero() || !r.m.Waiting() {
+			t.Fatalf("wake %s, until %s, waiting %t", r.m.Wake(), r.m.Until(), r.m.Waiting())
+		}
+		if r.report(1, 0).is(HalfOpen); r.m.Waiting() {
+			t.Fatal("it waits for traffic though a probe has ended")
+		}
+		if r.report(1, 0).is(Closed); r.m.Waiting() {
+			t.Fatal("it waits for traffic though it is closed")
+		}
+	})
+	t.Run("a probe that has not ended is traffic", func(t *testing.T) {
+		r := newRig(t).halfOpen()
+		r.m.Observe(Observation{At: r.m.now, InFlight: Gauge{Known: true, N: 1}, Generation: r.m.Generation()})
+		if r.is(HalfOpen); r.m.Waiting() {
+			t.Fatal("it waits for traffic though a probe is at the service")
 		}
 	})
 	t.Run("re-opening backs off up to the bound, and closing forgets it", func(t *testing.T) {

@@ -37,12 +37,14 @@ const (
 // Breaker is one service's breaker over all proxies.
 type Breaker struct {
 	Service string
-	// State is the gravest of the proxies' states: ForcedOpen, Open, HalfOpen, Unknown, Disabled, Closed.
+	// State is the gravest of the proxies' states: Open, HalfOpen, Unknown, ForcedOpen, Disabled, Closed.
 	// It is Unknown if no proxy is connected.
 	State State
 	// Summary in words, such as "open on 2 of 12 proxies".
 	Summary string
-	// Proxies in ascending order of id.
+	// Overview sums up the proxies.
+	Overview Overview
+	// Proxies in ascending order of id; nil where only the Overview was asked for.
 	Proxies []ProxyBreaker
 	// Removed is true only in a change: the service is no longer served, and the fields
 	// other than Service are zero.
@@ -76,6 +78,8 @@ type ProxyBreaker struct {
 	RecentAttempts, RecentErrors uint64
 	// Successes of probes while the breaker is half-open.
 	Successes uint64
+	// Waiting is true if the breaker is half-open and no probe has been let in yet, for want of traffic.
+	Waiting bool
 	// Shadow is true if the breaker only observes; ShadowState is then the state that it would have.
 	Shadow      bool
 	ShadowState State

@@ -206,9 +206,10 @@ func (b *Board) give(ctx context.Context, svc *policy.Service, req OrderRequest)
 	released := had || req.Proxy == "" && b.hasOrder(req.Service)
 	b.mu.Unlock()
 	if req.Proxy != "" {
+		connected := ids(watchers)
 		watchers = slices.DeleteFunc(watchers, func(w *watcher) bool { return w.proxy.ID != req.Proxy })
 		if len(watchers) == 0 && !had && !b.opts.Known(req.Proxy) {
-			return o, nil, keptOrder{}, fmt.Errorf("%w: %s", ErrUnknownProxy, req.Proxy)
+			return o, nil, keptOrder{}, UnknownProxy(req.Proxy, connected)
 		}
 	}
 	kept, err := b.keepOrder(&o, now)

@@ -87,13 +87,13 @@ func TestOrderIsReplaced(t *testing.T) {
 		}
 	}
 	give(ForcedOpen, "one")
-	ch := f.Watch(t.Context(), 0)
+	ch := f.Watch(t.Context(), WatchQuery{})
 	<-ch
 	give(ForcedOpen, "two")
 	select {
 	case b := <-ch:
-		if o := b[0].Proxies[0].Order; o == nil || o.Reason != "two" {
-			t.Errorf("%+v", b[0])
+		if changed := slices.Collect(b); changed[0].Overview.Order == nil || changed[0].Overview.Order.Reason != "two" {
+			t.Errorf("%+v", changed)
 		}
 	case <-time.After(deadline):
 		t.Error("nobody is told")

@@ -20,12 +20,16 @@ func TestOverview(t *testing.T) {
 			"the gravest, and of these the first",
 			[]ProxyBreaker{
 				{Proxy: "a", State: Closed, Since: at(1), Cause: "1 of 3 hosts ejected", EjectedHosts: 1, TotalHosts: 3, Attempts: 10, Failures: 1},
-				{Proxy: "b", State: Open, Since: at(9), Until: at(60), Cause: "late", EjectedHosts: 2, TotalHosts: 3, Attempts: 20, Failures: 5},
-				{Proxy: "c", State: Open, Since: at(5), Until: at(50), Cause: "early", EjectedHosts: 2, TotalHosts: 4, Attempts: 30, Failures: 6, Overloaded: true},
+				{Proxy: "b", State: Open, Since: at(9), Until: at(60), Cause: "late", EjectedHosts: 3, TotalHosts: 3, Attempts: 20, Failures: 5},
+				{
+					Proxy: "c", State: Open, Since: at(5), Until: at(50), Cause: "early", EjectedHosts: 2, TotalHosts: 4, Attempts: 30, Failures: 6,
+					Overloaded: true, RecentAttempts: 9, RecentErrors: 4,
+				},
+				{Proxy: "d", State: Open, Since: at(5), Cause: "as early"},
 			},
 			Overview{
-				Cause: "early", Since: at(5), Until: at(50), Proxies: 3, InState: 2, EjectedHosts: 2, TotalHosts: 4,
-				Attempts: 60, Failures: 12, Overloaded: true,
+				Cause: "early", Since: at(5), Until: at(50), Proxies: 4, InState: 3, EjectedHosts: 3, TotalHosts: 3,
+				Attempts: 60, Failures: 12, Overloaded: true, RecentAttempts: 9, RecentErrors: 4,
 			},
 		},
 		{
@@ -54,15 +58,28 @@ func TestOverview(t *testing.T) {
 		{
 			"an order in a proxy that is not the gravest",
 			[]ProxyBreaker{
-				{Proxy: "a", State: Disabled, Since: at(1), Order: repair}, {Proxy: "b", State: Open, Since: at(2), Cause: "5 of 5"},
+				{Proxy: "a", State: Disabled, Since: at(1), Order: repair}, {Proxy: "b", State: ForcedOpen, Since: at(1), Order: drill},
+				{Proxy: "c", State: Open, Since: at(2), Cause: "5 of 5"},
 			},
-			Overview{Cause: "5 of 5", Since: at(2), Proxies: 2, InState: 1, Order: repair, Ordered: Disabled},
+			Overview{Cause: "5 of 5", Since: at(2), Proxies: 3, InState: 1, Order: repair, Ordered: Disabled},
+		},
+		{
+			"one half-open breaker of two waits for traffic",
+			[]ProxyBreaker{
+				{Proxy: "a", State: HalfOpen, Since: at(1), Waiting: true}, {Proxy: "b", State: HalfOpen, Since: at(2), Successes: 1},
+			},
+			Overview{Since: at(1), Proxies: 2, InState: 2},
+		},
+		{
+			"all that are half-open wait for traffic",
+			[]ProxyBreaker{
+				{Proxy: "a", State: HalfOpen, Since: at(1), Waiting: true}, {Proxy: "b", State: HalfOpen, Since: at(2), Waiting: true}, {Proxy: "c", State: Closed},
+			},
+			Overview{Since: at(1), Proxies: 3, InState: 2, Waiting: true},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			b := Breaker{Service: "svc", Proxies: tt.proxies}
-			b.State, b.Summary = summarize(tt.proxies)
-			if diff := cmp.Diff(tt.want, b.Overview()); diff != "" {
+			if diff := cmp.Diff(tt.want, NewBreaker("svc", tt.proxies).Overview); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})

@@ -118,7 +118,7 @@ func TestHangingProxyDelaysNothing(t *testing.T) {
 	<-hung
 	// The call gives up after 5 s. Half of that is more than what waits for it may take.
 	start := time.Now()
-	f.Breakers(t.Context())
+	f.Breakers(t.Context(), Query{})
 	if d := time.Since(start); d > 2500*time.Millisecond {
 		t.Errorf("the question took %s", d)
 	}

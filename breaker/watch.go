@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"context"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -20,13 +21,21 @@ type subscriber struct {
 	done chan struct{}
 }
 
+// WatchQuery says what a watcher asks for.
+type WatchQuery struct {
+	// Every is the least time between two elements; 0: none.
+	Every time.Duration
+	// Proxies asks for Breaker.Proxies too.
+	Proxies bool
+}
+
 // Watch sends every breaker in the first element and in each further one those that changed since,
 // in ascending order of service. A service that is no longer served comes once with Removed
-// set. Between two elements is the time every at least: the changes of that time are one, as they are at its end, and the
-// first change after a longer time comes at once. The channel is closed when ctx or the board ends.
-func (b *Board) Watch(ctx context.Context, every time.Duration) <-chan []Breaker {
-	s := &subscriber{pending: map[string]bool{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	out := make(chan []Breaker)
+// set. The changes between two elements are one, as they are when the element is read, and the first change after a
+// longer time than Every comes at once. The channel is closed when ctx or the board ends.
+func (b *Board) Watch(ctx context.Context, q WatchQuery) <-chan iter.Seq[Breaker] {
+	s := &subscriber{pending: map[string]bool{}, all: true, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	out := make(chan iter.Seq[Breaker])
 	b.mu.Lock()
 	if b.ended {
 		b.mu.Unlock()
@@ -42,24 +51,18 @@ func (b *Board) Watch(ctx context.Context, every time.Duration) <-chan []Breaker
 			delete(b.subscribers, s)
 			b.mu.Unlock()
 		}()
+		b.refresh(ctx)
 		told := map[string]bool{}
-		next := b.Breakers(ctx)
+		next := b.since(s, told)
 		for {
-			for _, x := range next {
-				if x.Removed {
-					delete(told, x.Service)
-				} else {
-					told[x.Service] = true
-				}
-			}
 			select {
-			case out <- next:
+			case out <- b.compose(next, q.Proxies):
 			case <-ctx.Done():
 				return
 			case <-s.done:
 				return
 			}
-			pause := time.After(every)
+			pause := time.After(q.Every)
 			for next = nil; len(next) == 0; {
 				select {
 				case <-s.wake:
@@ -85,8 +88,9 @@ func (b *Board) Watch(ctx context.Context, every time.Duration) <-chan []Breaker
 	return out
 }
 
-// since returns what changed for a subscriber, and forgets it.
-func (b *Board) since(s *subscriber, told map[string]bool) []Breaker {
+// since returns what changed for a subscriber, in ascending order, and forgets it. Told are the services that the
+// subscriber knows, and becomes those that it knows then.
+func (b *Board) since(s *subscriber, told map[string]bool) []listed {
 	s.mu.Lock()
 	pending, all := s.pending, s.all
 	s.pending, s.all = map[string]bool{}, false
@@ -105,16 +109,15 @@ func (b *Board) since(s *subscriber, told map[string]bool) []Breaker {
 			pending[name] = true
 		}
 	}
-	b.mu.Lock()
-	watchers := b.sorted()
-	b.mu.Unlock()
-	var out []Breaker
+	var out []listed
 	for _, name := range slices.Sorted(maps.Keys(pending)) {
 		switch {
 		case served[name]:
-			out = append(out, b.compose(name, watchers))
+			told[name] = true
+			out = append(out, listed{service: name})
 		case told[name]:
-			out = append(out, Breaker{Service: name, Removed: true})
+			delete(told, name)
+			out = append(out, listed{service: name, removed: true})
 		}
 	}
 	return out

@@ -393,7 +393,8 @@ func (m *Machine) describe(p *ProxyBreaker) {
 	p.Successes = c.Successes
 	p.Shadow = m.settings.Shadow
 	if o, ok := m.Order(); ok {
-		p.Order = &o
+		order := o // o itself would be allocated for every view
+		p.Order = &order
 	}
 	if m.settings.Shadow {
 		if _, ordered := m.Order(); !ordered {
@@ -404,7 +405,7 @@ func (m *Machine) describe(p *ProxyBreaker) {
 	// What the proxy was told holds there, whether it can be seen or not; but that it was told nothing proves nothing.
 	switch {
 	case m.Told() != Closed:
-		p.State, p.Cause, p.Since, p.Until = m.Told(), m.Cause(), m.Since(), m.Until()
+		p.State, p.Cause, p.Since, p.Until, p.Waiting = m.Told(), m.Cause(), m.Since(), m.Until(), m.Waiting()
 		p.Overloaded = p.Overloaded && m.Told() != HalfOpen // the limit that is hit is that of the probes
 	case p.State == Closed && m.cause != "" && m.Since().After(p.Since): // one that was made a moment ago has changed nothing
 		p.Since = m.Since()

@@ -77,7 +77,9 @@ func Inspect(ctx context.Context, path string) (Binary, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.Env = environment()
+	out, err := cmd.Output()
 	if err != nil {
 		return Binary{}, fmt.Errorf("%s --version: %w", path, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,8 @@ import (
 
 const (
 	defaultStopGrace = 5 * time.Second
+	// hangGrace is the time between SIGTERM and SIGKILL for an Envoy that hangs.
+	hangGrace = 2 * time.Second
 
 	// restartBase doubles with each exit up to restartMax, and starts anew after an
 	// Envoy that lived for settled.
@@ -54,6 +57,8 @@ type Supervisor struct {
 	StopGrace time.Duration
 	// OnStart is called by Run's goroutine after each start. May be nil.
 	OnStart func(pid int)
+	// OnHang is called by Run's goroutine before an Envoy that hangs is ended. May be nil.
+	OnHang func(pid int)
 
 	pid atomic.Int64
 }
@@ -61,11 +66,14 @@ type Supervisor struct {
 // Pid is the process id of the running Envoy, or 0 if there is none now.
 func (s *Supervisor) Pid() int { return int(s.pid.Load()) }
 
-// Run writes the bootstrap, starts Envoy and starts it again whenever it ends, until
-// ctx ends: then it stops Envoy and returns nil. It returns an error, with Envoy's own
-// reason in one line, if Envoy can not be started or fails to start three times in a
-// row. No Envoy is left when it returns; on Linux none is left either when this
-// process is killed.
+// Run writes the bootstrap, starts Envoy and starts it again whenever it ends or hangs,
+// until ctx ends: then it stops Envoy and returns nil. An Envoy hangs if its admin API
+// does not answer for 8 s (20 s before its first answer, 60 s while its main thread
+// works). It gets the variables that environment allows, and no other.
+//
+// Run returns an error, with Envoy's own reason in one line, if Envoy can not be started
+// or fails to start three times in a row. No Envoy is left when it returns; on Linux none
+// is left either when this process is killed.
 func (s *Supervisor) Run(ctx context.Context) error {
 	log := s.Log
 	if log == nil {
@@ -139,6 +147,7 @@ func (s *Supervisor) runOnce(ctx context.Context, log hclog.Logger, config strin
 	var last tail
 	// Not CommandContext: it kills at once, and Envoy gets time to end in order.
 	cmd := exec.Command(s.Binary.Path, s.args(config)...)
+	cmd.Env = environment()
 	cmd.Stdout = s.Stdout
 	cmd.Stderr = &last
 	if s.Stderr != nil {
@@ -156,7 +165,15 @@ func (s *Supervisor) runOnce(ctx context.Context, log hclog.Logger, config strin
 		s.OnStart(process.Pid())
 	}
 
+	hung, stopWatching := s.watch(process.Pid())
+	defer stopWatching()
 	select {
+	case <-hung:
+		log.Error("envoy hangs: its admin API does not answer; it is replaced", "pid", process.Pid())
+		if s.OnHang != nil {
+			s.OnHang(process.Pid())
+		}
+		process.Stop(hangGrace)
 	case <-ctx.Done():
 		if grace := s.stopGrace(); process.Stop(grace) {
 			log.Warn("envoy did not end and was killed", "pid", process.Pid(), "after", grace)
@@ -173,6 +190,24 @@ func (s *Supervisor) runOnce(ctx context.Context, log hclog.Logger, config strin
 	}
 	e.reason = reason(e.lines)
 	return e, nil
+}
+
+// watch closes hung once the Envoy of that pid hangs. It watches until stop is called.
+func (s *Supervisor) watch(pid int) (hung <-chan struct{}, stop func()) {
+	at := s.Bootstrap.GetAdmin().GetAddress().GetSocketAddress()
+	if at.GetPortValue() == 0 {
+		return nil, func() {}
+	}
+	admin := NewAdmin(net.JoinHostPort(at.GetAddress(), strconv.Itoa(int(at.GetPortValue()))))
+	ctx, cancel := context.WithCancel(context.Background())
+	found, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		if untilHang(ctx, pid, admin.Ready) {
+			close(found)
+		}
+	}()
+	return found, func() { cancel(); <-ended; admin.Close() }
 }
 
 func (s *Supervisor) args(config string) []string {

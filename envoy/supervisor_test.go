@@ -201,3 +201,34 @@ func TestSupervisorWithoutABinary(t *testing.T) {
 		t.Errorf("Run = %v, want that it does not exist", err)
 	}
 }
+
+func TestSupervisorReplacesAnEnvoyThatHangs(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	hung := make(chan int, 1)
+	s, admin, stop := supervise(t, func(s *envoy.Supervisor) {
+		s.Log = hclog.New(&hclog.LoggerOptions{Output: &log})
+		s.OnHang = func(pid int) { hung <- pid }
+	})
+	waitReady(t, admin)
+	first := s.Pid()
+	if err := syscall.Kill(first, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	envoytest.Eventually(t, 40*time.Second, "another Envoy", func() error {
+		if pid := s.Pid(); pid == 0 || pid == first {
+			return fmt.Errorf("pid is %d", pid)
+		}
+		return gone(first)
+	})
+	if pid := <-hung; pid != first {
+		t.Errorf("OnHang was told of %d, want %d", pid, first)
+	}
+	waitReady(t, admin)
+	if err := stop(); err != nil {
+		t.Fatalf("Run: %v", err)
+	}
+	if want := fmt.Sprintf("envoy hangs: its admin API does not answer; it is replaced: pid=%d", first); !strings.Contains(log.String(), want) {
+		t.Errorf("the log has no %s:\n%s", want, log.String())
+	}
+}

@@ -61,6 +61,8 @@ func Build(files []File, env func(string) (string, bool), prev *Set) (*Set, []Pr
 }
 
 func build(files []File, env environment, prev *Set) (*Set, []Problem) {
+	searches := maxSearches
+	env.searches = &searches
 	b := newBuilder(env, prev)
 	files = b.sort(files)
 	if len(files) == 0 && prev != nil && len(prev.Services) > 0 {
@@ -217,7 +219,7 @@ func (b *builder) elect() {
 				at := e.inFile(e.start)
 				b.problems = append(b.problems, Problem{
 					Severity: SeverityError, Position: at, Service: name, Path: "service",
-					Message: fmt.Sprintf("service %s is also defined at %s, and that one is in force", name, chosen.inFile(chosen.start)),
+					Message: fmt.Sprintf("service %s is also defined at %s, and that one is in force", e.title, chosen.inFile(chosen.start)),
 				})
 			}
 		}
@@ -298,7 +300,7 @@ func (b *builder) asBefore(last *record) *record {
 // keep keeps the services that no document names where their file may have lost them unmeant. A service of which another
 // has a path now was replaced.
 func (b *builder) keep() {
-	var taken map[string]bool // paths of services that documents name
+	var taken map[string]bool        // paths of services that documents name
 	missing := map[string][]string{} // services by file
 	for _, name := range slices.Sorted(maps.Keys(b.prev.live)) {
 		last := b.prev.live[name]

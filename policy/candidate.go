@@ -15,6 +15,19 @@ type environment struct {
 	refuse func(name string) error
 	// ctx is nil, or ends when what is built is of no use any more.
 	ctx context.Context
+	// searches are how many times the place of a syntax error may still be searched for, which takes long; nil: once.
+	searches *int
+}
+
+// maxSearches bounds them for one Build.
+const maxSearches = 20
+
+func (e environment) maySearch() bool {
+	if e.searches == nil {
+		return true
+	}
+	*e.searches--
+	return *e.searches >= 0
 }
 
 func (e environment) ended() bool { return e.ctx != nil && e.ctx.Err() != nil }
@@ -27,9 +40,9 @@ func (e environment) refuses(name string) error {
 }
 
 // hides returns why one of the variables may not be asked for; nil if all may.
-func (e environment) hides(names []string) error {
-	for _, name := range names {
-		if err := e.refuses(name); err != nil {
+func (e environment) hides(variables []lookup) error {
+	for _, v := range variables {
+		if err := e.refuses(v.name); err != nil {
 			return err
 		}
 	}
@@ -37,18 +50,18 @@ func (e environment) hides(names []string) error {
 }
 
 // variables are the environment variables that effective values show, by path.
-type variables map[string][]string
+type variables map[string]expansions
 
 func (v variables) add(path string, l leaf) {
-	if names := l.base().variables; len(names) > 0 {
-		v[path] = names
+	if m := l.base(); len(m.variables) > 0 {
+		v[path] = expansionsOf(m)
 	}
 }
 
 // hidden returns the first path in order whose value shows a variable that env refuses, and why; an empty path for none.
 func (v variables) hidden(env environment) (path string, err error) {
 	for _, path := range slices.Sorted(maps.Keys(v)) {
-		if err := env.hides(v[path]); err != nil {
+		if err := env.hides(v[path].variables); err != nil {
 			return path, err
 		}
 	}
@@ -69,7 +82,7 @@ func (doc *document) over(below *settings) *document {
 	all := *doc
 	all.settings = doc.merged(below)
 	all.settle()
-	all.complete(doc.Upstream.V)
+	all.complete(&doc.Upstream)
 	return &all
 }
 
@@ -110,9 +123,9 @@ func (s *Set) shown(refused []string) map[string]bool {
 		return shown
 	}
 	add := func(v variables) {
-		for _, names := range v {
-			for _, name := range names {
-				shown[name] = true
+		for _, e := range v {
+			for _, v := range e.variables {
+				shown[v.name] = true
 			}
 		}
 	}
@@ -142,7 +155,10 @@ func (b *builder) disclosed(e *entry) *entry {
 		return e
 	}
 	to := *e
-	to.service, to.placed, to.problems = nil, nil, nil
+	to.doc, to.service, to.placed = nil, nil, nil
+	if e.asks(b.env) != nil {
+		to.problems = nil
+	}
 	to.faults = []Problem{{Severity: SeverityError, Position: at, Service: e.name, Path: path, Message: err.Error()}}
 	return &to
 }
@@ -157,8 +173,10 @@ func (b *builder) served(e *entry) bool {
 // Whether there is a fault makes no difference to that, for that alone would tell of the value.
 func (e *entry) shows(env environment) (Position, string, error) {
 	switch {
-	case e.doc == nil:
+	case len(e.problems) > 0 && e.asks(env) != nil:
 		return e.start, "", e.asks(env)
+	case e.doc == nil:
+		return Position{}, "", nil
 	case e.below == nil: // there is no such profile, and no more is said
 		p := e.doc.Profile
 		return p.Origin.Position, "profile", env.hides(p.variables)
@@ -173,12 +191,7 @@ func (e *entry) shows(env environment) (Position, string, error) {
 
 // asks returns why a variable of the document itself may not be asked for.
 func (e *entry) asks(env environment) error {
-	for _, l := range e.lookups {
-		if err := env.refuses(l.name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return env.hides(e.lookups)
 }
 
 // refusal is where a user of the document can do something about a value that is not to be shown.
@@ -187,7 +200,7 @@ func (e *entry) refusal(path string, o Origin, err error) (Position, string, err
 	case LayerService:
 		return o.Position, path, err
 	case LayerProfile:
-		return e.doc.Profile.Origin.Position, "profile", fmt.Errorf("profile %s: %w (%s at %s)", o.Variable, err, path, o.Position)
+		return e.doc.Profile.Origin.Position, "profile", fmt.Errorf("profile %s: %w (%s at %s)", e.doc.Profile.says(o.Variable), err, path, o.Position)
 	}
 	return e.doc.Upstream.Origin.Position, path, fmt.Errorf("%w (set %s)", err, o.place())
 }

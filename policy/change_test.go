@@ -49,7 +49,7 @@ func TestChanges(t *testing.T) {
 			directory{"a.yaml": doc("a", "fallback: {body: sorry}")},
 			[]string{
 				`fallback: "off" → "" (-)`, `fallback.body: "" → "sorry" (a.yaml:3:18)`,
-				`fallback.last_good: "" → "off" (-)`, `fallback.status: "" → "200" (-)`,
+				`fallback.status: "" → "200" (-)`,
 			},
 		},
 		{

@@ -10,9 +10,12 @@ import (
 )
 
 const (
-	// nodeBudget bounds the nodes that one document may have once its aliases are
-	// expanded.
-	nodeBudget = 50_000
+	// maxNodes bounds the nodes that are read of one document, each as often as an alias or a merge key
+	// names it.
+	maxNodes = 50_000
+	// nodesPerByte bounds them for a small document, with nodesOfAny on top.
+	nodesPerByte = 4
+	nodesOfAny   = 1000
 	// maxMergeDepth bounds merge keys within merge keys.
 	maxMergeDepth = 16
 )
@@ -30,9 +33,18 @@ type decoder struct {
 	// document is the plan of the whole document.
 	document *plan
 	// lookups are the environment variables that were asked for.
-	lookups  []lookup
-	problems []Problem
-	budget   int
+	lookups []lookup
+	found   findings
+	// nodes are those that have been read, of at most maxNodes.
+	nodes, maxNodes int
+	// sections are which parts of the document have a problem.
+	sections faultySections
+}
+
+// faultySections says where in defaults.yaml there are problems.
+type faultySections struct {
+	// whole: of the document itself. shared: outside of profiles. profiles: of their list as a whole.
+	whole, shared, profiles bool
 }
 
 // lookup is one question to the environment, and its answer.
@@ -43,7 +55,7 @@ type lookup struct {
 
 // newDecoder decodes the document text, which begins at the given line of the file.
 func newDecoder(file string, line int, text []byte, layer Layer, env environment) *decoder {
-	return &decoder{file: file, shift: line - 1, lines: countLines(text), layer: layer, env: env, budget: nodeBudget}
+	return &decoder{file: file, shift: line - 1, lines: countLines(text), layer: layer, env: env, maxNodes: min(maxNodes, nodesOfAny+nodesPerByte*len(text))}
 }
 
 // countLines counts the lines of a document that ends with a line feed, as YAML does.
@@ -56,9 +68,15 @@ func countLines(text []byte) int {
 }
 
 func (d *decoder) report(pos Position, path, format string, args ...any) {
-	d.problems = append(d.problems, Problem{
-		Severity: SeverityError, Position: pos, Path: path, Message: fmt.Sprintf(format, args...),
-	})
+	d.found.add(Problem{Severity: SeverityError, Position: pos, Path: path}, func() string { return fmt.Sprintf(format, args...) })
+	switch {
+	case path == "":
+		d.sections.whole = true
+	case path == "profiles":
+		d.sections.profiles = true
+	case !strings.HasPrefix(path, "profiles."):
+		d.sections.shared = true
+	}
 }
 
 // at gives the position of a node. The parser puts one without text behind the end.
@@ -81,17 +99,22 @@ func deref(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// spend takes n nodes off the budget. It reports the first time that it is exhausted.
-func (d *decoder) spend(n int, at *yaml.Node) bool {
-	if d.budget < 0 {
+// read counts a node. It reports that there are too many the first time, and the document is read no further.
+func (d *decoder) read(n *yaml.Node) bool {
+	if d.found.closed {
 		return false
 	}
-	d.budget -= n
-	if d.budget < 0 {
-		d.report(d.at(at), "", "the document is too large: over %d values once its aliases are expanded", nodeBudget)
+	if d.nodes++; d.nodes > d.maxNodes {
+		d.stop(n, "", "the document is too large: over %d values once its aliases are expanded", d.maxNodes)
 		return false
 	}
 	return true
+}
+
+// stop reports why the document is read no further.
+func (d *decoder) stop(at *yaml.Node, path, format string, args ...any) {
+	d.report(d.at(at), path, format, args...)
+	d.found.closed, d.sections.whole = true, true
 }
 
 // pair is one field of a mapping, merge keys resolved.
@@ -105,7 +128,7 @@ type pair struct {
 // its merge keys last, and reports duplicates.
 func (d *decoder) entries(n *yaml.Node, path string, depth int) []pair {
 	if depth > maxMergeDepth {
-		d.report(d.at(n), path, "merge keys are nested too deeply")
+		d.stop(n, path, "merge keys are nested too deeply")
 		return nil
 	}
 	var list []pair
@@ -113,7 +136,7 @@ func (d *decoder) entries(n *yaml.Node, path string, depth int) []pair {
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := deref(n.Content[i]), deref(n.Content[i+1])
-		if !d.spend(1, key) {
+		if !d.read(key) {
 			return nil
 		}
 		switch {
@@ -135,6 +158,9 @@ func (d *decoder) entries(n *yaml.Node, path string, depth int) []pair {
 		}
 		for _, s := range sources {
 			s = deref(s)
+			if !d.read(s) {
+				return nil
+			}
 			if s.Kind != yaml.MappingNode {
 				d.report(d.at(s), path, "a merge key takes a map or a list of maps")
 				continue
@@ -181,23 +207,24 @@ func (d *decoder) field(f *field, v reflect.Value, n *yaml.Node, path string) {
 	asked := len(d.lookups)
 	if f.section == nil {
 		l := leafOf(v, f)
-		before := len(d.problems)
+		before := d.found.n
 		switch l := l.(type) {
 		case nodeLeaf:
 			l.decode(d, n, path, f)
 		case scalarLeaf:
 			d.scalar(l, n, path, f)
 		}
-		if len(d.problems) == before {
-			*l.base() = d.given(n, asked)
+		*l.base() = d.given(n, asked)
+		if d.found.n > before {
+			l.base().Set, l.base().wrong = false, true
 		}
 		return
 	}
 	s := v.FieldByIndex(f.index)
 	g := f.section.gateOf(s)
 	if n.Kind == yaml.ScalarNode {
-		if value, _, ok := d.value(n, path); ok {
-			d.switchOff(f, s, n, value, path, d.given(n, asked))
+		if value, ok := d.value(n, path); ok {
+			d.switchOff(f, s, n, value.text, path, d.given(n, asked))
 		}
 		return
 	}
@@ -210,8 +237,9 @@ func (d *decoder) field(f *field, v reflect.Value, n *yaml.Node, path string) {
 // given is the meta of what n gives. asked is how many lookups there were before it was decoded.
 func (d *decoder) given(n *yaml.Node, asked int) meta {
 	m := meta{Set: true, Origin: d.origin(n)}
-	for _, l := range d.lookups[asked:] {
-		m.variables = append(m.variables, l.name)
+	m.variables = append(m.variables, d.lookups[asked:]...)
+	if len(m.variables) > 0 && n.Kind == yaml.ScalarNode {
+		m.written = n.Value
 	}
 	return m
 }
@@ -240,24 +268,38 @@ func (d *decoder) switchOff(f *field, section reflect.Value, n *yaml.Node, value
 
 // scalar decodes the scalar n into l.
 func (d *decoder) scalar(l scalarLeaf, n *yaml.Node, path string, f *field) {
-	value, k, ok := d.value(n, path)
+	value, ok := d.value(n, path)
 	if !ok {
 		return
 	}
-	if err := l.parse(value, k, f); err != nil {
-		d.report(d.at(n), path, "%s", err)
+	if err := l.parse(value.text, value.kind, f); err != nil {
+		d.reject(n, path, value, err)
 	}
 }
 
-// value gives the text and type of a scalar, variables expanded.
-func (d *decoder) value(n *yaml.Node, path string) (string, kind, bool) {
+// value is a scalar.
+type value struct {
+	// text has its variables expanded.
+	text string
+	kind kind
+	// written is the text before; empty if it has no variables.
+	written string
+}
+
+// reject reports what is wrong with a value.
+func (d *decoder) reject(n *yaml.Node, path string, v value, err error) {
+	d.report(d.at(n), path, "%s", about(err, v.written))
+}
+
+// value gives a scalar.
+func (d *decoder) value(n *yaml.Node, path string) (value, bool) {
 	n = deref(n)
-	if !d.spend(1, n) {
-		return "", 0, false
+	if !d.read(n) {
+		return value{}, false
 	}
 	if n.Kind != yaml.ScalarNode {
 		d.report(d.at(n), path, "must be one value, not %s", describe(n))
-		return "", 0, false
+		return value{}, false
 	}
 	k := stringKind
 	switch tag := n.ShortTag(); tag {
@@ -268,20 +310,22 @@ func (d *decoder) value(n *yaml.Node, path string) (string, kind, bool) {
 		k = boolKind
 	case "!!null":
 		d.report(d.at(n), path, "has no value")
-		return "", 0, false
+		return value{}, false
 	default:
 		d.report(d.at(n), path, "the tag %s is not allowed", tag)
-		return "", 0, false
+		return value{}, false
 	}
-	text, expanded, err := expand(n.Value, d.lookup)
-	if err != nil {
-		d.report(d.at(n), path, "%s", err)
-		return "", 0, false
+	text, expanded, errs := expand(n.Value, d.lookup)
+	if len(errs) > 0 {
+		for _, err := range errs {
+			d.report(d.at(n), path, "%s", err)
+		}
+		return value{}, false
 	}
 	if expanded {
-		k = anyKind
+		return value{text: text, kind: anyKind, written: n.Value}, true
 	}
-	return text, k, true
+	return value{text: text, kind: k}, true
 }
 
 // lookup asks the environment, and notes the answer.
@@ -298,8 +342,12 @@ func (d *decoder) lookup(name string) (string, bool, error) {
 // unknown reports a field that does not exist, with what may have been meant. It
 // returns the field of this section that was meant, if any.
 func (d *decoder) unknown(p *plan, e pair, path string) (near string) {
+	if d.found.full() {
+		d.report(d.at(e.key), join(path, e.name), "")
+		return ""
+	}
 	message := "unknown field"
-	if near = nearest(e.name, p.names()); near != "" {
+	if near = Nearest(e.name, p.names()); near != "" {
 		message += fmt.Sprintf("; did you mean %s?", near)
 	} else if elsewhere := d.pathTo(e.name, path); elsewhere != "" {
 		message += fmt.Sprintf("; did you mean %s?", elsewhere)
@@ -329,9 +377,5 @@ func describe(n *yaml.Node) string {
 	if n.ShortTag() == "!!null" {
 		return "nothing"
 	}
-	value := n.Value
-	if len(value) > 40 {
-		value = strings.ToValidUTF8(value[:40], "") + "…"
-	}
-	return fmt.Sprintf("%q", value)
+	return quoted(n.Value)
 }

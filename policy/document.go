@@ -98,17 +98,11 @@ type healthCheckSection struct {
 }
 
 type fallbackSection struct {
-	Gate     gate            `json:"-"`
-	Service  text            `json:"service,omitempty" jsonschema_description:"Another service that answers instead."`
-	Status   count           `json:"status,omitempty" default:"200" min:"200" max:"599" jsonschema_description:"Status of the static reply."`
-	Headers  headerValues    `json:"headers,omitempty" jsonschema_description:"Headers of the static reply."`
-	Body     text            `json:"body,omitempty" empty:"true" jsonschema_description:"Body of the static reply, at most 64 KiB."`
-	LastGood lastGoodSection `json:"last_good,omitempty" off:"true" jsonschema_description:"Try the last good reply first."`
-}
-
-type lastGoodSection struct {
-	Gate   gate `json:"-"`
-	MaxAge span `json:"max_age,omitempty" min:"1s" max:"24h" jsonschema_description:"Greatest age of a reply that is still given. Required."`
+	Gate    gate         `json:"-"`
+	Service text         `json:"service,omitempty" jsonschema_description:"Another service that answers instead."`
+	Status  count        `json:"status,omitempty" default:"200" min:"200" max:"599" jsonschema_description:"Status of the static reply."`
+	Headers headerValues `json:"headers,omitempty" jsonschema_description:"Headers of the static reply."`
+	Body    text         `json:"body,omitempty" empty:"true" jsonschema_description:"Body of the static reply, at most 64 KiB."`
 }
 
 // routeDocument is one route as a user writes it.

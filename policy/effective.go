@@ -140,11 +140,6 @@ func (f *Fallback) addTo(values map[string]string) {
 		values["fallback.headers"] = joined(f.Headers, func(h Header) string { return h.Name + ": " + h.Value })
 		values["fallback.body"] = f.Body
 	}
-	values["fallback.last_good"] = off
-	if f.LastGoodMaxAge > 0 {
-		delete(values, "fallback.last_good")
-		values["fallback.last_good.max_age"] = f.LastGoodMaxAge.String()
-	}
 }
 
 // String gives the scheme and all addresses: http://a:80,b:80.

@@ -22,7 +22,7 @@ breaker:
   half_open: {max_requests: 2}
   errors: [500-503, 429]
 health_check: {path: /h}
-fallback: {status: 200, headers: {a: b}, body: x, last_good: {max_age: 1m}}
+fallback: {status: 200, headers: {a: b}, body: x}
 routes:
   - {prefix: /a, hosts: [a.example], methods: [GET, PUT], headers: [{name: x, exact: y}]}
   - {path: /b}
@@ -45,7 +45,7 @@ func TestEffectiveSettings(t *testing.T) {
 			"upstream = https://a.example:443,b.example:443", "tls.server_name = x", "tls.key_file = /key",
 			"timeout.idle = off", "timeout.per_try = 2s", "retry.budget = 12.5%", "breaker.failure_threshold = off", "breaker.failure_rate = 50%",
 			"breaker.slow_call.rate = 5%", "breaker.half_open.max_requests = 2", "breaker.errors = 429, 500-503",
-			"health_check.path = /h", "fallback.headers = a: b", "fallback.last_good.max_age = 1m0s",
+			"health_check.path = /h", "fallback.headers = a: b",
 			"routes = prefix /a of a.example GET/PUT with x: y, path /b",
 		}, nil},
 		{"little", plainPolicy, []string{
@@ -80,7 +80,7 @@ func TestEffectiveSettings(t *testing.T) {
 		shown[s.Path] = true
 	}
 	// A section that is on is shown by its values, and the fallback is either of two.
-	hidden := map[string]bool{"health_check": true, "fallback": true, "fallback.service": true, "fallback.last_good": true, "breaker.slow_call": true}
+	hidden := map[string]bool{"health_check": true, "fallback": true, "fallback.service": true, "breaker.slow_call": true}
 	for path := range svc.Origins {
 		if !shown[path] && !hidden[path] {
 			t.Errorf("%s is not shown", path)
@@ -100,7 +100,7 @@ func TestFallbackService(t *testing.T) {
 			got = append(got, fmt.Sprintf("%s = %s (%s)", s.Path, s.Value, s.Origin.Layer))
 		}
 	}
-	if diff := cmp.Diff([]string{"fallback.last_good = off (built-in)", "fallback.service = b (service)"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"fallback.service = b (service)"}, got); diff != "" {
 		t.Errorf("fallback (-want +got):\n%s", diff)
 	}
 }

@@ -18,10 +18,10 @@ type entry struct {
 	index int
 	// lookups are the answers of the environment that doc depends on.
 	lookups []lookup
-	// doc is nil if the document has an error by itself.
+	// doc is nil if the document cannot be read. A value that is at fault is not set in it.
 	doc *document
-	// name is the service that the document is for; empty if that is not known.
-	name string
+	// name is the service that the document is for; empty if that is not known. title is it in a message.
+	name, title string
 	// start is where the document's service field is.
 	start Position
 	// problems of the document by itself. Their positions, and all below, count
@@ -43,23 +43,24 @@ func newEntry(file string, c chunk, index int, env environment) *entry {
 	e := &entry{file: file, chunk: c, index: index, start: Position{File: file, Line: 1, Column: 1}}
 	d := newDecoder(file, 1, c.text, LayerService, env)
 	var doc document
-	if root, ok := d.parseYAML(c.text); ok {
+	root, ok := d.parseYAML(c.text)
+	if ok {
 		d.section(documentPlan, reflect.ValueOf(&doc).Elem(), root, "")
-		if doc.Service.Set {
-			e.name = doc.Service.V
-		}
 		if key := keyOf(root, "service"); key != nil {
 			e.start = d.at(key)
 		}
-	} else if m := serviceLine.FindSubmatch(c.text); m != nil && isLabel(string(m[1])) {
-		e.name = string(m[1])
+	}
+	if doc.Service.Set {
+		e.name, e.title = doc.Service.V, doc.Service.says(doc.Service.V)
+	} else if m := serviceLine.FindSubmatch(c.text); m != nil && d.found.closed && isLabel(string(m[1])) {
+		e.name, e.title = string(m[1]), string(m[1])
 	}
 	e.lookups = d.lookups
-	e.problems = d.problems
+	e.problems = d.found.listed
 	for i := range e.problems {
 		e.problems[i].Service = e.name
 	}
-	if len(e.problems) == 0 {
+	if ok {
 		e.doc = &doc
 	}
 	return e
@@ -112,6 +113,11 @@ func (e *entry) resolved(l *layers) *entry {
 	if e.doc == nil {
 		return e
 	}
+	if e.doc.Profile.wrong {
+		to := *e
+		to.faults = e.doc.contradictions()
+		return &to
+	}
 	below, why := l.below(e.doc.Profile.V)
 	if below != nil && below == e.below {
 		return e
@@ -119,10 +125,12 @@ func (e *entry) resolved(l *layers) *entry {
 	to := *e
 	to.below, to.service, to.faults = below, nil, nil
 	if below == nil {
-		to.faults = []Problem{{
-			Severity: SeverityError, Position: e.doc.Profile.Origin.Position, Service: e.name, Path: "profile", Message: why,
-		}}
-	} else if to.service, to.faults = e.doc.resolve(below, e.start); to.service != nil {
+		to.faults = append(e.doc.contradictions(), Problem{
+			Severity: SeverityError, Position: e.doc.Profile.Origin.Position, Service: e.name, Path: "profile", Message: about(why, e.doc.Profile.written),
+		})
+	} else if to.service, to.faults = e.doc.resolve(below, e.start); len(e.problems) > 0 {
+		to.service = nil
+	} else if to.service != nil {
 		to.service.source = source{file: e.file, line: 1, text: e.text}
 	}
 	to.place()
@@ -148,7 +156,7 @@ func (e *entry) explicit() []byte {
 	all.Profile = text{}
 	merged := e.doc.merged(e.below)
 	merged.settle()
-	merged.complete(e.doc.Upstream.V)
+	merged.complete(&e.doc.Upstream)
 	all.settings = merged.explicit()
 	return marshal(documentPlan.encode(reflect.ValueOf(&all).Elem()))
 }

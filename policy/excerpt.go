@@ -19,21 +19,17 @@ const (
 	excerptContext = 2
 	// maxExcerptLine bounds the bytes of a line of an excerpt.
 	maxExcerptLine = 400
-	// maxExcerpts bounds the excerpts of a list of problems: each is larger than the mistake that it is for.
-	maxExcerpts = 1000
 )
 
-// Excerpts are the lines around each problem, in files by name; nil where the line is not known, and for those behind the
-// first thousand.
+// Excerpts are the lines around each problem, in files by name; nil where the line is not known.
 func Excerpts(problems []Problem, files map[string]File) [][]SourceLine {
 	out := make([][]SourceLine, len(problems))
-	read := map[string]sourceLines{}
-	for i, p := range problems[:min(len(problems), maxExcerpts)] {
-		name := p.Position.File
-		lines, ok := read[name]
-		if !ok {
+	var name string
+	var lines sourceLines // of one file at a time: problems stand in order of file
+	for i, p := range problems {
+		if p.Position.File != name {
+			name = p.Position.File
 			lines = fileLines(files[name].Data)
-			read[name] = lines
 		}
 		out[i] = lines.around(p.Position.Line)
 	}
@@ -42,22 +38,35 @@ func Excerpts(problems []Problem, files map[string]File) [][]SourceLine {
 
 // sourceLines are the lines of a text, of which the first has the number from.
 type sourceLines struct {
-	from  int
-	lines [][]byte
+	from int
+	text []byte
+	// ends are where the lines end, behind the line feed.
+	ends []uint32
 }
 
 func fileLines(data []byte) sourceLines { return linesOf(bytes.TrimPrefix(data, []byte("\ufeff")), 1) }
 
 // linesOf gives the lines of a text, up to one that is several to YAML: the numbers of those behind it are not known.
 func linesOf(text []byte, from int) sourceLines {
-	l := sourceLines{from: from}
+	l := sourceLines{from: from, text: text}
+	end := 0
 	for line := range bytes.Lines(text) {
-		l.lines = append(l.lines, line)
+		end += len(line)
+		l.ends = append(l.ends, uint32(end))
 		if isManyLines(line) {
 			break
 		}
 	}
 	return l
+}
+
+// line is that of an index into ends.
+func (l sourceLines) line(i int) []byte {
+	start := uint32(0)
+	if i > 0 {
+		start = l.ends[i-1]
+	}
+	return l.text[start:l.ends[i]]
 }
 
 func isManyLines(line []byte) bool {
@@ -68,20 +77,21 @@ func isManyLines(line []byte) bool {
 // lines that end as YAML knows but editors mostly do not: it is not known then which line is meant.
 func (l sourceLines) around(number int) []SourceLine {
 	at := number - l.from
-	if at < 0 || at >= len(l.lines) || isManyLines(l.lines[at]) {
+	if at < 0 || at >= len(l.ends) || isManyLines(l.line(at)) {
 		return nil
 	}
 	var out []SourceLine
-	for i := max(0, at-excerptContext); i < min(len(l.lines), at+excerptContext+1); i++ {
-		out = append(out, SourceLine{Line: l.from + i, Text: lineText(l.lines[i])})
+	for i := max(0, at-excerptContext); i < min(len(l.ends), at+excerptContext+1); i++ {
+		out = append(out, SourceLine{Line: l.from + i, Text: lineText(l.line(i))})
 	}
 	return out
 }
 
 func lineText(line []byte) string {
-	text := strings.TrimRight(string(line), "\r\n")
-	if len(text) > maxExcerptLine {
-		text = strings.TrimRightFunc(text[:maxExcerptLine], func(r rune) bool { return r == utf8.RuneError }) + "…"
+	line = bytes.TrimRight(line, "\r\n")
+	text := string(line[:min(len(line), maxExcerptLine)])
+	if len(line) > maxExcerptLine {
+		text = strings.TrimRightFunc(text, isBroken) + "…"
 	}
 	return strings.ToValidUTF8(text, string(utf8.RuneError))
 }

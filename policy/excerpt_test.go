@@ -44,18 +44,6 @@ func TestExcerpt(t *testing.T) {
 	}
 }
 
-func TestExcerptsAreBounded(t *testing.T) {
-	problems := make([]Problem, maxExcerpts+1)
-	for i := range problems {
-		problems[i].Position = Position{File: "a.yaml", Line: 1 + i}
-	}
-	got := Excerpts(problems, map[string]File{"a.yaml": {Data: []byte(strings.Repeat("a: 1\n", len(problems)))}})
-	last := fmt.Sprintf("%d:a: 1|%d:a: 1|%d:a: 1|%d:a: 1", maxExcerpts-2, maxExcerpts-1, maxExcerpts, maxExcerpts+1)
-	if text := written(got[maxExcerpts-1]); len(got) != len(problems) || text != last || got[maxExcerpts] != nil {
-		t.Errorf("of %d the last is %q, and then comes %q", len(got), text, written(got[len(got)-1]))
-	}
-}
-
 // A service shows its own document as it was when it was read, wherever that stands in the file by now.
 func TestExcerptOfAService(t *testing.T) {
 	env := func(name string) (string, bool) {

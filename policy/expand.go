@@ -11,15 +11,16 @@ const maxValue = 64 << 10
 
 // expand replaces ${NAME} and ${NAME:-default} in a value, and $$ by $. Any other
 // $ stays. As in a shell, the default also applies to a variable that is set but
-// empty. It reports whether a variable was named.
-func expand(s string, lookup func(string) (string, bool, error)) (string, bool, error) {
+// empty. It reports whether a variable was named, and all that is wrong.
+func expand(s string, lookup func(string) (string, bool, error)) (string, bool, []error) {
 	if !strings.Contains(s, "$") {
 		if len(s) > maxValue {
-			return "", false, fmt.Errorf("is longer than %d bytes", maxValue)
+			return "", false, []error{fmt.Errorf("is longer than %d bytes", maxValue)}
 		}
 		return s, false, nil
 	}
 	var out strings.Builder
+	var errs []error
 	expanded := false
 	for {
 		before, after, found := strings.Cut(s, "$")
@@ -34,11 +35,11 @@ func expand(s string, lookup func(string) (string, bool, error)) (string, bool, 
 		case strings.HasPrefix(after, "{"):
 			reference, rest, closed := strings.Cut(after[1:], "}")
 			if !closed {
-				return "", false, fmt.Errorf("${ without }; write $${ for the characters themselves")
+				return "", false, append(errs, fmt.Errorf("${ without }; write $${ for the characters themselves"))
 			}
 			value, err := variable(reference, lookup)
 			if err != nil {
-				return "", false, err
+				errs = append(errs, err)
 			}
 			out.WriteString(value)
 			s, expanded = rest, true
@@ -51,19 +52,19 @@ func expand(s string, lookup func(string) (string, bool, error)) (string, bool, 
 		}
 	}
 	if out.Len() > maxValue {
-		return "", false, fmt.Errorf("is longer than %d bytes", maxValue)
+		errs = append(errs, fmt.Errorf("is longer than %d bytes", maxValue))
 	}
-	return out.String(), expanded, nil
+	return out.String(), expanded, errs
 }
 
 // variable gives the value of NAME or NAME:-default.
 func variable(reference string, lookup func(string) (string, bool, error)) (string, error) {
 	name, standard, hasDefault := strings.Cut(reference, ":-")
 	if !isVariable(name) {
-		return "", fmt.Errorf("${%s} is not a variable: write ${NAME} or ${NAME:-default}, or $${ for the characters themselves", reference)
+		return "", fmt.Errorf("${%s} is not a variable: write ${NAME} or ${NAME:-default}, or $${ for the characters themselves", clip(reference, maxFieldName))
 	}
 	if strings.Contains(standard, "${") {
-		return "", fmt.Errorf("the default of ${%s} can not name another variable", name)
+		return "", fmt.Errorf("the default of ${%s} can not name another variable", clip(name, maxFieldName))
 	}
 	value, ok, err := lookup(name)
 	switch {
@@ -72,9 +73,9 @@ func variable(reference string, lookup func(string) (string, bool, error)) (stri
 	case hasDefault && value == "":
 		return standard, nil
 	case !ok:
-		return "", fmt.Errorf("the environment variable %s is not set, and there is no default: ${%s:-…}", name, name)
+		return "", fmt.Errorf("the environment variable %s is not set, and there is no default: ${%[1]s:-…}", clip(name, maxFieldName))
 	case !utf8.ValidString(value):
-		return "", fmt.Errorf("the environment variable %s is not valid UTF-8", name)
+		return "", fmt.Errorf("the environment variable %s is not valid UTF-8", clip(name, maxFieldName))
 	}
 	return value, nil
 }

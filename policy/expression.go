@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"maps"
 	"regexp"
 	"regexp/syntax"
@@ -21,7 +20,7 @@ const maxExpressionSize = 100
 func compileExpression(s string) (*regexp.Regexp, error) {
 	re, err := regexp.Compile(s)
 	if err != nil {
-		return nil, fmt.Errorf("%s", regexError(err))
+		return nil, regexError(err)
 	}
 	for rest := s; ; {
 		_, after, found := strings.Cut(rest, `\`)
@@ -43,7 +42,7 @@ func checkEscape(s string) (rest string, err error) {
 	case 'p', 'P':
 		name, rest := braced(s[1:])
 		if !isClass(strings.TrimPrefix(name, "^")) {
-			return "", fmt.Errorf(`\%c{%s} is not a class that Envoy knows: a category such as L or Lu, or a script such as Greek`, s[0], name)
+			return "", misfitf(`\%c{%s} is not a class that Envoy knows: a category such as L or Lu, or a script such as Greek`, s[0], barePart(name))
 		}
 		return rest, nil
 	case 'x':
@@ -75,7 +74,7 @@ func braced(s string) (text, rest string) {
 
 func checkByte(digits string, base int) error {
 	if v, err := strconv.ParseUint(digits, base, 32); err != nil || v > 0xff {
-		return fmt.Errorf("%s in base %d is over 0xff, and Envoy compares bytes: write those of the character in UTF-8, such as \\xc3\\xa4", digits, base)
+		return misfitf("%s in base %d is over 0xff, and Envoy compares bytes: write those of the character in UTF-8, such as \\xc3\\xa4", barePart(digits), base)
 	}
 	return nil
 }

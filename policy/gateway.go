@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"reflect"
@@ -24,7 +25,7 @@ func environmentAddress(env environment, a *address, origins map[string]Origin) 
 	origins["address.port"] = Origin{Layer: LayerBuiltIn}
 	if host, _ := env.lookup("GATEWAY_HOST"); host != "" {
 		if normal, err := listenHost(host); err != nil {
-			problems = append(problems, environmentProblem("GATEWAY_HOST", err.Error()))
+			problems = append(problems, environmentProblem("GATEWAY_HOST", err))
 		} else {
 			a.Host = normal
 			origins["address.host"] = Origin{Layer: LayerEnvironment, Variable: "GATEWAY_HOST"}
@@ -32,7 +33,7 @@ func environmentAddress(env environment, a *address, origins map[string]Origin) 
 	}
 	if port, _ := env.lookup("GATEWAY_PORT"); port != "" {
 		if number, err := parsePort(port); err != nil {
-			problems = append(problems, environmentProblem("GATEWAY_PORT", err.Error()))
+			problems = append(problems, environmentProblem("GATEWAY_PORT", err))
 		} else {
 			a.Port = number
 			origins["address.port"] = Origin{Layer: LayerEnvironment, Variable: "GATEWAY_PORT"}
@@ -48,7 +49,7 @@ func listenHost(host string) (string, error) {
 		return "127.0.0.1", nil
 	}
 	if !isIP(host) {
-		return "", fmt.Errorf("%q is not an IP address to listen on; 0.0.0.0 is every address", host)
+		return "", misfitf("%s is not an IP address to listen on; 0.0.0.0 is every address", quotedPart(host))
 	}
 	return host, nil
 }
@@ -61,20 +62,21 @@ func buildGateway(file *specialFile, env environment, prev *gatewayFile) (*gatew
 	g := &Gateway{Origins: map[string]Origin{}}
 	problems := environmentAddress(env, &doc.Address, g.Origins)
 	if file != nil {
-		faults := file.faults
+		found := file.found
 		if file.root != nil {
 			if prev != nil && prev.doc != nil && bytes.Equal(file.data, prev.doc.data) {
 				env.refuse = nil // what is in force may be asked for again
 			}
 			d := newDecoder(file.name, file.line, file.text, LayerService, env)
+			d.found = found
 			d.section(gatewayPlan, v, file.root, "")
 			d.gateway(&doc)
-			faults = d.problems
+			found = d.found
 			g.Position = d.at(file.root)
 			g.source = source{file: file.name, line: file.line, text: file.text}
 		}
-		if len(faults) > 0 {
-			problems = append(problems, faults...)
+		if found.n > 0 {
+			problems = append(problems, found.listed...)
 			if prev != nil && prev.doc != nil {
 				stale := *prev.gateway
 				stale.Stale = true
@@ -117,19 +119,17 @@ func buildGateway(file *specialFile, env environment, prev *gatewayFile) (*gatew
 
 // gateway checks what the fields of gateway.yaml alone do not show.
 func (d *decoder) gateway(doc *gatewayDocument) {
-	fail := func(m *meta, path, format string, args ...any) {
-		d.report(m.Origin.Position, path, format, args...)
-	}
+	fail := func(m *meta, path string, err error) { d.report(m.Origin.Position, path, "%s", about(err, m.written)) }
 	if a := &doc.Address; a.byUser() {
 		if _, err := listenHost(a.Host); err != nil {
-			fail(&a.meta, "address", "%s", err)
+			fail(&a.meta, "address", err)
 		}
 	}
 	if l := &doc.AccessLog; l.byUser() && l.V != "stdout" && l.V != "stderr" && l.V != off && (!strings.HasPrefix(l.V, "/") || hasControl(l.V)) {
-		fail(&l.meta, "access_log", "must be stdout, stderr, off or a path that begins with /, not %q", l.V)
+		fail(&l.meta, "access_log", misfitf("must be stdout, stderr, off or a path that begins with /, not %s", quotedPart(l.V)))
 	}
 	if n := &doc.Tracing.ServiceName; n.byUser() && hasControl(n.V) {
-		fail(&n.meta, "tracing.service_name", "has control characters")
+		fail(&n.meta, "tracing.service_name", errors.New("has control characters"))
 	}
 }
 

@@ -37,12 +37,12 @@ func (h *headerValues) decode(d *decoder, n *yaml.Node, path string, _ *field) {
 	entries := d.entries(n, path, 0)
 	if len(entries) > maxHeaders {
 		d.report(d.at(n), path, "has %d items, more than %d", len(entries), maxHeaders)
-		return
 	}
 	for _, e := range entries {
 		at := join(path, e.name)
 		name := strings.ToLower(e.name)
-		value, _, ok := d.value(e.value, at)
+		given, ok := d.value(e.value, at)
+		value := given.text
 		switch {
 		case !ok:
 		case !isToken(name):

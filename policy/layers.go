@@ -2,10 +2,10 @@ package policy
 
 import (
 	"bytes"
+	"errors"
+	"maps"
 	"reflect"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -50,26 +50,25 @@ func fromEnvironment(env environment) (settings, []Problem) {
 		f := section.section.byName[e.field]
 		l := leafOf(v.FieldByIndex(section.index), f).(scalarLeaf)
 		if err := l.parse(value, anyKind, f); err != nil {
-			problems = append(problems, environmentProblem(e.variable, err.Error()))
+			problems = append(problems, environmentProblem(e.variable, err))
 			continue
 		}
-		*l.base() = meta{Set: true, Origin: Origin{Layer: LayerEnvironment, Variable: e.variable}}
+		*l.base() = meta{Set: true, Origin: Origin{Layer: LayerEnvironment, Variable: e.variable}, written: variableText(e.variable)}
 	}
 	merged := builtIn
 	settingsPlan.merge(reflect.ValueOf(&merged).Elem(), v)
 	for _, f := range merged.settle() {
 		for _, o := range []Origin{f.origin, f.other} {
-			problems = append(problems, environmentProblem(o.Variable, f.path+": "+f.message+"; the variable is ignored"))
+			problems = append(problems, environmentProblem(o.Variable, errors.New(f.path+": "+f.message+"; the variable is ignored")))
 			s.ignore(o.Variable)
 		}
 	}
 	return s, problems
 }
 
-func environmentProblem(variable, message string) Problem {
-	message = strings.ToValidUTF8(message, string(utf8.RuneError))
+func environmentProblem(variable string, err error) Problem {
 	return Problem{
-		Severity: SeverityError, Position: Position{File: environmentFile}, Path: variable, Message: message,
+		Severity: SeverityError, Position: Position{File: environmentFile}, Path: variable, Message: about(err, variableText(variable)),
 	}
 }
 
@@ -105,18 +104,20 @@ type layers struct {
 	// raw is the text of defaults.yaml if all of it is in force, at file.
 	raw  []byte
 	file string
+	// source is defaults.yaml as it was read last.
+	source source
 }
 
 // profileMap are the profiles of defaults.yaml.
 type profileMap struct {
 	meta
 	V map[string]settings
-	// faulty are the profiles with an error.
-	faulty map[string]bool
+	// faulty are the profiles with an error, with what is right in them.
+	faulty map[string]settings
 }
 
 func (m *profileMap) decode(d *decoder, n *yaml.Node, path string, _ *field) {
-	m.V, m.faulty = map[string]settings{}, map[string]bool{}
+	m.V, m.faulty = map[string]settings{}, map[string]settings{}
 	if n.Kind != yaml.MappingNode {
 		d.report(d.at(n), path, "must be a map of names to settings, not %s", describe(n))
 		return
@@ -126,14 +127,14 @@ func (m *profileMap) decode(d *decoder, n *yaml.Node, path string, _ *field) {
 	for _, e := range d.entries(n, path, 0) {
 		at := join(path, e.name)
 		d.layer, d.variable = LayerProfile, e.name
-		before := len(d.problems)
+		before := d.found.n
 		var s settings
 		if !isLabel(e.name) {
 			d.report(d.at(e.key), at, "a profile's name has lower-case letters, digits and hyphens, at most 63")
 		}
 		d.section(settingsPlan, reflect.ValueOf(&s).Elem(), e.value, at)
-		if len(d.problems) > before {
-			m.faulty[e.name] = true
+		if d.found.n > before {
+			m.faulty[e.name] = s
 			continue
 		}
 		m.V[e.name] = s
@@ -167,55 +168,53 @@ func buildLayers(file *specialFile, env environment, prev *layers) (*layers, []P
 	b := layerBuilder{below: below, prev: prev, out: &layers{file: "defaults.yaml", profiles: map[string]*profile{}}}
 	if file != nil {
 		b.out.file = file.name
+		b.out.source = source{file: file.name, line: 1, text: file.data}
 		b.read(file, env)
 	} else {
 		b.settle(settings{})
 	}
-	if file != nil && len(b.problems) == 0 {
+	if file != nil && b.found.n == 0 {
 		b.out.raw = file.data
 	}
-	return b.out, append(problems, b.problems...)
+	return b.out, append(problems, b.found.listed...)
 }
 
 type layerBuilder struct {
-	below    settings
-	prev     *layers
-	out      *layers
-	problems []Problem
+	below settings
+	prev  *layers
+	out   *layers
+	found findings
 }
 
 // read decodes defaults.yaml. What is at fault in it keeps its version of prev.
 func (b *layerBuilder) read(file *specialFile, env environment) {
 	var doc defaultsDocument
-	b.problems = file.faults
+	b.found = file.found
+	var faulty faultySections
 	if file.root != nil {
 		if bytes.Equal(file.data, b.prev.raw) {
 			env.refuse = nil // what is in force may be asked for again
 		}
 		d := newDecoder(file.name, file.line, file.text, LayerDefaults, env)
+		d.found = b.found
 		d.section(defaultsPlan, reflect.ValueOf(&doc).Elem(), file.root, "")
-		b.problems = d.problems
+		b.found, faulty = d.found, d.sections
 	}
 	if b.retains(env) {
 		return
 	}
-	own, profilesKnown := doc.settings, true
-	for _, p := range b.problems {
-		switch {
-		case !strings.HasPrefix(p.Path, "profiles"):
-			own = b.prev.own
-		case !strings.HasPrefix(p.Path, "profiles."):
-			profilesKnown = false
-		}
-		if file.root == nil || p.Path == "" {
-			profilesKnown = false
-		}
+	own := doc.settings
+	unread := file.root == nil || file.found.n > 0 || faulty.whole
+	if unread || faulty.shared {
+		_, faults := over(&b.below, &own)
+		b.contradictions(faults, "")
+		own = b.prev.own
 	}
 	b.settle(own)
 	if b.retains(env) {
 		return
 	}
-	if !profilesKnown {
+	if unread || faulty.profiles {
 		for name, p := range b.prev.profiles {
 			if p.merged != nil {
 				b.keepProfile(name)
@@ -223,11 +222,14 @@ func (b *layerBuilder) read(file *specialFile, env environment) {
 		}
 		return
 	}
-	for name := range doc.Profiles.faulty {
+	for _, name := range slices.Sorted(maps.Keys(doc.Profiles.faulty)) {
+		own := doc.Profiles.faulty[name]
+		_, faults := over(b.out.base, &own)
+		b.contradictions(faults, "profiles."+name+".")
 		b.keepProfile(name)
 	}
-	for name, own := range doc.Profiles.V {
-		b.profile(name, own)
+	for _, name := range slices.Sorted(maps.Keys(doc.Profiles.V)) {
+		b.profile(name, doc.Profiles.V[name])
 	}
 	b.retains(env)
 }
@@ -236,7 +238,7 @@ func (b *layerBuilder) read(file *specialFile, env environment) {
 // variable in them that env refuses: parts of the new laid over parts of the old, or whether they fit, would tell of its
 // value.
 func (b *layerBuilder) retains(env environment) bool {
-	if env.refuse == nil || len(b.problems) == 0 || !b.prev.hides(env) {
+	if env.refuse == nil || b.found.n == 0 || !b.prev.hides(env) {
 		return false
 	}
 	b.out.own, b.out.base, b.out.profiles = b.prev.own, b.prev.base, b.prev.profiles
@@ -276,19 +278,22 @@ func (b *layerBuilder) report(faults []fault, newest, candidate *settings) {
 	if !reflect.DeepEqual(newest, candidate) {
 		return
 	}
+	b.contradictions(faults, "")
+}
+
+// contradictions reports faults of the settings whose paths have the prefix.
+func (b *layerBuilder) contradictions(faults []fault, prefix string) {
 	for _, f := range faults {
-		b.problems = append(b.problems, f.problem())
+		p := f.problem()
+		p.Path = prefix + p.Path
+		b.found.take(p)
 	}
 }
 
 func (b *layerBuilder) profile(name string, own settings) {
 	merged, faults := over(b.out.base, &own)
 	if len(faults) > 0 {
-		for _, f := range faults {
-			p := f.problem()
-			p.Path = "profiles." + name + "." + p.Path
-			b.problems = append(b.problems, p)
-		}
+		b.contradictions(faults, "profiles."+name+".")
 		b.keepProfile(name)
 		return
 	}
@@ -340,7 +345,7 @@ func (v *settings) explicit() settings {
 		all.Fallback.Status, all.Fallback.Headers, all.Fallback.Body = count{}, headerValues{}, text{}
 	}
 	for _, g := range []*gate{
-		&all.HealthCheck.Gate, &all.Fallback.Gate, &all.Fallback.LastGood.Gate, &all.Breaker.SlowCall.Gate,
+		&all.HealthCheck.Gate, &all.Fallback.Gate, &all.Breaker.SlowCall.Gate,
 	} {
 		if g.State == gateUnset {
 			g.State = gateOff
@@ -358,24 +363,21 @@ func (l *layers) frozen(name string) bool {
 
 // below gives what a document that names the profile is laid over, or says why
 // there is nothing.
-func (l *layers) below(name string) (*settings, string) {
+func (l *layers) below(name string) (*settings, error) {
 	if name == "" {
-		return l.base, ""
+		return l.base, nil
 	}
 	p := l.profiles[name]
 	switch {
 	case p != nil && p.merged != nil:
-		return p.merged, ""
+		return p.merged, nil
 	case p != nil:
-		return nil, "profile " + name + " has an error, and there is no last good version of it"
+		return nil, misfitf("profile %s has an error, and there is no last good version of it", barePart(name))
 	}
 	names := make([]string, 0, len(l.profiles))
 	for n := range l.profiles {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	if near := nearest(name, names); near != "" {
-		return nil, "there is no profile " + name + "; did you mean " + near + "?"
-	}
-	return nil, "there is no profile " + name + " in " + l.file
+	return nil, misfitf("there is no profile %s in %s%s", barePart(name), l.file, meant(name, names))
 }

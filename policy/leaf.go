@@ -32,13 +32,20 @@ type nodeLeaf interface {
 
 // meta says whether a leaf is set, and where.
 type meta struct {
-	Set    bool
+	Set bool
+	// wrong is true if the value that a document gives is at fault; it is not Set then.
+	wrong  bool
 	Origin Origin
-	// variables are the environment variables that the value was expanded from.
-	variables []string
+	// variables are the environment variables that the value was expanded from, with what they held.
+	variables []lookup
+	// written is the text that a single value was expanded from; empty if it has no variables.
+	written string
 }
 
 func (m *meta) base() *meta { return m }
+
+// given reports whether a document gives the leaf, with a value that is right or not.
+func (m *meta) given() bool { return m.Set || m.wrong }
 
 // byUser reports whether a layer above the built-in one set the leaf.
 func (m *meta) byUser() bool {
@@ -98,7 +105,7 @@ type label struct {
 
 func (l *label) parse(s string, _ kind, _ *field) error {
 	if !isLabel(s) {
-		return fmt.Errorf("%q is not a service name: lower-case letters, digits and hyphens, at most 63, beginning and ending with a letter or digit", s)
+		return misfitf("%s is not a service name: lower-case letters, digits and hyphens, at most 63, beginning and ending with a letter or digit", quotedPart(s))
 	}
 	l.V = s
 	return nil
@@ -114,7 +121,7 @@ type toggle struct {
 
 func (b *toggle) parse(s string, k kind, _ *field) error {
 	if (s != "true" && s != "false") || (k != anyKind && k != boolKind) {
-		return fmt.Errorf("must be true or false, not %q", s)
+		return misfitf("must be true or false, not %s", quotedPart(s))
 	}
 	b.V = s == "true"
 	return nil
@@ -141,11 +148,11 @@ func (c *count) parse(s string, k kind, f *field) error {
 		return fmt.Errorf("must be %s, without quotes", allowed)
 	}
 	if !isDigits(strings.TrimPrefix(s, "-")) || (len(s) > 1 && s[0] == '0') {
-		return fmt.Errorf("must be %s, not %q", allowed, s)
+		return misfitf("must be %s, not %s", allowed, quotedPart(s))
 	}
 	v, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || v < lowest || v > highest {
-		return fmt.Errorf("must be %s, not %s", allowed, s)
+		return misfitf("must be %s, not %s", allowed, barePart(s))
 	}
 	c.V, c.Off = uint32(v), false
 	return nil
@@ -176,13 +183,13 @@ func (p *span) parse(s string, k kind, f *field) error {
 	highest, _ := time.ParseDuration(f.max)
 	v, ok := parseDuration(s)
 	if _, bare := parseDecimal(s); bare && k == stringKind {
-		return fmt.Errorf("a number of seconds has no quotes; in quotes write a unit: \"%ss\"", s)
+		return misfitf("a number of seconds has no quotes; in quotes write a unit: %s", quotedPart(s+"s"))
 	}
 	if !ok || k == boolKind {
-		return fmt.Errorf("must be a duration such as 500ms, 30s or 1m30s, or a number of seconds%s, not %q", orOff(f), s)
+		return misfitf("must be a duration such as 500ms, 30s or 1m30s, or a number of seconds%s, not %s", orOff(f), quotedPart(s))
 	}
 	if v < lowest || v > highest {
-		return fmt.Errorf("must be from %s to %s%s, not %s", f.min, f.max, orOff(f), s)
+		return misfitf("must be from %s to %s%s, not %s", f.min, f.max, orOff(f), barePart(s))
 	}
 	p.V, p.Off = v, false
 	return nil
@@ -217,15 +224,15 @@ func (r *share) parse(s string, k kind, f *field) error {
 	number, percent := strings.CutSuffix(s, "%")
 	v, ok := parseDecimal(number)
 	if !ok || k == boolKind || (k == stringKind && !percent) {
-		return fmt.Errorf("%s, not %q", allowed, s)
+		return misfitf("%s, not %s", allowed, quotedPart(s))
 	}
 	if percent {
 		v /= 100
 	} else if v > 1 {
-		return fmt.Errorf("%s; write %s%% if that is meant", allowed, s)
+		return misfitf("%s; write %s%% if that is meant", allowed, barePart(s))
 	}
 	if v > 1 || v < 0 || (v == 0 && f.min == "") {
-		return fmt.Errorf("%s, not %s", allowed, s)
+		return misfitf("%s, not %s", allowed, barePart(s))
 	}
 	r.V, r.Off = v, false
 	return nil
@@ -251,7 +258,7 @@ func (m *factor) parse(s string, k kind, f *field) error {
 	highest, _ := strconv.ParseFloat(f.max, 64)
 	v, ok := parseDecimal(s)
 	if !ok || v < lowest || v > highest || (k != numberKind && k != anyKind) {
-		return fmt.Errorf("must be a number from %s to %s, not %q", f.min, f.max, s)
+		return misfitf("must be a number from %s to %s, not %s", f.min, f.max, quotedPart(s))
 	}
 	m.V = v
 	return nil

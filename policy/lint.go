@@ -15,7 +15,8 @@ const (
 	RuleNeverTrips = "breaker-never-trips"
 	// RuleRetriesExceedTimeout: the attempts do not fit into timeout.request.
 	RuleRetriesExceedTimeout = "retries-exceed-timeout"
-	// RuleNonIdempotentRetry: retry.methods names a method that is not idempotent.
+	// RuleNonIdempotentRetry: retry.methods names a method that is not idempotent. Not for gRPC where each condition of retry.on says
+	// that nothing was done: unavailable, connect-failure, refused-stream, reset-before-request, envoy-ratelimited.
 	RuleNonIdempotentRetry = "non-idempotent-retry"
 	// RuleAmplification: more than 5 attempts for a request, or retries that may more
 	// than double the load on a failing service.
@@ -33,26 +34,47 @@ const (
 	// RuleExpressionSize: the program of an expression is larger than Envoy takes, unless its runtime is set to take more:
 	// it would refuse the policy.
 	RuleExpressionSize = "expression-size"
-	// RuleNotActiveYet: the value is checked, but nothing acts on it yet.
-	RuleNotActiveYet = "not-active-yet"
+	// RuleAllow: a comment # lint:allow RULE: reason names no rule, gives no reason, or accepts nothing.
+	RuleAllow = "lint-allow"
 )
+
+// acceptable are the rules that a comment can accept.
+var acceptable = []string{
+	RuleNeverTrips, RuleRetriesExceedTimeout, RuleNonIdempotentRetry, RuleAmplification, RuleOverlappingRoutes,
+	RuleFailureCountLow, RuleHealthCheckUnejects, RuleConnectExceedsRequest, RuleExpressionSize,
+}
 
 // Lint returns warnings about what is valid and yet probably not meant. Built-in
 // values alone never raise one. A warning about a value that several services share
-// is given once, where it is set.
+// is given once, where it is set. One that a comment of its document accepts is left out:
+// "# lint:allow RULE: reason", on its line or above it or above the block that it is in.
 func Lint(set *Set) []Problem {
-	l := linter{seen: map[Problem]bool{}, intervals: map[[2]uint32]time.Duration{}}
+	l := linter{allowances: map[string][]*allowance{}, found: map[string]*findings{}, seen: map[Problem]bool{}, intervals: map[[2]uint32]time.Duration{}}
+	if set.state != nil {
+		l.allowances[""] = set.state.layers.source.allowances()
+	}
+	for _, s := range set.Services {
+		l.allowances[s.Name] = s.source.allowances()
+	}
 	for _, s := range set.Services {
 		l.service(s)
 	}
 	l.overlaps(set.Services)
 	l.shadowed(set.Services)
-	slices.SortStableFunc(l.problems, compareProblems)
-	return l.problems
+	l.judgeAllowances()
+	var out []Problem
+	for _, f := range l.found {
+		out = append(out, f.listed...)
+	}
+	slices.SortStableFunc(out, compareProblems)
+	return out
 }
 
 type linter struct {
-	problems []Problem
+	// found are the warnings by service; those of no service are of what services share.
+	found map[string]*findings
+	// allowances are the comments by service, as found.
+	allowances map[string][]*allowance
 	// seen are the warnings about shared layers, without their messages.
 	seen map[Problem]bool
 	// intervals are the results of tripInterval by failure count and window.
@@ -71,8 +93,15 @@ func (l *linter) warn(service string, at Origin, rule, path, format string, args
 		}
 		l.seen[p] = true
 	}
-	p.Message = fmt.Sprintf(format, args...)
-	l.problems = append(l.problems, p)
+	if l.allows(p) {
+		return
+	}
+	f := l.found[p.Service]
+	if f == nil {
+		f = &findings{}
+		l.found[p.Service] = f
+	}
+	f.add(p, func() string { return fmt.Sprintf(format, args...) })
 }
 
 // check warns at the value of the highest layer among those that the rule is about.
@@ -102,8 +131,8 @@ func (l *linter) service(s *Service) {
 	}
 	if every := l.tripInterval(b); every <= time.Hour {
 		l.check(s, RuleFailureCountLow, []string{"breaker.failure_threshold", "breaker.window_size"},
-			"%d failures among %d attempts is what ordinary errors reach: at 1%% errors and 100 requests a second about every %s; consider failure_rate with failure_threshold: off",
-			b.FailureThreshold.N, b.WindowSize, roughly(every))
+			"%s failures among %s attempts is what ordinary errors reach: at 1%% errors and 100 requests a second about every %s; consider failure_rate with failure_threshold: off",
+			s.says("breaker.failure_threshold", b.FailureThreshold.String()), s.says("breaker.window_size", countText(b.WindowSize)), roughly(every))
 	}
 	if s.HealthCheck != nil && s.HealthCheck.Uneject {
 		l.check(s, RuleHealthCheckUnejects, []string{"health_check.uneject"},
@@ -111,10 +140,10 @@ func (l *linter) service(s *Service) {
 	}
 	if t := &s.Timeout; t.Request.Set && t.Connect > t.Request.D {
 		l.check(s, RuleConnectExceedsRequest, []string{"timeout.connect", "timeout.request"},
-			"timeout.connect %s is over timeout.request %s and can never be reached", t.Connect, t.Request.D)
+			"timeout.connect %s is over timeout.request %s and can never be reached",
+			s.says("timeout.connect", t.Connect.String()), s.says("timeout.request", t.Request.String()))
 	}
 	l.expressions(s)
-	l.inactive(s)
 }
 
 // expressions warns of those that Envoy would refuse.
@@ -145,7 +174,8 @@ func (l *linter) retries(s *Service) {
 	attempts := r.MaxRetries + 1
 	if t := &s.Timeout; t.PerTry.Set && t.Request.Set && t.PerTry.D*time.Duration(attempts) > t.Request.D {
 		l.check(s, RuleRetriesExceedTimeout, []string{"timeout.per_try", "retry.max_retries", "timeout.request"},
-			"%d attempts of %s do not fit into timeout.request %s: the last ones never happen", attempts, t.PerTry.D, t.Request.D)
+			"%s attempts of %s do not fit into timeout.request %s: the last ones never happen",
+			s.attempts(), s.says("timeout.per_try", t.PerTry.String()), s.says("timeout.request", t.Request.String()))
 	}
 	var unsafe []string
 	for _, m := range []string{"POST", "PATCH", "LOCK"} {
@@ -153,15 +183,34 @@ func (l *linter) retries(s *Service) {
 			unsafe = append(unsafe, m)
 		}
 	}
-	if len(unsafe) > 0 {
+	if len(unsafe) > 0 && !s.retriesOnlyWhatWasNotBegun() {
 		l.check(s, RuleNonIdempotentRetry, []string{"retry.methods"},
-			"%s is not idempotent: a retry may do the same thing twice", strings.Join(unsafe, ", "))
+			"%s is not idempotent: a retry may do the same thing twice", s.says("retry.methods", strings.Join(unsafe, ", ")))
 	}
 	if load := amplification(r); attempts > 5 || load > 2 {
 		l.check(s, RuleAmplification, []string{"retry.max_retries", "retry.budget"},
-			"a failing service may get %d attempts for one request and %.1f times its load in all: more than 5 attempts or twice the load makes an outage worse",
-			attempts, load)
+			"a failing service may get %s attempts for one request and %.1f times its load in all: more than 5 attempts or twice the load makes an outage worse",
+			s.attempts(), load)
 	}
+}
+
+// notBegun are the retry conditions of which each says that the service did nothing yet: the transport's, and gRPC's own word for a
+// call that is not taken. Not cancelled, deadline-exceeded and internal, which come in the midst of the work, nor
+// resource-exhausted, which is also the status of an answer that became too large.
+var notBegun = []string{"connect-failure", "refused-stream", "reset-before-request", "envoy-ratelimited", "unavailable"}
+
+// retriesOnlyWhatWasNotBegun reports whether the service is one of gRPC, whose calls are all POST, and no retry can do a thing twice.
+func (s *Service) retriesOnlyWhatWasNotBegun() bool {
+	return s.Upstream.Scheme.GRPC() && !slices.ContainsFunc(s.Retry.On, func(on string) bool { return !slices.Contains(notBegun, on) })
+}
+
+// attempts is the number of attempts for one request at most, for a message.
+func (s *Service) attempts() string {
+	n := countText(s.Retry.MaxRetries + 1)
+	if says := s.says("retry.max_retries", n); says != n {
+		return "1 + " + says
+	}
+	return n
 }
 
 // amplification is the greatest factor by which retries raise the load: a budget b
@@ -225,16 +274,9 @@ func roughly(d time.Duration) string {
 	return "second"
 }
 
-// inactive warns of what is parsed and checked, but acted on by nothing yet.
-func (l *linter) inactive(s *Service) {
-	if s.Fallback != nil && s.Fallback.LastGoodMaxAge > 0 {
-		l.check(s, RuleNotActiveYet, []string{"fallback.last_good.max_age"}, "is not active yet: it is checked, and nothing acts on it")
-	}
-}
-
 // owner is a route and whose it is.
 type owner struct {
-	service string
+	service *Service
 	route   *Route
 }
 
@@ -257,7 +299,7 @@ func (l *linter) shadowed(services []*Service) {
 				continue
 			}
 			for _, host := range hostsOf(r) {
-				everything[host] = owner{service: s.Name, route: r}
+				everything[host] = owner{service: s, route: r}
 			}
 		}
 	}
@@ -268,7 +310,7 @@ func (l *linter) shadowed(services []*Service) {
 			if hosts := hostsOf(r); r.Match == MatchRegex && !slices.ContainsFunc(hosts, open) {
 				o := everything[hosts[0]]
 				l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes, originPath(s, i),
-					"gets no requests: the prefix / of service %s at %s goes before every regex", o.service, o.route.Position)
+					"gets no requests: the prefix / of service %s at %s goes before every regex", o.service.title(), o.route.Position)
 			}
 		}
 	}
@@ -287,18 +329,18 @@ func (l *linter) overlaps(services []*Service) {
 					key += fmt.Sprintf("\x00%#v", r.Headers)
 				}
 				for _, o := range owners[key] {
-					if o.service == s.Name || !methodsOverlap(o.route.Methods, r.Methods) {
+					if o.service == s || !methodsOverlap(o.route.Methods, r.Methods) {
 						continue
 					}
-					if !warned[o.service] {
+					if !warned[o.service.Name] {
 						l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes,
 							cmp.Or(originPath(s, i), "routes"), "service %s has the same route at %s: only one of them gets the requests",
-							o.service, o.route.Position)
+							o.service.title(), o.route.Position)
 					}
-					warned[o.service] = true
+					warned[o.service.Name] = true
 					break
 				}
-				owners[key] = append(owners[key], owner{service: s.Name, route: r})
+				owners[key] = append(owners[key], owner{service: s, route: r})
 			}
 		}
 	}

@@ -23,16 +23,16 @@ func (d *decoder) items(n *yaml.Node, path string, f *field, fn func(text string
 	values := make([]string, 0, len(list))
 	for i, item := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		text, k, ok := d.value(item, at)
+		text, ok := d.value(item, at)
 		if !ok {
 			continue
 		}
-		value, err := fn(text, k)
+		value, err := fn(text.text, text.kind)
 		switch {
 		case err != nil:
-			d.report(d.at(item), at, "%s", err)
+			d.reject(item, at, text, err)
 		case slices.Contains(values, value):
-			d.report(d.at(item), at, "%s is given twice", value)
+			d.reject(item, at, text, misfitf("%s is given twice", barePart(value)))
 		default:
 			values = append(values, value)
 		}
@@ -51,11 +51,10 @@ func (d *decoder) sequence(n *yaml.Node, path string, f *field) ([]*yaml.Node, b
 		return nil, false
 	case len(n.Content) > maxItems:
 		d.report(d.at(n), path, "has %d items, more than %d", len(n.Content), maxItems)
-		return nil, false
 	}
-	list := make([]*yaml.Node, len(n.Content))
-	for i, item := range n.Content {
-		list[i] = deref(item)
+	list := make([]*yaml.Node, min(len(n.Content), maxItems))
+	for i := range list {
+		list[i] = deref(n.Content[i])
 	}
 	return list, true
 }
@@ -99,15 +98,15 @@ func parseCondition(s string, _ kind) (string, error) {
 		if status, err := parseStatus(s, 400); err == nil {
 			return strconv.Itoa(int(status)), nil
 		}
-		return "", fmt.Errorf("status %s can not be retried: 400 to 599 can", s)
+		return "", misfitf("status %s can not be retried: 400 to 599 can", barePart(s))
 	}
 	if slices.Contains(knownConditions, s) {
 		return s, nil
 	}
-	if near := nearest(s, knownConditions); near != "" {
-		return "", fmt.Errorf("unknown condition %q; did you mean %s?", s, near)
+	if near := meant(s, knownConditions); near != "" {
+		return "", misfitf("unknown condition %s%s", quotedPart(s), near)
 	}
-	return "", fmt.Errorf("unknown condition %q: a status, or one of %s", s, strings.Join(knownConditions, ", "))
+	return "", misfitf("unknown condition %s: a status, or one of %s", quotedPart(s), strings.Join(knownConditions, ", "))
 }
 
 func (c *conditions) parse(s string, k kind, _ *field) (err error) {
@@ -140,10 +139,7 @@ func parseMethod(s string, _ kind) (string, error) {
 	if slices.Contains(knownMethods, s) {
 		return s, nil
 	}
-	if near := nearest(strings.ToUpper(s), knownMethods); near != "" {
-		return "", fmt.Errorf("unknown method %q; did you mean %s?", s, near)
-	}
-	return "", fmt.Errorf("unknown method %q", s)
+	return "", misfitf("unknown method %s%s", quotedPart(s), meant(strings.ToUpper(s), knownMethods))
 }
 
 func (m *methods) parse(s string, k kind, _ *field) (err error) {
@@ -179,7 +175,7 @@ func parseRouteHost(s string, _ kind) (string, error) {
 	if isHostName(name) && !strings.HasSuffix(name, ".") {
 		return s, nil
 	}
-	return "", fmt.Errorf("%q is not a host name, exact or as *.suffix, without a port", s)
+	return "", misfitf("%s is not a host name, exact or as *.suffix, without a port", quotedPart(s))
 }
 
 // routeAddress gives an IP address as it stands in a Host header, IPv6 in brackets.
@@ -213,13 +209,13 @@ type statuses struct {
 func parseStatus(s string, lowest uint64) (uint16, error) {
 	v, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || v < lowest || v > 599 || len(s) != 3 {
-		return 0, fmt.Errorf("%q is not a status from %d to 599", s, lowest)
+		return 0, misfitf("%s is not a status from %d to 599", quotedPart(s), lowest)
 	}
 	return uint16(v), nil
 }
 
 func parseStatusRange(s string) (StatusRange, error) {
-	malformed := fmt.Errorf("%q is not a status: 429, a class such as 5xx, or a range such as 500-503", s)
+	malformed := misfitf("%s is not a status: 429, a class such as 5xx, or a range such as 500-503", quotedPart(s))
 	if class, ok := strings.CutSuffix(s, "xx"); ok {
 		from, err := parseStatus(class+"00", 100)
 		if err != nil {
@@ -240,7 +236,7 @@ func parseStatusRange(s string) (StatusRange, error) {
 		return StatusRange{}, malformed
 	}
 	if to < from {
-		return StatusRange{}, fmt.Errorf("the range %s ends before it begins", s)
+		return StatusRange{}, misfitf("the range %s ends before it begins", barePart(s))
 	}
 	return StatusRange{From: from, To: to}, nil
 }

@@ -130,8 +130,9 @@ func (p *plan) pathTo(name string) string {
 	return ""
 }
 
-// join appends a field's name to a dotted path.
+// join appends a field's name to a dotted path; of a very long name its beginning and its end.
 func join(path, name string) string {
+	name = clip(name, maxFieldName)
 	if path == "" {
 		return name
 	}
@@ -156,12 +157,12 @@ func (p *plan) setDefaults(v reflect.Value) {
 	}
 }
 
-// merge lays the fields that are set in src over dst.
+// merge lays the fields that are given in src over dst.
 func (p *plan) merge(dst, src reflect.Value) {
 	for _, f := range p.fields {
 		d, s := dst.FieldByIndex(f.index), src.FieldByIndex(f.index)
 		if f.section == nil {
-			if leafOf(src, f).base().Set {
+			if leafOf(src, f).base().given() {
 				d.Set(s)
 			}
 			continue

@@ -348,8 +348,6 @@ type Fallback struct {
 	Status  uint32
 	Headers []Header
 	Body    string
-	// LastGoodMaxAge: try the last good reply first if it is not older. 0: off.
-	LastGoodMaxAge time.Duration
 }
 
 // Header is one response header.

@@ -11,6 +11,7 @@ import (
 // is none, and where it was the other service that went away, the service is served
 // without its fallback.
 func (b *builder) fallbacks() {
+	b.fallbacksOfFaulty()
 	reverted := map[string]bool{}
 	for {
 		wrong := b.wrongFallbacks()
@@ -41,6 +42,31 @@ func (b *builder) fallbacks() {
 				r.served = r.base.withoutFallback()
 			}
 			b.next.live[name] = &r
+		}
+	}
+}
+
+// fallbacksOfFaulty judges the fallbacks of documents that have another error.
+func (b *builder) fallbacksOfFaulty() {
+	for _, name := range b.names {
+		for _, e := range b.next.files[name].entries {
+			if e.service != nil || e.doc == nil || !e.doc.Fallback.Service.Set {
+				continue
+			}
+			f := &e.doc.Fallback.Service
+			var message string
+			switch {
+			case !isLabel(f.V): // as settle says
+			case f.V == e.name:
+				message = "a service cannot be its own fallback"
+			case b.claims[f.V] == nil:
+				message = "there is no service " + f.says(f.V)
+			}
+			if message != "" {
+				b.problems = append(b.problems, Problem{
+					Severity: SeverityError, Position: e.inFile(f.Origin.Position), Service: e.name, Path: "fallback.service", Message: message,
+				})
+			}
 		}
 	}
 }
@@ -91,10 +117,11 @@ func (b *builder) wrongFallbacks() map[string]string {
 		if i := slices.Index(chain, at); i >= 0 && wrong[at] == "" {
 			for _, member := range chain[i:] {
 				if next(member) == member {
-					wrong[member] = "a service can not be its own fallback"
+					wrong[member] = "a service cannot be its own fallback"
 					continue
 				}
-				wrong[member] = fmt.Sprintf("fallbacks lead in a circle: %s falls back to %s, and so back to %s", member, next(member), member)
+				s := b.next.live[member].served
+				wrong[member] = fmt.Sprintf("fallbacks lead in a circle: %s falls back to %s, and so back to %[1]s", s.title(), s.says("fallback.service", next(member)))
 			}
 		}
 		for _, member := range chain {
@@ -109,13 +136,14 @@ const maxSuggestions = 100
 
 // missingFallback says that there is no target for the fallback of name. others are what may have been meant.
 func (b *builder) missingFallback(name, target string, others []string) string {
-	message := fmt.Sprintf("there is no service %s", target)
-	if b.claims[target] != nil {
+	plain := b.next.live[name].served.says("fallback.service", target)
+	message := "there is no service " + plain
+	switch {
+	case b.claims[target] != nil:
 		return message + " without an error"
+	case plain != target:
+		return message
 	}
 	others = slices.DeleteFunc(slices.Clone(others), func(other string) bool { return other == name })
-	if near := nearest(target, others); near != "" {
-		message += fmt.Sprintf("; did you mean %s?", near)
-	}
-	return message
+	return message + string(meant(target, others))
 }

@@ -1,9 +1,12 @@
 package policy
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -21,15 +24,11 @@ func (r *routeList) decode(d *decoder, n *yaml.Node, path string, f *field) {
 	list, _ := d.sequence(n, path, f)
 	for i, item := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		before := len(d.problems)
+		before := d.found.n
 		var doc routeDocument
 		d.section(routePlan, reflect.ValueOf(&doc).Elem(), item, at)
-		if len(d.problems) > before {
-			continue
-		}
-		route, err := doc.route()
-		if err != nil {
-			d.report(d.at(item), at, "%s", err)
+		route := doc.route(func(m *meta, err error) { d.report(d.at(item), at, "%s", about(err, m.written)) })
+		if d.found.n > before {
 			continue
 		}
 		route.Position = d.at(item)
@@ -73,51 +72,76 @@ func equalSets(a, b []string) bool {
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
 }
 
-func (doc *routeDocument) route() (Route, error) {
+// route gives the route, and calls fail with each value that is at fault.
+func (doc *routeDocument) route(fail func(m *meta, err error)) Route {
 	r := Route{
 		Hosts: doc.Hosts.V, Methods: doc.Methods.V, Headers: doc.Headers.V, Rewrite: doc.Rewrite.V,
 	}
 	given := 0
-	for match, value := range map[PathMatch]text{MatchPrefix: doc.Prefix, MatchPath: doc.Path, MatchRegex: doc.Regex} {
-		if value.Set {
+	var value *text
+	for _, f := range []struct {
+		match PathMatch
+		value *text
+	}{{MatchPrefix, &doc.Prefix}, {MatchPath, &doc.Path}, {MatchRegex, &doc.Regex}} {
+		if f.value.given() {
 			given++
-			r.Match, r.Value = match, value.V
+			r.Match, r.Value, value = f.match, f.value.V, f.value
 		}
 	}
 	if given != 1 {
-		return r, fmt.Errorf("needs exactly one of prefix, path and regex, not %d", given)
+		fail(&meta{}, fmt.Errorf("needs exactly one of prefix, path and regex, not %d", given))
+		return r
 	}
 	if r.Match == MatchRegex {
-		return r, checkRegexRoute(r)
+		doc.regex(fail)
+		return r
 	}
-	if err := checkPath(r.Value); err != nil {
-		return r, fmt.Errorf("%s: %w", r.Match, err)
-	}
-	if err := checkReachable(r.Value); err != nil {
-		return r, fmt.Errorf("%s: %w", r.Match, err)
+	if value.Set {
+		if err := cmp.Or(checkPath(r.Value), checkReachable(r.Value)); err != nil {
+			fail(&value.meta, misfitf("%s: %s", r.Match, err))
+		}
 	}
 	if doc.Rewrite.Set {
 		if err := checkPath(r.Rewrite); err != nil {
-			return r, fmt.Errorf("rewrite: %w", err)
+			fail(&doc.Rewrite.meta, misfitf("rewrite: %s", err))
 		}
 	}
 	if r.Match == MatchPrefix && r.Value != "/" {
 		r.Value = strings.TrimSuffix(r.Value, "/")
 	}
-	return r, nil
+	return r
+}
+
+// regex checks a route with an expression.
+func (doc *routeDocument) regex(fail func(m *meta, err error)) {
+	var re *regexp.Regexp
+	if doc.Regex.Set {
+		var err error
+		if re, err = compileExpression(doc.Regex.V); err != nil {
+			fail(&doc.Regex.meta, misfitf("regex: %s", err))
+		} else if _, err := regexp.Compile("^(?:" + doc.Regex.V + ")$"); err != nil && doc.Rewrite.given() {
+			// A rewrite needs the expression within another.
+			fail(&doc.Regex.meta, errors.New("regex: \\Q has no \\E, which it needs beside rewrite"))
+		}
+	}
+	if doc.Rewrite.Set {
+		if err := checkSubstitution(doc.Rewrite.V, re); err != nil {
+			fail(&doc.Rewrite.meta, misfitf("rewrite: %s", err))
+		}
+	}
 }
 
 // checkPath checks a path of a request, without a query.
 func checkPath(s string) error {
 	switch {
 	case !strings.HasPrefix(s, "/"):
-		return fmt.Errorf("must begin with /, not %q", s)
+		return misfitf("must begin with /, not %s", quotedPart(s))
 	case strings.ContainsAny(s, "?#"):
-		return fmt.Errorf("%q has a query or fragment: only the path is compared", s)
+		return misfitf("%s has a query or fragment: only the path is compared", quotedPart(s))
 	case strings.Contains(s, "//"):
-		return fmt.Errorf("%q has an empty segment", s)
+		return misfitf("%s has an empty segment", quotedPart(s))
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
-		return fmt.Errorf("%q has a character that a path can not have: escape it as %%XX", s)
+		return misfitf("%s has a character that a path can not have: escape it as %%XX", quotedPart(s))
 	}
 	return nil
 }
@@ -127,7 +151,7 @@ func checkPath(s string) error {
 func checkReachable(s string) error {
 	for segment := range strings.SplitSeq(s, "/") {
 		if segment == "." || segment == ".." {
-			return fmt.Errorf("%q has the segment %s, which no request has when it is compared", s, segment)
+			return misfitf("%s has the segment %s, which no request has when it is compared", quotedPart(s), segment)
 		}
 	}
 	for rest := s; ; {
@@ -136,46 +160,51 @@ func checkReachable(s string) error {
 			return nil
 		}
 		if len(after) < 2 || strings.Trim(after[:2], "0123456789abcdefABCDEF") != "" {
-			return fmt.Errorf("%q has a %% that is not followed by two hexadecimal digits", s)
+			return misfitf("%s has a %% that is not followed by two hexadecimal digits", quotedPart(s))
 		}
 		switch code := after[:2]; strings.ToLower(code) {
 		case "2f", "5c":
-			return fmt.Errorf("%q has an escaped slash, %%%s, which no request has when it is compared", s, code)
+			return misfitf("%s has an escaped slash, %%%s, which no request has when it is compared", quotedPart(s), code)
 		}
 		rest = after[2:]
 	}
 }
 
-func checkRegexRoute(r Route) error {
-	re, err := compileExpression(r.Value)
-	if err != nil {
-		return fmt.Errorf("regex: %w", err)
-	}
-	// A rewrite needs the expression within another.
-	if _, err := regexp.Compile("^(?:" + r.Value + ")$"); err != nil && r.Rewrite != "" {
-		return fmt.Errorf("regex: \\Q has no \\E, which it needs beside rewrite")
-	}
-	for i := 0; i < len(r.Rewrite); i++ {
-		if r.Rewrite[i] != '\\' {
+// checkSubstitution checks what replaces a path that an expression matches; re is nil if it is not known.
+func checkSubstitution(s string, re *regexp.Regexp) error {
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
 			continue
 		}
 		i++
-		if i == len(r.Rewrite) {
-			return fmt.Errorf("rewrite: ends in a single \\: write \\\\ for the character itself")
+		if i == len(s) {
+			return fmt.Errorf("ends in a single \\: write \\\\ for the character itself")
 		}
-		if c := r.Rewrite[i]; c != '\\' && (c < '0' || c > '9' || int(c-'0') > re.NumSubexp()) {
-			return fmt.Errorf("rewrite: \\%c names no group of the regex, which has %d", c, re.NumSubexp())
+		if c := s[i]; c != '\\' && (c < '0' || c > '9' || re != nil && int(c-'0') > re.NumSubexp()) {
+			return misfitf("%s names no group of the regex%s", barePart(s[i-1:i+1]), groups(re))
 		}
 	}
-	if hasControl(r.Rewrite) || (r.Rewrite != "" && r.Rewrite[0] != '/' && r.Rewrite[0] != '\\') {
-		return fmt.Errorf("rewrite: must begin with / or a group such as \\1, not %q", r.Rewrite)
+	if hasControl(s) || (s != "" && s[0] != '/' && s[0] != '\\') {
+		return misfitf("must begin with / or a group such as \\1, not %s", quotedPart(s))
 	}
 	return nil
 }
 
+// groups says how many groups an expression has.
+func groups(re *regexp.Regexp) string {
+	if re == nil {
+		return ""
+	}
+	return fmt.Sprintf(", which has %d", re.NumSubexp())
+}
+
 // regexError shortens an error of package regexp.
-func regexError(err error) string {
-	return "not a valid RE2 expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+func regexError(err error) error {
+	var e *syntax.Error
+	if !errors.As(err, &e) {
+		return misfitf("not a valid RE2 expression: %s", barePart(err.Error()))
+	}
+	return misfitf("not a valid RE2 expression: %s: %s", e.Code, quotedPart(e.Expr))
 }
 
 func hasControl(s string) bool {
@@ -193,16 +222,12 @@ func (h *headerConditions) decode(d *decoder, n *yaml.Node, path string, f *fiel
 	list, _ := d.sequence(n, path, f)
 	for i, item := range list {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		before := len(d.problems)
+		before := d.found.n
 		var doc headerDocument
 		d.section(headerPlan, reflect.ValueOf(&doc).Elem(), item, at)
-		if len(d.problems) > before {
-			continue
-		}
-		match, err := doc.match()
+		match := doc.match(func(m *meta, err error) { d.report(d.at(item), at, "%s", about(err, m.written)) })
 		switch {
-		case err != nil:
-			d.report(d.at(item), at, "%s", err)
+		case d.found.n > before:
 		case slices.Contains(h.V, match):
 			d.report(d.at(item), at, "is given twice")
 		default:
@@ -211,35 +236,42 @@ func (h *headerConditions) decode(d *decoder, n *yaml.Node, path string, f *fiel
 	}
 }
 
-func (doc *headerDocument) match() (HeaderMatch, error) {
+// match gives the condition, and calls fail with each value that is at fault.
+func (doc *headerDocument) match(fail func(m *meta, err error)) HeaderMatch {
 	m := HeaderMatch{
 		Name: strings.ToLower(doc.Name.V), Exact: doc.Exact.V, Prefix: doc.Prefix.V, Regex: doc.Regex.V,
 		Present: doc.Present.V, Invert: doc.Invert.V,
 	}
 	given := 0
-	for _, set := range []bool{doc.Exact.Set, doc.Prefix.Set, doc.Regex.Set, doc.Present.Set} {
-		if set {
+	for _, f := range []*meta{&doc.Exact.meta, &doc.Prefix.meta, &doc.Regex.meta, &doc.Present.meta} {
+		if f.given() {
 			given++
 		}
 	}
+	if given != 1 {
+		fail(&meta{}, fmt.Errorf("needs exactly one of exact, prefix, regex and present, not %d", given))
+	}
 	switch {
+	case !doc.Name.Set:
 	case !isToken(m.Name):
-		return m, fmt.Errorf("%q is not a header name", doc.Name.V)
+		fail(&doc.Name.meta, misfitf("%s is not a header name", quotedPart(doc.Name.V)))
 	case strings.Contains(m.Name, "_"):
-		return m, fmt.Errorf("%q has an underscore: the gateway drops such headers, so that none can be compared", doc.Name.V)
-	case given != 1:
-		return m, fmt.Errorf("needs exactly one of exact, prefix, regex and present, not %d", given)
-	case doc.Present.Set && !doc.Present.V:
-		return m, fmt.Errorf("present can only be true: use invert for a header that must be absent")
-	case hasControl(m.Exact) || hasControl(m.Prefix):
-		return m, fmt.Errorf("a header's value has no control characters")
+		fail(&doc.Name.meta, misfitf("%s has an underscore: the gateway drops such headers, so that none can be compared", quotedPart(doc.Name.V)))
+	}
+	if doc.Present.Set && !doc.Present.V {
+		fail(&doc.Present.meta, fmt.Errorf("present can only be true: use invert for a header that must be absent"))
+	}
+	for _, f := range []*text{&doc.Exact, &doc.Prefix} {
+		if hasControl(f.V) {
+			fail(&f.meta, fmt.Errorf("a header's value has no control characters"))
+		}
 	}
 	if doc.Regex.Set {
 		if _, err := compileExpression(m.Regex); err != nil {
-			return m, fmt.Errorf("regex: %w", err)
+			fail(&doc.Regex.meta, misfitf("regex: %s", err))
 		}
 	}
-	return m, nil
+	return m
 }
 
 func (h *headerConditions) encode() *yaml.Node {

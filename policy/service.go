@@ -16,15 +16,17 @@ import (
 func (doc *document) resolve(below *settings, at Position) (*Service, []Problem) {
 	merged := doc.merged(below)
 	faults := merged.settle()
-	faults = append(faults, merged.complete(doc.Upstream.V)...)
-	if len(faults) > 0 {
+	faults = append(faults, merged.complete(&doc.Upstream)...)
+	if len(faults) > 0 || !doc.Upstream.Set {
 		problems := make([]Problem, len(faults))
 		for i, f := range faults {
 			problems[i] = f.problem()
 			problems[i].Service = doc.Service.V
 			if f.origin.Layer != LayerService {
 				// What the shared layers set is at fault only with this document.
-				problems[i].Position = doc.Upstream.Origin.Position
+				if problems[i].Position = doc.Upstream.Origin.Position; problems[i].Position == (Position{}) {
+					problems[i].Position = at
+				}
 				if f.other.Layer == "" && f.origin.Layer != "" {
 					problems[i].Message += " (set " + f.origin.place() + ")"
 				}
@@ -69,6 +71,20 @@ func (doc *document) resolve(below *settings, at Position) (*Service, []Problem)
 	}
 	svc.Digest = svc.digest()
 	return svc, nil
+}
+
+// contradictions are those among the document's own values, for a document of which it is not known what it is laid over.
+func (doc *document) contradictions() []Problem {
+	merged := doc.merged(&builtIn)
+	var problems []Problem
+	for _, f := range append(merged.settle(), merged.complete(&doc.Upstream)...) {
+		if f.origin.Layer == LayerService && !f.missing && (f.other.Layer == "" || f.other.Layer == LayerService) {
+			p := f.problem()
+			p.Service = doc.Service.V
+			problems = append(problems, p)
+		}
+	}
+	return problems
 }
 
 // merged are the document's settings over those below.
@@ -132,9 +148,6 @@ func (v *settings) fallback() *Fallback {
 	out := &Fallback{Service: f.Service.V}
 	if out.Service == "" {
 		out.Status, out.Headers, out.Body = f.Status.V, f.Headers.V, f.Body.V
-	}
-	if f.LastGood.Gate.State == gateOn {
-		out.LastGoodMaxAge = f.LastGood.MaxAge.V
 	}
 	return out
 }
@@ -207,7 +220,7 @@ func (s *Service) withoutFallback() *Service {
 	bare.Origins = maps.Clone(s.Origins)
 	bare.variables = maps.Clone(s.variables)
 	maps.DeleteFunc(bare.Origins, func(path string, _ Origin) bool { return strings.HasPrefix(path, "fallback") })
-	maps.DeleteFunc(bare.variables, func(path string, _ []string) bool { return strings.HasPrefix(path, "fallback") })
+	maps.DeleteFunc(bare.variables, func(path string, _ expansions) bool { return strings.HasPrefix(path, "fallback") })
 	bare.Origins["fallback"] = Origin{Layer: LayerBuiltIn}
 	bare.Digest = bare.digest()
 	return &bare

@@ -13,6 +13,8 @@ type fault struct {
 	// origin is that of the value at fault, other that of one it contradicts.
 	origin, other Origin
 	path, message string
+	// missing is true if it is that something is not given, which another layer could give.
+	missing bool
 }
 
 var layerOrder = []Layer{LayerBuiltIn, LayerEnvironment, LayerDefaults, LayerProfile, LayerService}
@@ -59,12 +61,12 @@ func ordered[T cmp.Ordered](s *settler, low, high *T, lowMeta, highMeta *meta, l
 	default:
 		f := fault{
 			origin: lowMeta.Origin, other: highMeta.Origin, path: lowPath,
-			message: fmt.Sprintf("%s must not be over %s, which is %s", text(*low), highPath, text(*high)),
+			message: fmt.Sprintf("%s must not be over %s, which is %s", lowMeta.says(text(*low)), highPath, highMeta.says(text(*high))),
 		}
 		if slices.Index(layerOrder, highMeta.Origin.Layer) > slices.Index(layerOrder, lowMeta.Origin.Layer) {
 			f = fault{
 				origin: highMeta.Origin, other: lowMeta.Origin, path: highPath,
-				message: fmt.Sprintf("%s must not be under %s, which is %s", text(*high), lowPath, text(*low)),
+				message: fmt.Sprintf("%s must not be under %s, which is %s", highMeta.says(text(*high)), lowPath, lowMeta.says(text(*low))),
 			}
 		}
 		s.faults = append(s.faults, f)
@@ -87,6 +89,12 @@ func (s *settler) fail(at *meta, path, format string, args ...any) {
 	s.faults = append(s.faults, fault{origin: at.Origin, path: path, message: fmt.Sprintf(format, args...)})
 }
 
+// lacks reports that something is not given.
+func (s *settler) lacks(at *meta, path, format string, args ...any) {
+	s.fail(at, path, format, args...)
+	s.faults[len(s.faults)-1].missing = true
+}
+
 // settle makes the settings consistent and returns what users set in contradiction.
 func (v *settings) settle() []fault {
 	var s settler
@@ -96,7 +104,7 @@ func (v *settings) settle() []fault {
 	if b.SlowCall.Gate.State == gateOn {
 		s.counts(&b.SlowCall.MinRequests, &b.WindowSize, "breaker.slow_call.min_requests", "breaker.window_size")
 	}
-	if !b.MaxTimeout.Set {
+	if !b.MaxTimeout.given() && !b.Timeout.wrong {
 		b.MaxTimeout = span{meta: meta{Set: true, Origin: Origin{Layer: LayerBuiltIn}}, V: 10 * b.Timeout.V}
 	}
 	s.spans(&b.Timeout, &b.MaxTimeout, "breaker.timeout", "breaker.max_timeout")
@@ -116,40 +124,36 @@ func (s *settler) fallback(f *fallbackSection) {
 	if f.Gate.State != gateOn {
 		return
 	}
-	static := f.Status.byUser() || f.Headers.Set || f.Body.Set
+	static := f.Status.byUser() || f.Status.wrong || f.Headers.given() || f.Body.given()
 	switch {
-	case !static && !f.Service.Set:
-		beside := ""
-		if f.LastGood.Gate.State == gateOn {
-			beside = " beside last_good"
-		}
-		s.fail(&f.Gate.meta, "fallback", "needs service, or a static reply (status, headers, body)%s", beside)
-	case static && f.Service.Set:
-		s.fail(&f.Service.meta, "fallback.service", "can not stand beside a static reply: either service or status, headers and body")
-	case f.Service.Set && !isLabel(f.Service.V):
-		s.fail(&f.Service.meta, "fallback.service", "%q is not a service name", f.Service.V)
-	case f.Body.V != "" && (f.Status.V == 204 || f.Status.V == 205 || f.Status.V == 304):
-		s.fail(&f.Body.meta, "fallback.body", "a reply with status %d has no body", f.Status.V)
+	case !static && !f.Service.given():
+		s.lacks(&f.Gate.meta, "fallback", "needs service, or a static reply (status, headers, body)")
+	case static && f.Service.given():
+		s.fail(&f.Service.meta, "fallback.service", "cannot stand beside a static reply: either service or status, headers and body")
 	}
-	if f.LastGood.Gate.State == gateOn && !f.LastGood.MaxAge.Set {
-		s.fail(&f.LastGood.Gate.meta, "fallback.last_good.max_age", "is required")
+	if f.Service.Set && !isLabel(f.Service.V) {
+		s.fail(&f.Service.meta, "fallback.service", "%s is not a service name", f.Service.says(quoted(f.Service.V)))
+	}
+	if f.Body.Set && f.Body.V != "" && f.Status.Set && (f.Status.V == 204 || f.Status.V == 205 || f.Status.V == 304) {
+		s.fail(&f.Body.meta, "fallback.body", "a reply with status %s has no body", f.Status.says(fmt.Sprint(f.Status.V)))
 	}
 }
 
 // complete checks the settings of one service as a whole and takes out what a
 // shared layer gives and this upstream has no use for. settle comes first.
-func (v *settings) complete(u Upstream) []fault {
+func (v *settings) complete(upstream *upstreamValue) []fault {
 	var s settler
+	u := upstream.V
 	if c := &v.Breaker.SlowCall; c.Gate.State == gateOn {
-		if !c.Duration.Set {
-			s.fail(&c.Gate.meta, "breaker.slow_call.duration", "is required")
+		if !c.Duration.given() {
+			s.lacks(&c.Gate.meta, "breaker.slow_call.duration", "is required")
 		}
-		if !c.Rate.Set {
-			s.fail(&c.Gate.meta, "breaker.slow_call.rate", "is required")
+		if !c.Rate.given() {
+			s.lacks(&c.Gate.meta, "breaker.slow_call.rate", "is required")
 		}
 	}
 	s.healthCheck(&v.HealthCheck, u)
-	s.tls(&v.TLS, u)
+	s.tls(&v.TLS, upstream)
 	return s.faults
 }
 
@@ -162,15 +166,18 @@ func (s *settler) healthCheck(h *healthCheckSection, u Upstream) {
 		s.fail(&h.Path.meta, "health_check.path", "the upstream speaks %s: its gRPC health service is asked, which has no path", u.Scheme)
 	case u.Scheme.GRPC():
 		h.Path = text{}
+	case h.Path.wrong:
+	case !h.Path.Set && u.Scheme == "":
 	case !h.Path.Set:
-		s.fail(&h.Gate.meta, "health_check.path", "is required: the upstream speaks %s", u.Scheme)
+		s.lacks(&h.Gate.meta, "health_check.path", "is required: the upstream speaks %s", u.Scheme)
 	case !strings.HasPrefix(h.Path.V, "/"), strings.ContainsFunc(h.Path.V, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '#' }):
-		s.fail(&h.Path.meta, "health_check.path", "%q is not a path: it begins with / and has no spaces", h.Path.V)
+		s.fail(&h.Path.meta, "health_check.path", "%s is not a path: it begins with / and has no spaces", h.Path.says(quoted(h.Path.V)))
 	}
 }
 
-func (s *settler) tls(t *tlsSection, u Upstream) {
-	if !u.Scheme.TLS() {
+func (s *settler) tls(t *tlsSection, upstream *upstreamValue) {
+	u := upstream.V
+	if u.Scheme != "" && !u.Scheme.TLS() {
 		if t.Gate.State == gateOn && t.Gate.Origin.Layer == LayerService {
 			s.fail(&t.Gate.meta, "tls", "needs an encrypted upstream (https, h2, grpcs), not %s", u.Scheme)
 		}
@@ -186,19 +193,22 @@ func (s *settler) tls(t *tlsSection, u Upstream) {
 			s.fail(&f.text.meta, f.path, "a path has no control characters")
 		}
 	}
-	if (t.CertFile.V == "") != (t.KeyFile.V == "") {
+	if (t.CertFile.V == "") != (t.KeyFile.V == "") && !t.CertFile.wrong && !t.KeyFile.wrong {
 		at, path := &t.CertFile.meta, "tls.cert_file"
 		if t.KeyFile.V != "" {
 			at, path = &t.KeyFile.meta, "tls.key_file"
 		}
-		s.fail(at, path, "cert_file and key_file need each other")
+		s.lacks(at, path, "cert_file and key_file need each other")
 	}
 	if t.ServerName.V != "" {
 		if name := strings.ToLower(t.ServerName.V); isHostName(name) && !strings.HasSuffix(name, ".") {
 			t.ServerName.V = name
 		} else {
-			s.fail(&t.ServerName.meta, "tls.server_name", "%q is not a host name", t.ServerName.V)
+			s.fail(&t.ServerName.meta, "tls.server_name", "%s is not a host name", t.ServerName.says(quoted(t.ServerName.V)))
 		}
+		return
+	}
+	if t.ServerName.wrong || !upstream.Set {
 		return
 	}
 	var names []string
@@ -209,7 +219,10 @@ func (s *settler) tls(t *tlsSection, u Upstream) {
 	}
 	switch {
 	case len(names) > 1:
-		s.faults = append(s.faults, fault{path: "tls.server_name", message: "is required, for the hosts have several names: " + strings.Join(names, ", ")})
+		s.faults = append(s.faults, fault{
+			path: "tls.server_name", missing: true,
+			message: "is required, for the hosts have several names: " + upstream.says(strings.Join(names, ", ")),
+		})
 	case !isIP(names[0]):
 		t.ServerName = text{meta: meta{Set: true, Origin: Origin{Layer: LayerBuiltIn}}, V: names[0]}
 	}

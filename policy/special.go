@@ -14,9 +14,10 @@ type specialFile struct {
 	// text is the document, which begins at line.
 	text []byte
 	line int
-	// root is nil if there are faults.
-	root   *yaml.Node
-	faults []Problem
+	// root is nil if there is no document that can be read.
+	root *yaml.Node
+	// found is what is wrong with the file as such.
+	found findings
 }
 
 // isSpecial reports whether name is base.yaml or base.yml.
@@ -39,7 +40,7 @@ func IsFileName(name string) bool {
 func readSpecial(f File) *specialFile {
 	s := &specialFile{name: f.Name, data: f.Data, line: 1}
 	fail := func(line int, format string, args ...any) {
-		s.faults = append(s.faults, Problem{
+		s.found.take(Problem{
 			Severity: SeverityError, Position: Position{File: f.Name, Line: line, Column: 1}, Message: fmt.Sprintf(format, args...),
 		})
 	}
@@ -54,13 +55,13 @@ func readSpecial(f File) *specialFile {
 		return s
 	case len(chunks) > 1:
 		fail(chunks[1].line, "%s has one document", f.Name)
-		return s
 	}
 	s.text, s.line = chunks[0].text, chunks[0].line
 	d := newDecoder(f.Name, s.line, s.text, LayerDefaults, environment{})
+	d.found = s.found
 	root, ok := d.parseYAML(s.text)
 	if !ok {
-		s.faults = d.problems
+		s.found = d.found
 		return s
 	}
 	s.root = root

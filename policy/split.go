@@ -7,8 +7,9 @@ import (
 
 // Bounds of what Build reads.
 const (
-	maxFileSize  = 4 << 20
-	maxDocuments = 10_000
+	maxFileSize     = 4 << 20
+	maxDocumentSize = 512 << 10 // read, it takes some 200 times that
+	maxDocuments    = 10_000
 )
 
 // chunk is the text of one YAML document of a file.
@@ -23,7 +24,7 @@ type chunk struct {
 // split cuts a file at its document markers, so that a syntax error in one
 // document costs no other. A marker at the start of a line ends a document
 // wherever it stands: YAML forbids it inside any scalar. Documents without
-// content are left out.
+// content are left out, and what comes after the first maxDocuments is one.
 func split(data []byte) []chunk {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	var chunks []chunk
@@ -39,7 +40,7 @@ func split(data []byte) []chunk {
 		}
 		content, marked = false, false
 	}
-	for pos := 0; pos < len(data); {
+	for pos := 0; pos < len(data) && len(chunks) <= maxDocuments; {
 		line++
 		next := len(data)
 		if i := bytes.IndexByte(data[pos:], '\n'); i >= 0 {

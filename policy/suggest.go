@@ -1,8 +1,8 @@
 package policy
 
-// nearest returns the candidate that s is most likely a misspelling of, or "". One
+// Nearest returns the candidate that s is most likely a misspelling of, or "". One
 // that shares no letter is none.
-func nearest(s string, candidates []string) string {
+func Nearest(s string, candidates []string) string {
 	if len(s) > 64 {
 		return ""
 	}

@@ -20,11 +20,16 @@ const (
 	maxSearchedColumns = 200
 )
 
-// parseYAML reads the one document of a chunk. It reports a syntax error.
+// parseYAML reads the one document of a chunk. It reports a syntax error, and then no more.
 func (d *decoder) parseYAML(chunk []byte) (root *yaml.Node, ok bool) {
+	defer func() { d.found.closed = !ok }()
+	if len(chunk) > maxDocumentSize {
+		d.report(Position{File: d.file, Line: 1 + d.shift, Column: 1}, "", "the document has %d bytes, more than %d", len(chunk), maxDocumentSize)
+		return nil, false
+	}
 	var doc yaml.Node
 	if err := unmarshal(chunk, &doc); err != nil {
-		line, column, message := syntaxError(chunk, err)
+		line, column, message := syntaxError(chunk, err, d.env.maySearch())
 		if unquoted.Match(lineOf(chunk, line)) {
 			message += "; inside { } and [ ] a ${…} needs quotes"
 		}
@@ -71,8 +76,8 @@ func unmarshal(data []byte, doc *yaml.Node) (err error) {
 
 // syntaxError finds the place of a syntax error. The parser names a line of the
 // construct that it was in, often the first, and no column; what a user looks for is the
-// line, and in it the column, from which on nothing parses any more.
-func syntaxError(chunk []byte, err error) (line, column int, message string) {
+// line, and in it the column, from which on nothing parses any more. search is false if that takes too long.
+func syntaxError(chunk []byte, err error, search bool) (line, column int, message string) {
 	message = strings.TrimPrefix(err.Error(), "yaml: ")
 	if _, e := fmt.Sscanf(message, "line %d:", &line); e == nil {
 		_, message, _ = strings.Cut(message, ": ")
@@ -81,7 +86,7 @@ func syntaxError(chunk []byte, err error) (line, column int, message string) {
 	if last := len(lines) - 1; len(lines[last]) == 0 {
 		lines = lines[:last]
 	}
-	searched := len(lines) <= maxSearchedLines && len(chunk) <= maxSearchedBytes
+	searched := search && len(lines) <= maxSearchedLines && len(chunk) <= maxSearchedBytes
 	end := len(chunk)
 	if searched {
 		for line = len(lines); line > 1; line-- {

@@ -29,7 +29,7 @@ func TestPlaceOfSyntaxErrors(t *testing.T) {
 			if err == nil {
 				t.Fatal("it parses")
 			}
-			if line, column, message := syntaxError([]byte(tt.text), err); line != tt.line || column != tt.column {
+			if line, column, message := syntaxError([]byte(tt.text), err, true); line != tt.line || column != tt.column {
 				t.Errorf("%d:%d: %s, want %d:%d", line, column, message, tt.line, tt.column)
 			}
 		})

@@ -34,18 +34,18 @@ func (u *upstreamValue) decode(d *decoder, n *yaml.Node, path string, f *field) 
 		if n.Kind == yaml.SequenceNode {
 			at = fmt.Sprintf("%s[%d]", path, i)
 		}
-		text, _, ok := d.value(item, at)
+		text, ok := d.value(item, at)
 		if !ok {
 			continue
 		}
-		scheme, host, err := parseUpstream(text)
+		scheme, host, err := parseUpstream(text.text)
 		switch {
 		case err != nil:
-			d.report(d.at(item), at, "%s", err)
+			d.reject(item, at, text, err)
 		case u.V.Scheme != "" && u.V.Scheme != scheme:
 			d.report(d.at(item), at, "all hosts of a service need the same scheme: %s is not %s", scheme, u.V.Scheme)
 		case slices.Contains(u.V.Hosts, host):
-			d.report(d.at(item), at, "%s is given twice", host.Address())
+			d.reject(item, at, text, misfitf("%s is given twice", barePart(host.Address())))
 		default:
 			u.V.Scheme = scheme
 			u.V.Hosts = append(u.V.Hosts, host)
@@ -68,7 +68,7 @@ func (u *upstreamValue) encode() *yaml.Node {
 // ports are 80 and, over TLS, 443.
 func parseUpstream(s string) (Scheme, Host, error) {
 	fail := func(format string, args ...any) (Scheme, Host, error) {
-		return "", Host{}, fmt.Errorf(format, args...)
+		return "", Host{}, misfitf(format, args...)
 	}
 	full := s
 	if !strings.Contains(s, "://") {
@@ -80,19 +80,19 @@ func parseUpstream(s string) (Scheme, Host, error) {
 		return fail("is not a URL or host:port; an upstream can not carry a user or password")
 	}
 	if err != nil {
-		return fail("%q is not a URL or host:port", s)
+		return fail("%s is not a URL or host:port", quotedPart(s))
 	}
 	if !slices.Contains(schemes, u.Scheme) {
-		if near := nearest(u.Scheme, schemes); near != "" {
-			return fail("unknown scheme %q; did you mean %s?", u.Scheme, near)
+		if near := meant(u.Scheme, schemes); near != "" {
+			return fail("unknown scheme %s%s", quotedPart(u.Scheme), near)
 		}
-		return fail("unknown scheme %q: one of %s", u.Scheme, strings.Join(schemes, ", "))
+		return fail("unknown scheme %s: one of %s", quotedPart(u.Scheme), strings.Join(schemes, ", "))
 	}
 	switch {
 	case u.User != nil:
 		return fail("an upstream can not carry a user or password")
 	case (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Opaque != "":
-		return fail("%q has more than scheme, host and port: use rewrite in a route to change the path", s)
+		return fail("%s has more than scheme, host and port: use rewrite in a route to change the path", quotedPart(s))
 	}
 	scheme := Scheme(u.Scheme)
 	host := Host{Name: strings.ToLower(u.Hostname()), Port: 80}
@@ -101,16 +101,16 @@ func parseUpstream(s string) (Scheme, Host, error) {
 	}
 	if port := u.Port(); port != "" || strings.HasSuffix(u.Host, ":") {
 		if host.Port, err = parsePort(port); err != nil {
-			return fail("%q: %s", s, err)
+			return fail("%s: %s", quotedPart(s), err)
 		}
 	}
 	if addr, err := netip.ParseAddr(host.Name); err == nil {
 		if addr.Zone() != "" || addr.IsUnspecified() || addr.IsMulticast() {
-			return fail("%s is not the address of a host", host.Name)
+			return fail("%s is not the address of a host", barePart(host.Name))
 		}
 		host.Name = addr.Unmap().String()
 	} else if !isHostName(host.Name) {
-		return fail("%q is not a host name or IP address", host.Name)
+		return fail("%s is not a host name or IP address", quotedPart(host.Name))
 	}
 	return scheme, host, nil
 }
@@ -118,7 +118,7 @@ func parseUpstream(s string) (Scheme, Host, error) {
 func parsePort(s string) (uint16, error) {
 	v, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || v == 0 || !isDigits(s) {
-		return 0, fmt.Errorf("the port must be from 1 to 65535, not %q", s)
+		return 0, misfitf("the port must be from 1 to 65535, not %s", quotedPart(s))
 	}
 	return uint16(v), nil
 }
@@ -161,10 +161,10 @@ func (a *address) parse(s string, _ kind, f *field) error {
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil || host == "" {
-		return fmt.Errorf("must be host:port%s, not %q", orOff(f), s)
+		return misfitf("must be host:port%s, not %s", orOff(f), quotedPart(s))
 	}
 	if host = strings.ToLower(host); !isIP(host) && !isHostName(host) {
-		return fmt.Errorf("%q is not a host name or IP address", host)
+		return misfitf("%s is not a host name or IP address", quotedPart(host))
 	}
 	number, err := parsePort(port)
 	if err != nil {

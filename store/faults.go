@@ -32,6 +32,8 @@ type saving struct {
 
 // saved notes what has become of a try to save a document, and returns the try's error. The caller must hold d.mu.
 func (d *Dir) saved(name string, data []byte, err error) error {
+	d.savingsMu.Lock()
+	defer d.savingsMu.Unlock()
 	s := d.savings[name]
 	if s == nil {
 		s = &saving{}
@@ -55,8 +57,8 @@ func (d *Dir) saved(name string, data []byte, err error) error {
 
 // Faults returns the documents that could not be saved, in ascending order of name.
 func (d *Dir) Faults() []Fault {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.savingsMu.Lock()
+	defer d.savingsMu.Unlock()
 	var out []Fault
 	for _, s := range d.savings {
 		if s.fault != nil {
@@ -69,8 +71,8 @@ func (d *Dir) Faults() []Fault {
 
 // Unsaved reports whether the document of that name could not be saved.
 func (d *Dir) Unsaved(name string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.savingsMu.Lock()
+	defer d.savingsMu.Unlock()
 	s := d.savings[name]
 	return s != nil && s.fault != nil
 }
@@ -96,11 +98,22 @@ func (d *Dir) retry() {
 	if d.closed.Load() {
 		return
 	}
+	for name, data := range d.unsaved() {
+		_ = d.saved(name, data, d.write(name, data)) // it is a fault until it is saved
+	}
+}
+
+// unsaved returns what is to be saved of the documents that could not be saved, by name.
+func (d *Dir) unsaved() map[string][]byte {
+	d.savingsMu.Lock()
+	defer d.savingsMu.Unlock()
+	out := map[string][]byte{}
 	for name, s := range d.savings {
 		if s.fault != nil {
-			_ = d.saved(name, s.data, d.write(name, s.data)) // it is a fault until it is saved
+			out[name] = s.data
 		}
 	}
+	return out
 }
 
 var (
@@ -118,8 +131,8 @@ func (*Dir) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect is of the documents that this process has saved, or tried to.
 func (d *Dir) Collect(ch chan<- prometheus.Metric) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.savingsMu.Lock()
+	defer d.savingsMu.Unlock()
 	for name, s := range d.savings {
 		unsaved := 0.0
 		if s.fault != nil {

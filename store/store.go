@@ -47,8 +47,9 @@ type Dir struct {
 	// mu guards memory, and orders all access to the documents.
 	mu     sync.Mutex
 	memory map[string][]byte
-	// savings by name of the document; guarded by mu.
-	savings map[string]*saving
+	// savingsMu guards savings, by name of the document. It is not mu, which a slow disk holds up, and comes after it.
+	savingsMu sync.Mutex
+	savings   map[string]*saving
 	// journaling guards journals, those that are open by the name of their document, and orders all access to their
 	// files. It is not mu: an append is not to wait for a save.
 	journaling sync.Mutex

@@ -87,7 +87,7 @@ func (g *gatewayState) publish(p *Publisher, now time.Time, next *deadline) {
 			Proxies: v.by, Text: v.text, Since: v.first, Position: at, Excerpt: excerpt,
 		}
 		p.log.Error("every proxy rejects the gateway's listener: its last accepted version stays in effect",
-			"at", at.String(), "proxies", v.by, "error", v.text)
+			"at", at.String(), "proxies", v.by, "error", p.Hide(v.text))
 		if g.accepted != nil {
 			g.listener = g.accepted
 			p.cache.update(typeListener, []*resource{g.listener}, nil)

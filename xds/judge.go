@@ -219,7 +219,7 @@ func (p *Publisher) reject(u *unit, typeURL, resource string, v verdict) {
 		digest: u.policy.Digest,
 	}
 	p.log.Error("every proxy rejects a policy: its last accepted version stays in effect",
-		"service", name, "type", typeName(typeURL), "at", at.String(), "proxies", v.by, "error", v.text)
+		"service", name, "type", typeName(typeURL), "at", at.String(), "proxies", v.by, "error", p.Hide(v.text))
 }
 
 // instead returns what is in effect instead of a rejected unit; nil for nothing. The
@@ -273,6 +273,9 @@ func (p *Publisher) Rejections() []Rejection {
 		if q, ok := p.partial(r); ok {
 			out = append(out, q)
 		}
+	}
+	for i := range out {
+		out[i].Text = p.Hide(out[i].Text)
 	}
 	slices.SortFunc(out, func(a, b Rejection) int {
 		if c := strings.Compare(a.Service, b.Service); c != 0 {

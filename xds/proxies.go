@@ -74,20 +74,6 @@ func (p *proxyState) summary() Proxy {
 	return q
 }
 
-// Faults returns in words what is wrong with the connected proxies, by id; see Proxy.Faults.
-func (l *Ledger) Faults() map[string][]string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	out := map[string][]string{}
-	for id, p := range l.proxies {
-		if faults := p.faults(now); len(faults) > 0 {
-			out[id] = faults
-		}
-	}
-	return out
-}
-
 // Proxies returns the connected proxies in ascending order of id.
 func (l *Ledger) Proxies() []Proxy {
 	l.mu.Lock()

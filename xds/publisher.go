@@ -62,6 +62,8 @@ type Publisher struct {
 	cache  *cache
 	ledger *Ledger
 	kick   chan struct{}
+	// mask is for what proxies say.
+	mask policy.Mask
 	// applied is set, for those who must not wait: an Apply of thousands of services takes up to a second.
 	applied atomic.Pointer[policy.Set]
 
@@ -153,6 +155,9 @@ func NewPublisher(opts PublisherOptions) *Publisher {
 // Ledger returns the ledger of the proxies.
 func (p *Publisher) Ledger() *Ledger { return p.ledger }
 
+// Hide takes the values of variables out of what a proxy says of the policies.
+func (p *Publisher) Hide(text string) string { return p.mask.Hide(text) }
+
 // Set returns the set that was applied last; nil before the first Apply. It does not wait for an Apply that is going on.
 func (p *Publisher) Set() *policy.Set { return p.applied.Load() }
 
@@ -160,6 +165,7 @@ func (p *Publisher) Set() *policy.Set { return p.applied.Load() }
 // plane, so that there is something to go back to if they reject the first Apply. It must
 // be called before that.
 func (p *Publisher) Baseline(set *policy.Set) {
+	p.mask.Add(set)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, svc := range set.Services {
@@ -176,6 +182,7 @@ func (p *Publisher) Baseline(set *policy.Set) {
 // one of the Rejections; the others go on. Apply does not wait for the proxies: Run acts on
 // their answers.
 func (p *Publisher) Apply(set *policy.Set) {
+	p.mask.Add(set)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	desired := make(map[string]*unit, len(set.Services))
@@ -222,9 +229,9 @@ func (p *Publisher) unitOf(svc *policy.Service) (*unit, error) {
 // refuse notes that a policy can not be translated. The caller must hold p.mu.
 func (p *Publisher) refuse(service string, at policy.Position, excerpt []policy.SourceLine, err error) {
 	p.untranslated = append(p.untranslated, Rejection{
-		Service: service, Type: untranslatedType, Text: err.Error(), Since: time.Now(), Position: at, Excerpt: excerpt,
+		Service: service, Type: untranslatedType, Text: p.Hide(err.Error()), Since: time.Now(), Position: at, Excerpt: excerpt,
 	})
-	p.log.Error("a policy can not be translated: its version of before stays in effect", "service", service, "at", at.String(), "error", err)
+	p.log.Error("a policy can not be translated: its version of before stays in effect", "service", service, "at", at.String(), "error", p.Hide(err.Error()))
 }
 
 func (p *Publisher) wake() {

@@ -232,7 +232,7 @@ func (s *Server) answered(key streamKey, st *stream, r request) {
 	}
 	if r.rejected {
 		s.metrics.nacks.WithLabelValues(typeName(r.typeURL)).Inc()
-		s.log.Error("proxy rejected a configuration", "proxy", st.proxy, "type", typeName(r.typeURL), "nonce", r.nonce, "error", shorten(text))
+		s.log.Error("proxy rejected a configuration", "proxy", st.proxy, "type", typeName(r.typeURL), "nonce", r.nonce, "error", shorten(s.publisher.Hide(text)))
 		return
 	}
 	s.metrics.acks.WithLabelValues(typeName(r.typeURL)).Inc()

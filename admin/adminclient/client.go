@@ -28,6 +28,7 @@ const DefaultServer = "127.0.0.1:8082"
 
 // Client is a connection to one Breakwater. Its methods may be called from any goroutine.
 type Client struct {
+	// conn is nil if it is the caller's.
 	conn *grpc.ClientConn
 	api  adminpb.AdminServiceClient
 }
@@ -56,23 +57,19 @@ func hasScheme(target string) bool {
 	return resolver.Get(scheme) != nil || strings.Contains(target, "://")
 }
 
+// Over returns a client over a connection that the caller has. Close does nothing then.
+func Over(api adminpb.AdminServiceClient) *Client { return &Client{api: api} }
+
 // Close ends all calls.
-func (c *Client) Close() error { return c.conn.Close() }
+func (c *Client) Close() error {
+	if c.conn == nil {
+		return nil
+	}
+	return c.conn.Close()
+}
 
 // API is the whole API, for what has no method here.
 func (c *Client) API() adminpb.AdminServiceClient { return c.api }
-
-// Breakers returns every breaker, by the names of the services. Errors are gRPC statuses, as of all methods.
-func (c *Client) Breakers(ctx context.Context) ([]*adminpb.Breaker, error) {
-	resp, err := c.api.ListBreakers(ctx, &adminpb.ListBreakersRequest{})
-	return resp.GetBreakers(), err
-}
-
-// Breaker returns the breaker of a service. Of a service that there is none of, the status is NotFound.
-func (c *Client) Breaker(ctx context.Context, service string) (*adminpb.Breaker, error) {
-	resp, err := c.api.GetBreaker(ctx, &adminpb.GetBreakerRequest{Service: service})
-	return resp.GetBreaker(), err
-}
 
 // Action says who acts, why, and on what. The zero value acts on all of a service.
 type Action struct {

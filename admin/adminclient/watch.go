@@ -74,10 +74,15 @@ func (c *Client) watchOnce(ctx context.Context, services []string, tell func(Cha
 	if err != nil {
 		return err
 	}
+	var whole Assembler
 	for {
-		m, err := stream.Recv()
+		part, err := stream.Recv()
 		if err != nil {
 			return err
+		}
+		m := whole.Add(part)
+		if m == nil {
+			continue
 		}
 		if err := tell(Change{Breakers: m.GetBreakers(), Snapshot: m.GetSnapshot(), Removed: m.GetRemoved()}); err != nil {
 			return &stoppedError{err}

@@ -10,6 +10,10 @@
 // The same calls are served as HTTP/JSON under /api/v1/ with the field names below.
 // In JSON a uint64 is a string, a timestamp is RFC 3339, a duration is such as "90s",
 // and an unset timestamp or message is null.
+//
+// What can be long comes in pages: an answer has at most page_size elements, and at most what
+// fits into 1 MiB (16 MiB by HTTP), so that it can have fewer than are left. While next_page_token is not
+// empty there are more: the same request with it as page_token goes on behind the last.
 
 package adminpb
 
@@ -32,7 +36,13 @@ const (
 
 // ListBreakersRequest asks for all breakers.
 type ListBreakersRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many breakers in the answer. 0: as many as fit.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the answer before. Empty for the first page.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Breakers come without proxies.
+	Summary       bool `protobuf:"varint,3,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -67,11 +77,34 @@ func (*ListBreakersRequest) Descriptor() ([]byte, []int) {
 	return file_admin_proto_rawDescGZIP(), []int{0}
 }
 
+func (x *ListBreakersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListBreakersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListBreakersRequest) GetSummary() bool {
+	if x != nil {
+		return x.Summary
+	}
+	return false
+}
+
 // ListBreakersResponse has all breakers.
 type ListBreakersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In ascending order of service.
-	Breakers      []*Breaker `protobuf:"bytes,1,rep,name=breakers,proto3" json:"breakers,omitempty"`
+	Breakers []*Breaker `protobuf:"bytes,1,rep,name=breakers,proto3" json:"breakers,omitempty"`
+	// Of the next page. Empty if this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -113,11 +146,22 @@ func (x *ListBreakersResponse) GetBreakers() []*Breaker {
 	return nil
 }
 
+func (x *ListBreakersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // GetBreakerRequest asks for one breaker.
 type GetBreakerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The service, as its policy names it.
-	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// At most so many proxies in the answer. 0: as many as fit.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the answer before. Empty for the first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -159,14 +203,30 @@ func (x *GetBreakerRequest) GetService() string {
 	return ""
 }
 
+func (x *GetBreakerRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetBreakerRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // GetBreakerResponse has one breaker.
 type GetBreakerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Always set.
 	Breaker *Breaker `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
-	// What is in each proxy's window, in ascending order of proxy. A proxy without load
-	// reports so far has an empty one.
-	Windows       []*ProxyWindow `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
+	// What is in the window of each proxy of this page, in ascending order of proxy. A proxy
+	// without load reports so far has an empty one.
+	Windows []*ProxyWindow `protobuf:"bytes,2,rep,name=windows,proto3" json:"windows,omitempty"`
+	// Of the next page. Empty if this is the last.
+	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,6 +273,13 @@ func (x *GetBreakerResponse) GetWindows() []*ProxyWindow {
 		return x.Windows
 	}
 	return nil
+}
+
+func (x *GetBreakerResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // ProxyWindow is what one proxy's breaker judges the service by: the last attempts, and the
@@ -459,13 +526,15 @@ func (x *WatchBreakersRequest) GetSummary() bool {
 // WatchBreakersResponse is a snapshot or a change.
 type WatchBreakersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True for the first message: breakers has every service, and what a client knew
-	// before is void.
+	// True for the first message: breakers has every service, those of the messages that it
+	// goes on with included, and what a client knew before is void.
 	Snapshot bool `protobuf:"varint,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	// The breakers that changed, whole, in ascending order of service.
 	Breakers []*Breaker `protobuf:"bytes,2,rep,name=breakers,proto3" json:"breakers,omitempty"`
 	// Services that are no longer served.
-	Removed       []string `protobuf:"bytes,3,rep,name=removed,proto3" json:"removed,omitempty"`
+	Removed []string `protobuf:"bytes,3,rep,name=removed,proto3" json:"removed,omitempty"`
+	// True if it had no room for all: the next message goes on with it.
+	More          bool `protobuf:"varint,4,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -521,20 +590,30 @@ func (x *WatchBreakersResponse) GetRemoved() []string {
 	return nil
 }
 
+func (x *WatchBreakersResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 // Breaker is one service's circuit breaker over all proxies.
 type Breaker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The service, as its policy names it.
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
-	// The gravest of the proxies' states: closed, open, half_open, forced_open, disabled
-	// or unknown. It is unknown if no proxy is connected.
+	// The gravest of the proxies' states: open, half_open, unknown, forced_open, disabled or
+	// closed, in this order. It is unknown if no proxy is connected.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	// In words, such as "open on 2 of 12 proxies".
 	Summary string `protobuf:"bytes,3,opt,name=summary,proto3" json:"summary,omitempty"`
 	// In ascending order of proxy. Empty in a summary.
 	Proxies []*ProxyBreaker `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
 	// What a list shows of it. Always set.
-	Overview      *Overview `protobuf:"bytes,5,opt,name=overview,proto3" json:"overview,omitempty"`
+	Overview *Overview `protobuf:"bytes,5,opt,name=overview,proto3" json:"overview,omitempty"`
+	// True if the proxies come after those of the same service in the page or message before,
+	// which had no room for all.
+	Continued     bool `protobuf:"varint,6,opt,name=continued,proto3" json:"continued,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -604,8 +683,15 @@ func (x *Breaker) GetOverview() *Overview {
 	return nil
 }
 
+func (x *Breaker) GetContinued() bool {
+	if x != nil {
+		return x.Continued
+	}
+	return false
+}
+
 // Overview is what a list of many services shows of one. Its gravest proxy is the one of the
-// gravest state; of several, the one that came into it first.
+// gravest state; of several, the one that came into it first; of these, the first by id.
 type Overview struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why the gravest proxy is in its state, in words. Empty if no proxy is connected.
@@ -636,7 +722,14 @@ type Overview struct {
 	// first that has an order. Unset if there is none in any.
 	Order *Order `protobuf:"bytes,12,opt,name=order,proto3" json:"order,omitempty"`
 	// True if a limit of the service is hit now in any proxy.
-	Overloaded    bool `protobuf:"varint,13,opt,name=overloaded,proto3" json:"overloaded,omitempty"`
+	Overloaded bool `protobuf:"varint,13,opt,name=overloaded,proto3" json:"overloaded,omitempty"`
+	// recent_attempts, recent_errors and successes of the gravest proxy, as in ProxyBreaker.
+	RecentAttempts uint64 `protobuf:"varint,14,opt,name=recent_attempts,json=recentAttempts,proto3" json:"recent_attempts,omitempty"`
+	RecentErrors   uint64 `protobuf:"varint,15,opt,name=recent_errors,json=recentErrors,proto3" json:"recent_errors,omitempty"`
+	Successes      uint64 `protobuf:"varint,16,opt,name=successes,proto3" json:"successes,omitempty"`
+	// True if all proxies in Breaker.state are half-open and wait for traffic, which is no
+	// trouble.
+	Waiting       bool `protobuf:"varint,17,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -762,6 +855,34 @@ func (x *Overview) GetOverloaded() bool {
 	return false
 }
 
+func (x *Overview) GetRecentAttempts() uint64 {
+	if x != nil {
+		return x.RecentAttempts
+	}
+	return 0
+}
+
+func (x *Overview) GetRecentErrors() uint64 {
+	if x != nil {
+		return x.RecentErrors
+	}
+	return 0
+}
+
+func (x *Overview) GetSuccesses() uint64 {
+	if x != nil {
+		return x.Successes
+	}
+	return 0
+}
+
+func (x *Overview) GetWaiting() bool {
+	if x != nil {
+		return x.Waiting
+	}
+	return false
+}
+
 // ProxyBreaker is one service's circuit breaker in one proxy.
 type ProxyBreaker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -806,7 +927,9 @@ type ProxyBreaker struct {
 	// The state that a shadow breaker would have. Empty if shadow is false.
 	ShadowState string `protobuf:"bytes,18,opt,name=shadow_state,json=shadowState,proto3" json:"shadow_state,omitempty"`
 	// What an operator has ordered. Unset if nothing.
-	Order         *Order `protobuf:"bytes,19,opt,name=order,proto3" json:"order,omitempty"`
+	Order *Order `protobuf:"bytes,19,opt,name=order,proto3" json:"order,omitempty"`
+	// True if the breaker is half-open and no probe has been let in yet, for want of traffic.
+	Waiting       bool `protobuf:"varint,20,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -972,6 +1095,13 @@ func (x *ProxyBreaker) GetOrder() *Order {
 		return x.Order
 	}
 	return nil
+}
+
+func (x *ProxyBreaker) GetWaiting() bool {
+	if x != nil {
+		return x.Waiting
+	}
+	return false
 }
 
 // Order is a state that an operator has set.
@@ -1319,7 +1449,8 @@ type ProxyReset struct {
 	Proxy string `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
 	// True if the proxy accepted the new generation.
 	Acknowledged bool `protobuf:"varint,2,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
-	// Addresses of the ejected hosts before the reset, as Envoy reported them.
+	// Addresses of the ejected hosts before the reset, as Envoy reported them. Of very many, over
+	// all proxies, the first: note says how many there are then.
 	EjectedBefore []string `protobuf:"bytes,3,rep,name=ejected_before,json=ejectedBefore,proto3" json:"ejected_before,omitempty"`
 	// Addresses of the ejected hosts after the reset, as Envoy reported them: a host in
 	// it was ejected again since.
@@ -2013,7 +2144,11 @@ func (x *ProxyOrder) GetError() string {
 
 // ListOrdersRequest asks for the orders in force.
 type ListOrdersRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many orders in the answer. 0: as many as fit.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the answer before. Empty for the first page.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2048,11 +2183,27 @@ func (*ListOrdersRequest) Descriptor() ([]byte, []int) {
 	return file_admin_proto_rawDescGZIP(), []int{23}
 }
 
+func (x *ListOrdersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListOrdersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListOrdersResponse has the orders in force.
 type ListOrdersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In ascending order of service and proxy.
-	Orders        []*StandingOrder `protobuf:"bytes,1,rep,name=orders,proto3" json:"orders,omitempty"`
+	Orders []*StandingOrder `protobuf:"bytes,1,rep,name=orders,proto3" json:"orders,omitempty"`
+	// Of the next page. Empty if this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2092,6 +2243,13 @@ func (x *ListOrdersResponse) GetOrders() []*StandingOrder {
 		return x.Orders
 	}
 	return nil
+}
+
+func (x *ListOrdersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // StandingOrder is an order with what it is for.
@@ -2182,7 +2340,11 @@ type ListEventsRequest struct {
 	// Only this service's. Empty for all.
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	// At most so many, the newest. 0 for all that are kept.
-	Limit         uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most so many events in the answer. 0: as many as fit.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the answer before. Empty for the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2231,11 +2393,27 @@ func (x *ListEventsRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *ListEventsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListEventsResponse has events.
 type ListEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// From the oldest to the newest.
-	Events        []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Of the next page. Empty if this is the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2275,6 +2453,13 @@ func (x *ListEventsResponse) GetEvents() []*Event {
 		return x.Events
 	}
 	return nil
+}
+
+func (x *ListEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // WatchEventsRequest asks for events and what follows.
@@ -2585,14 +2770,16 @@ func (x *ExplainBreakerRequest) GetService() string {
 // ExplainBreakerResponse says why requests to a service fail now.
 type ExplainBreakerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The breaker in every proxy.
+	// The breaker in as many proxies as fit into 1 MiB, without their hosts if these do not fit.
 	Breaker *Breaker `protobuf:"bytes,1,opt,name=breaker,proto3" json:"breaker,omitempty"`
 	// What keeps requests from succeeding now, the gravest first. Empty if nothing does.
 	Findings []*Finding `protobuf:"bytes,2,rep,name=findings,proto3" json:"findings,omitempty"`
 	// What Envoy itself counted of the service, by proxy. A count of 0 is left out.
 	Counts []*ProxyCounts `protobuf:"bytes,3,rep,name=counts,proto3" json:"counts,omitempty"`
 	// Every effective value of the policy, in ascending order of path.
-	Settings      []*Setting `protobuf:"bytes,4,rep,name=settings,proto3" json:"settings,omitempty"`
+	Settings []*Setting `protobuf:"bytes,4,rep,name=settings,proto3" json:"settings,omitempty"`
+	// How many proxies there are beside those in counts, which have at most 1 MiB.
+	MoreCounts    uint32 `protobuf:"varint,5,opt,name=more_counts,json=moreCounts,proto3" json:"more_counts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2655,16 +2842,25 @@ func (x *ExplainBreakerResponse) GetSettings() []*Setting {
 	return nil
 }
 
+func (x *ExplainBreakerResponse) GetMoreCounts() uint32 {
+	if x != nil {
+		return x.MoreCounts
+	}
+	return 0
+}
+
 // Finding is one thing that keeps requests from succeeding.
 type Finding struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The proxies in which it holds, in ascending order. Empty if it concerns none of them
-	// in particular.
+	// The proxies in which it holds, in ascending order: at most 100. Empty if it concerns none
+	// of them in particular.
 	Proxies []string `protobuf:"bytes,1,rep,name=proxies,proto3" json:"proxies,omitempty"`
 	// What it is, in words.
 	What string `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
 	// What to do about it. May be empty.
-	Advice        string `protobuf:"bytes,3,opt,name=advice,proto3" json:"advice,omitempty"`
+	Advice string `protobuf:"bytes,3,opt,name=advice,proto3" json:"advice,omitempty"`
+	// How many there are beside those in proxies.
+	MoreProxies   uint32 `protobuf:"varint,4,opt,name=more_proxies,json=moreProxies,proto3" json:"more_proxies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2718,6 +2914,13 @@ func (x *Finding) GetAdvice() string {
 		return x.Advice
 	}
 	return ""
+}
+
+func (x *Finding) GetMoreProxies() uint32 {
+	if x != nil {
+		return x.MoreProxies
+	}
+	return 0
 }
 
 // ProxyCounts is what one Envoy counted of a service.
@@ -2962,7 +3165,11 @@ func (x *Setting) GetClamped() bool {
 type GetTrafficRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The service, as its policy names it.
-	Service       string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// At most so many proxies in the answer. 0: as many as fit.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the answer before. Empty for the first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3004,6 +3211,20 @@ func (x *GetTrafficRequest) GetService() string {
 	return ""
 }
 
+func (x *GetTrafficRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetTrafficRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // GetTrafficResponse is what every Envoy has counted of the requests to one service.
 type GetTrafficResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3012,7 +3233,9 @@ type GetTrafficResponse struct {
 	// When the proxies were asked. The same time means the same counts.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// In ascending order of proxy.
-	Proxies       []*ProxyTraffic `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	Proxies []*ProxyTraffic `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// Of the next page. Empty if this is the last.
+	NextPageToken string `protobuf:"bytes,4,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3066,6 +3289,13 @@ func (x *GetTrafficResponse) GetProxies() []*ProxyTraffic {
 		return x.Proxies
 	}
 	return nil
+}
+
+func (x *GetTrafficResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // ProxyTraffic is what one Envoy has counted since it has been counting: a count that is less
@@ -3269,7 +3499,11 @@ type GetHistoryRequest struct {
 	// Only these services; empty for all. One that is not known has no history.
 	Services []string `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`
 	// Leaves out the buckets that were over by then. Unset: none.
-	From          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	From *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// At most so many services in the answer. 0: as many as fit.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the answer before. Empty for the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3318,6 +3552,20 @@ func (x *GetHistoryRequest) GetFrom() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *GetHistoryRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetHistoryRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // GetHistoryResponse is what was reported of late, in buckets of equal length. A report counts in
 // the bucket in which it came.
 type GetHistoryResponse struct {
@@ -3334,7 +3582,9 @@ type GetHistoryResponse struct {
 	// happened in that time is not known.
 	Proxies []uint32 `protobuf:"varint,5,rep,packed,name=proxies,proto3" json:"proxies,omitempty"`
 	// The services of which there is anything in these buckets, in ascending order.
-	Services      []*ServiceHistory `protobuf:"bytes,6,rep,name=services,proto3" json:"services,omitempty"`
+	Services []*ServiceHistory `protobuf:"bytes,6,rep,name=services,proto3" json:"services,omitempty"`
+	// Of the next page. Empty if this is the last.
+	NextPageToken string `protobuf:"bytes,7,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3409,6 +3659,13 @@ func (x *GetHistoryResponse) GetServices() []*ServiceHistory {
 		return x.Services
 	}
 	return nil
+}
+
+func (x *GetHistoryResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // ServiceHistory is what was reported of one service: a number for each bucket, over all proxies.
@@ -3488,7 +3745,11 @@ func (x *ServiceHistory) GetRefused() []uint32 {
 
 // ListProxiesRequest asks for all proxies.
 type ListProxiesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most so many proxies, connected or missed, in the answer. 0: as many as fit.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// next_page_token of the answer before. Empty for the first page.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3523,6 +3784,20 @@ func (*ListProxiesRequest) Descriptor() ([]byte, []int) {
 	return file_admin_proto_rawDescGZIP(), []int{45}
 }
 
+func (x *ListProxiesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListProxiesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListProxiesResponse has all proxies.
 type ListProxiesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3531,7 +3806,9 @@ type ListProxiesResponse struct {
 	// Those that are missed, in ascending order of id: they have gone within the last hour, and
 	// neither came back nor another of their node cluster in their place. Empty while Breakwater
 	// has just started and does not know them.
-	Missed        []*MissedProxy `protobuf:"bytes,2,rep,name=missed,proto3" json:"missed,omitempty"`
+	Missed []*MissedProxy `protobuf:"bytes,2,rep,name=missed,proto3" json:"missed,omitempty"`
+	// Of the next page. Empty if this is the last.
+	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3578,6 +3855,13 @@ func (x *ListProxiesResponse) GetMissed() []*MissedProxy {
 		return x.Missed
 	}
 	return nil
+}
+
+func (x *ListProxiesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // MissedProxy is an Envoy that has gone.
@@ -4100,18 +4384,22 @@ type GetConfigStatusResponse struct {
 	LastAttempt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_attempt,json=lastAttempt,proto3" json:"last_attempt,omitempty"`
 	// Number of services that are served.
 	Services uint32 `protobuf:"varint,5,opt,name=services,proto3" json:"services,omitempty"`
-	// Violations and lint findings in the files on disk.
+	// Violations and lint findings in the files on disk, at most 200 of them, errors first.
 	Problems []*Problem `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
 	// What proxies refuse, by service.
 	Rejections []*Rejection `protobuf:"bytes,7,rep,name=rejections,proto3" json:"rejections,omitempty"`
 	// Services that are served by the last good version of their policy, because the one
 	// on disk has an error. In ascending order.
 	StaleServices []string `protobuf:"bytes,8,rep,name=stale_services,json=staleServices,proto3" json:"stale_services,omitempty"`
+	// How many problems there are beside those in problems.
+	MoreProblems uint32 `protobuf:"varint,10,opt,name=more_problems,json=moreProblems,proto3" json:"more_problems,omitempty"`
 	// The documents of the state directory that cannot be saved now, in ascending order of name.
 	// Each is tried again every second.
 	StorageFaults []*StorageFault `protobuf:"bytes,12,rep,name=storage_faults,json=storageFaults,proto3" json:"storage_faults,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// How many there are beside those in rejections, which have at most 1 MiB.
+	MoreRejections uint32 `protobuf:"varint,14,opt,name=more_rejections,json=moreRejections,proto3" json:"more_rejections,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *GetConfigStatusResponse) Reset() {
@@ -4200,11 +4488,25 @@ func (x *GetConfigStatusResponse) GetStaleServices() []string {
 	return nil
 }
 
+func (x *GetConfigStatusResponse) GetMoreProblems() uint32 {
+	if x != nil {
+		return x.MoreProblems
+	}
+	return 0
+}
+
 func (x *GetConfigStatusResponse) GetStorageFaults() []*StorageFault {
 	if x != nil {
 		return x.StorageFaults
 	}
 	return nil
+}
+
+func (x *GetConfigStatusResponse) GetMoreRejections() uint32 {
+	if x != nil {
+		return x.MoreRejections
+	}
+	return 0
 }
 
 // StorageFault is a document of the state directory that cannot be saved. What is in it is lost
@@ -4501,7 +4803,7 @@ type Rejection struct {
 	TypeUrl string `protobuf:"bytes,2,opt,name=type_url,json=typeUrl,proto3" json:"type_url,omitempty"`
 	// Name of the resource. Empty if it can not be told.
 	Resource string `protobuf:"bytes,3,opt,name=resource,proto3" json:"resource,omitempty"`
-	// The proxies that refuse it, in ascending order of id.
+	// The proxies that refuse it, in ascending order of id: at most 100.
 	Proxies []string `protobuf:"bytes,4,rep,name=proxies,proto3" json:"proxies,omitempty"`
 	// Envoy's own words.
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
@@ -4510,7 +4812,9 @@ type Rejection struct {
 	// The policy that caused it. Unset if it can not be told.
 	Position *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
 	// As in Problem, of the policy that is refused, and of the one document that it is.
-	Excerpt       []*SourceLine `protobuf:"bytes,8,rep,name=excerpt,proto3" json:"excerpt,omitempty"`
+	Excerpt []*SourceLine `protobuf:"bytes,8,rep,name=excerpt,proto3" json:"excerpt,omitempty"`
+	// How many there are beside those in proxies.
+	MoreProxies   uint32 `protobuf:"varint,9,opt,name=more_proxies,json=moreProxies,proto3" json:"more_proxies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4599,6 +4903,13 @@ func (x *Rejection) GetExcerpt() []*SourceLine {
 		return x.Excerpt
 	}
 	return nil
+}
+
+func (x *Rejection) GetMoreProxies() uint32 {
+	if x != nil {
+		return x.MoreProxies
+	}
+	return 0
 }
 
 // GetLogLevelRequest asks for the levels in force.
@@ -5058,7 +5369,7 @@ type PlanPoliciesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True if there is no error in the candidate.
 	Ok bool `protobuf:"varint,1,opt,name=ok,proto3" json:"ok,omitempty"`
-	// Violations and lint findings of the candidate.
+	// Violations and lint findings of the candidate, at most 200 of them, errors first.
 	Problems []*Problem `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
 	// The services that change or whose document has an error, in ascending order. Without
 	// any, nothing changes.
@@ -5068,7 +5379,13 @@ type PlanPoliciesResponse struct {
 	Resources []*ResourcePlan `protobuf:"bytes,4,rep,name=resources,proto3" json:"resources,omitempty"`
 	// A hash of what would be served, as in GetConfigStatusResponse: that of the live set if
 	// nothing changes.
-	Digest        string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	// How many problems there are beside those in problems.
+	MoreProblems uint32 `protobuf:"varint,6,opt,name=more_problems,json=moreProblems,proto3" json:"more_problems,omitempty"`
+	// How many there are beside those in services, which have at most 1 MiB, and in resources, as
+	// many bytes.
+	MoreServices  uint32 `protobuf:"varint,7,opt,name=more_services,json=moreServices,proto3" json:"more_services,omitempty"`
+	MoreResources uint32 `protobuf:"varint,8,opt,name=more_resources,json=moreResources,proto3" json:"more_resources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5136,6 +5453,27 @@ func (x *PlanPoliciesResponse) GetDigest() string {
 		return x.Digest
 	}
 	return ""
+}
+
+func (x *PlanPoliciesResponse) GetMoreProblems() uint32 {
+	if x != nil {
+		return x.MoreProblems
+	}
+	return 0
+}
+
+func (x *PlanPoliciesResponse) GetMoreServices() uint32 {
+	if x != nil {
+		return x.MoreServices
+	}
+	return 0
+}
+
+func (x *PlanPoliciesResponse) GetMoreResources() uint32 {
+	if x != nil {
+		return x.MoreResources
+	}
+	return 0
 }
 
 // ServicePlan is what a candidate changes of one service, or of what all share.
@@ -5293,8 +5631,10 @@ type Effect struct {
 	Severity string `protobuf:"bytes,1,opt,name=severity,proto3" json:"severity,omitempty"`
 	// In words, such as "replaces cluster payments: clears 2 ejections".
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
-	// The proxies that it concerns, in ascending order. Empty for all.
-	Proxies       []string `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// The proxies that it concerns, in ascending order: at most 100. Empty for all.
+	Proxies []string `protobuf:"bytes,3,rep,name=proxies,proto3" json:"proxies,omitempty"`
+	// How many there are beside those in proxies.
+	MoreProxies   uint32 `protobuf:"varint,4,opt,name=more_proxies,json=moreProxies,proto3" json:"more_proxies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5348,6 +5688,13 @@ func (x *Effect) GetProxies() []string {
 		return x.Proxies
 	}
 	return nil
+}
+
+func (x *Effect) GetMoreProxies() uint32 {
+	if x != nil {
+		return x.MoreProxies
+	}
+	return 0
 }
 
 // ResourcePlan is an Envoy resource that changes.
@@ -5427,15 +5774,24 @@ var File_admin_proto protoreflect.FileDescriptor
 
 const file_admin_proto_rawDesc = "" +
 	"\n" +
-	"\vadmin.proto\x12\x13breakwater.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x15\n" +
-	"\x13ListBreakersRequest\"P\n" +
+	"\vadmin.proto\x12\x13breakwater.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"k\n" +
+	"\x13ListBreakersRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x18\n" +
+	"\asummary\x18\x03 \x01(\bR\asummary\"x\n" +
 	"\x14ListBreakersResponse\x128\n" +
-	"\bbreakers\x18\x01 \x03(\v2\x1c.breakwater.admin.v1.BreakerR\bbreakers\"-\n" +
+	"\bbreakers\x18\x01 \x03(\v2\x1c.breakwater.admin.v1.BreakerR\bbreakers\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"i\n" +
 	"\x11GetBreakerRequest\x12\x18\n" +
-	"\aservice\x18\x01 \x01(\tR\aservice\"\x88\x01\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\xb0\x01\n" +
 	"\x12GetBreakerResponse\x126\n" +
 	"\abreaker\x18\x01 \x01(\v2\x1c.breakwater.admin.v1.BreakerR\abreaker\x12:\n" +
-	"\awindows\x18\x02 \x03(\v2 .breakwater.admin.v1.ProxyWindowR\awindows\"\xdf\x02\n" +
+	"\awindows\x18\x02 \x03(\v2 .breakwater.admin.v1.ProxyWindowR\awindows\x12&\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"\xdf\x02\n" +
 	"\vProxyWindow\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\rR\x04size\x12:\n" +
@@ -5453,17 +5809,19 @@ const file_admin_proto_rawDesc = "" +
 	"\bfailures\x18\x02 \x01(\x04R\bfailures\"L\n" +
 	"\x14WatchBreakersRequest\x12\x1a\n" +
 	"\bservices\x18\x01 \x03(\tR\bservices\x12\x18\n" +
-	"\asummary\x18\x02 \x01(\bR\asummary\"\x87\x01\n" +
+	"\asummary\x18\x02 \x01(\bR\asummary\"\x9b\x01\n" +
 	"\x15WatchBreakersResponse\x12\x1a\n" +
 	"\bsnapshot\x18\x01 \x01(\bR\bsnapshot\x128\n" +
 	"\bbreakers\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.BreakerR\bbreakers\x12\x18\n" +
-	"\aremoved\x18\x03 \x03(\tR\aremoved\"\xcb\x01\n" +
+	"\aremoved\x18\x03 \x03(\tR\aremoved\x12\x12\n" +
+	"\x04more\x18\x04 \x01(\bR\x04more\"\xe9\x01\n" +
 	"\aBreaker\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
 	"\asummary\x18\x03 \x01(\tR\asummary\x12;\n" +
 	"\aproxies\x18\x04 \x03(\v2!.breakwater.admin.v1.ProxyBreakerR\aproxies\x129\n" +
-	"\boverview\x18\x05 \x01(\v2\x1d.breakwater.admin.v1.OverviewR\boverview\"\xd3\x03\n" +
+	"\boverview\x18\x05 \x01(\v2\x1d.breakwater.admin.v1.OverviewR\boverview\x12\x1c\n" +
+	"\tcontinued\x18\x06 \x01(\bR\tcontinued\"\xd9\x04\n" +
 	"\bOverview\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
@@ -5481,7 +5839,11 @@ const file_admin_proto_rawDesc = "" +
 	"\x05order\x18\f \x01(\v2\x1a.breakwater.admin.v1.OrderR\x05order\x12\x1e\n" +
 	"\n" +
 	"overloaded\x18\r \x01(\bR\n" +
-	"overloaded\"\x90\x05\n" +
+	"overloaded\x12'\n" +
+	"\x0frecent_attempts\x18\x0e \x01(\x04R\x0erecentAttempts\x12#\n" +
+	"\rrecent_errors\x18\x0f \x01(\x04R\frecentErrors\x12\x1c\n" +
+	"\tsuccesses\x18\x10 \x01(\x04R\tsuccesses\x12\x18\n" +
+	"\awaiting\x18\x11 \x01(\bR\awaiting\"\xaa\x05\n" +
 	"\fProxyBreaker\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
@@ -5505,7 +5867,8 @@ const file_admin_proto_rawDesc = "" +
 	"\tsuccesses\x18\x10 \x01(\x04R\tsuccesses\x12\x16\n" +
 	"\x06shadow\x18\x11 \x01(\bR\x06shadow\x12!\n" +
 	"\fshadow_state\x18\x12 \x01(\tR\vshadowState\x120\n" +
-	"\x05order\x18\x13 \x01(\v2\x1a.breakwater.admin.v1.OrderR\x05order\"}\n" +
+	"\x05order\x18\x13 \x01(\v2\x1a.breakwater.admin.v1.OrderR\x05order\x12\x18\n" +
+	"\awaiting\x18\x14 \x01(\bR\awaiting\"}\n" +
 	"\x05Order\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
@@ -5586,21 +5949,29 @@ const file_admin_proto_rawDesc = "" +
 	"\facknowledged\x18\x02 \x01(\bR\facknowledged\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x12\n" +
 	"\x04note\x18\x04 \x01(\tR\x04note\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\tR\x05error\"\x13\n" +
-	"\x11ListOrdersRequest\"P\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"O\n" +
+	"\x11ListOrdersRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"x\n" +
 	"\x12ListOrdersResponse\x12:\n" +
-	"\x06orders\x18\x01 \x03(\v2\".breakwater.admin.v1.StandingOrderR\x06orders\"\xc0\x01\n" +
+	"\x06orders\x18\x01 \x03(\v2\".breakwater.admin.v1.StandingOrderR\x06orders\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc0\x01\n" +
 	"\rStandingOrder\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05proxy\x18\x02 \x01(\tR\x05proxy\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05order\x18\x04 \x01(\v2\x1a.breakwater.admin.v1.OrderR\x05order\x12\x1b\n" +
-	"\tnot_saved\x18\x05 \x01(\bR\bnotSaved\"C\n" +
+	"\tnot_saved\x18\x05 \x01(\bR\bnotSaved\"\x7f\n" +
 	"\x11ListEventsRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\rR\x05limit\"H\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"p\n" +
 	"\x12ListEventsResponse\x122\n" +
-	"\x06events\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.EventR\x06events\"Z\n" +
+	"\x06events\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.EventR\x06events\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"Z\n" +
 	"\x12WatchEventsRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x14\n" +
@@ -5622,16 +5993,19 @@ const file_admin_proto_rawDesc = "" +
 	"\x04host\x18\v \x01(\tR\x04host\x120\n" +
 	"\x05until\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"1\n" +
 	"\x15ExplainBreakerRequest\x12\x18\n" +
-	"\aservice\x18\x01 \x01(\tR\aservice\"\xfe\x01\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\"\x9f\x02\n" +
 	"\x16ExplainBreakerResponse\x126\n" +
 	"\abreaker\x18\x01 \x01(\v2\x1c.breakwater.admin.v1.BreakerR\abreaker\x128\n" +
 	"\bfindings\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.FindingR\bfindings\x128\n" +
 	"\x06counts\x18\x03 \x03(\v2 .breakwater.admin.v1.ProxyCountsR\x06counts\x128\n" +
-	"\bsettings\x18\x04 \x03(\v2\x1c.breakwater.admin.v1.SettingR\bsettings\"O\n" +
+	"\bsettings\x18\x04 \x03(\v2\x1c.breakwater.admin.v1.SettingR\bsettings\x12\x1f\n" +
+	"\vmore_counts\x18\x05 \x01(\rR\n" +
+	"moreCounts\"r\n" +
 	"\aFinding\x12\x18\n" +
 	"\aproxies\x18\x01 \x03(\tR\aproxies\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x16\n" +
-	"\x06advice\x18\x03 \x01(\tR\x06advice\"t\n" +
+	"\x06advice\x18\x03 \x01(\tR\x06advice\x12!\n" +
+	"\fmore_proxies\x18\x04 \x01(\rR\vmoreProxies\"t\n" +
 	"\vProxyCounts\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x129\n" +
 	"\x06counts\x18\x02 \x03(\v2!.breakwater.admin.v1.FailureCountR\x06counts\x12\x14\n" +
@@ -5648,13 +6022,17 @@ const file_admin_proto_rawDesc = "" +
 	"\x05layer\x18\x03 \x01(\tR\x05layer\x12\x1a\n" +
 	"\bvariable\x18\x04 \x01(\tR\bvariable\x129\n" +
 	"\bposition\x18\x05 \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\x12\x18\n" +
-	"\aclamped\x18\x06 \x01(\bR\aclamped\"-\n" +
+	"\aclamped\x18\x06 \x01(\bR\aclamped\"i\n" +
 	"\x11GetTrafficRequest\x12\x18\n" +
-	"\aservice\x18\x01 \x01(\tR\aservice\"\x9b\x01\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\xc3\x01\n" +
 	"\x12GetTrafficResponse\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12;\n" +
-	"\aproxies\x18\x03 \x03(\v2!.breakwater.admin.v1.ProxyTrafficR\aproxies\"\xd1\x01\n" +
+	"\aproxies\x18\x03 \x03(\v2!.breakwater.admin.v1.ProxyTrafficR\aproxies\x12&\n" +
+	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\"\xd1\x01\n" +
 	"\fProxyTraffic\x12\x14\n" +
 	"\x05proxy\x18\x01 \x01(\tR\x05proxy\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12=\n" +
@@ -5666,26 +6044,34 @@ const file_admin_proto_rawDesc = "" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\"V\n" +
 	"\rLatencyBucket\x12/\n" +
 	"\x05upper\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05upper\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"_\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\x9b\x01\n" +
 	"\x11GetHistoryRequest\x12\x1a\n" +
 	"\bservices\x18\x01 \x03(\tR\bservices\x12.\n" +
-	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\"\xb0\x02\n" +
+	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"\xd8\x02\n" +
 	"\x12GetHistoryResponse\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05start\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
 	"\x03end\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12-\n" +
 	"\x04step\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04step\x12\x18\n" +
 	"\aproxies\x18\x05 \x03(\rR\aproxies\x12?\n" +
-	"\bservices\x18\x06 \x03(\v2#.breakwater.admin.v1.ServiceHistoryR\bservices\"|\n" +
+	"\bservices\x18\x06 \x03(\v2#.breakwater.admin.v1.ServiceHistoryR\bservices\x12&\n" +
+	"\x0fnext_page_token\x18\a \x01(\tR\rnextPageToken\"|\n" +
 	"\x0eServiceHistory\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\battempts\x18\x02 \x03(\rR\battempts\x12\x1a\n" +
 	"\bfailures\x18\x03 \x03(\rR\bfailures\x12\x18\n" +
-	"\arefused\x18\x04 \x03(\rR\arefused\"\x14\n" +
-	"\x12ListProxiesRequest\"\x85\x01\n" +
+	"\arefused\x18\x04 \x03(\rR\arefused\"P\n" +
+	"\x12ListProxiesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\xad\x01\n" +
 	"\x13ListProxiesResponse\x124\n" +
 	"\aproxies\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.ProxyR\aproxies\x128\n" +
-	"\x06missed\x18\x02 \x03(\v2 .breakwater.admin.v1.MissedProxyR\x06missed\"\x95\x01\n" +
+	"\x06missed\x18\x02 \x03(\v2 .breakwater.admin.v1.MissedProxyR\x06missed\x12&\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"\x95\x01\n" +
 	"\vMissedProxy\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fnode_cluster\x18\x02 \x01(\tR\vnodeCluster\x12#\n" +
@@ -5721,7 +6107,7 @@ const file_admin_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x18\n" +
-	"\x16GetConfigStatusRequest\"\xc6\x03\n" +
+	"\x16GetConfigStatusRequest\"\x94\x04\n" +
 	"\x17GetConfigStatusResponse\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12=\n" +
@@ -5732,8 +6118,11 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"rejections\x18\a \x03(\v2\x1e.breakwater.admin.v1.RejectionR\n" +
 	"rejections\x12%\n" +
-	"\x0estale_services\x18\b \x03(\tR\rstaleServices\x12H\n" +
-	"\x0estorage_faults\x18\f \x03(\v2!.breakwater.admin.v1.StorageFaultR\rstorageFaults\"r\n" +
+	"\x0estale_services\x18\b \x03(\tR\rstaleServices\x12#\n" +
+	"\rmore_problems\x18\n" +
+	" \x01(\rR\fmoreProblems\x12H\n" +
+	"\x0estorage_faults\x18\f \x03(\v2!.breakwater.admin.v1.StorageFaultR\rstorageFaults\x12'\n" +
+	"\x0fmore_rejections\x18\x0e \x01(\rR\x0emoreRejections\"r\n" +
 	"\fStorageFault\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x120\n" +
@@ -5753,7 +6142,7 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"SourceLine\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\rR\x04line\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xa0\x02\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xc3\x02\n" +
 	"\tRejection\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x19\n" +
 	"\btype_url\x18\x02 \x01(\tR\atypeUrl\x12\x1a\n" +
@@ -5762,7 +6151,8 @@ const file_admin_proto_rawDesc = "" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x18\n" +
 	"\apartial\x18\x06 \x01(\bR\apartial\x129\n" +
 	"\bposition\x18\a \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\x129\n" +
-	"\aexcerpt\x18\b \x03(\v2\x1f.breakwater.admin.v1.SourceLineR\aexcerpt\"\x14\n" +
+	"\aexcerpt\x18\b \x03(\v2\x1f.breakwater.admin.v1.SourceLineR\aexcerpt\x12!\n" +
+	"\fmore_proxies\x18\t \x01(\rR\vmoreProxies\"\x14\n" +
 	"\x12GetLogLevelRequest\"L\n" +
 	"\x13GetLogLevelResponse\x125\n" +
 	"\x06levels\x18\x01 \x03(\v2\x1d.breakwater.admin.v1.LogLevelR\x06levels\">\n" +
@@ -5785,13 +6175,16 @@ const file_admin_proto_rawDesc = "" +
 	"\n" +
 	"PolicyFile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\tR\acontent\"\xf7\x01\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\"\xe8\x02\n" +
 	"\x14PlanPoliciesResponse\x12\x0e\n" +
 	"\x02ok\x18\x01 \x01(\bR\x02ok\x128\n" +
 	"\bproblems\x18\x02 \x03(\v2\x1c.breakwater.admin.v1.ProblemR\bproblems\x12<\n" +
 	"\bservices\x18\x03 \x03(\v2 .breakwater.admin.v1.ServicePlanR\bservices\x12?\n" +
 	"\tresources\x18\x04 \x03(\v2!.breakwater.admin.v1.ResourcePlanR\tresources\x12\x16\n" +
-	"\x06digest\x18\x05 \x01(\tR\x06digest\"\xb6\x01\n" +
+	"\x06digest\x18\x05 \x01(\tR\x06digest\x12#\n" +
+	"\rmore_problems\x18\x06 \x01(\rR\fmoreProblems\x12#\n" +
+	"\rmore_services\x18\a \x01(\rR\fmoreServices\x12%\n" +
+	"\x0emore_resources\x18\b \x01(\rR\rmoreResources\"\xb6\x01\n" +
 	"\vServicePlan\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12>\n" +
@@ -5801,11 +6194,12 @@ const file_admin_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x03 \x01(\tR\x02to\x129\n" +
-	"\bposition\x18\x04 \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\"R\n" +
+	"\bposition\x18\x04 \x01(\v2\x1d.breakwater.admin.v1.PositionR\bposition\"u\n" +
 	"\x06Effect\x12\x1a\n" +
 	"\bseverity\x18\x01 \x01(\tR\bseverity\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x18\n" +
-	"\aproxies\x18\x03 \x03(\tR\aproxies\"i\n" +
+	"\aproxies\x18\x03 \x03(\tR\aproxies\x12!\n" +
+	"\fmore_proxies\x18\x04 \x01(\rR\vmoreProxies\"i\n" +
 	"\fResourcePlan\x12\x19\n" +
 	"\btype_url\x18\x01 \x01(\tR\atypeUrl\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +

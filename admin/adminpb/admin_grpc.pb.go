@@ -10,6 +10,10 @@
 // The same calls are served as HTTP/JSON under /api/v1/ with the field names below.
 // In JSON a uint64 is a string, a timestamp is RFC 3339, a duration is such as "90s",
 // and an unset timestamp or message is null.
+//
+// What can be long comes in pages: an answer has at most page_size elements, and at most what
+// fits into 1 MiB (16 MiB by HTTP), so that it can have fewer than are left. While next_page_token is not
+// empty there are more: the same request with it as page_token goes on behind the last.
 
 package adminpb
 

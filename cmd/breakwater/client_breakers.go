@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,85 +14,124 @@ import (
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
-// printBreakers has one row a service.
-func printBreakers(w io.Writer, breakers []*adminpb.Breaker, now time.Time) error {
-	if len(breakers) == 0 {
-		_, err := fmt.Fprintln(w, "no service is served")
-		return err
+// byGravity are the states, the gravest first, as the API orders them.
+var byGravity = []string{"open", "half_open", "unknown", "forced_open", "disabled", "closed"}
+
+// gravity is the place of a breaker in a list: trouble first, and a half-open one that waits for traffic, which is none,
+// just before those that are closed.
+func gravity(b *adminpb.Breaker) int {
+	if b.GetOverview().GetWaiting() {
+		return 2*len(byGravity) - 3
 	}
-	return breakerGrid(breakers, now).print(w)
+	return 2 * slices.Index(byGravity, b.GetState())
 }
 
-// breakerGrid has one row a service: its worst proxy's, with the attempts of all.
+// isTrouble reports whether something has gone wrong that no operator wanted.
+func isTrouble(b *adminpb.Breaker) bool { return gravity(b) < 2*slices.Index(byGravity, "forced_open") }
+
+// compareBreakers orders breakers by gravity, and then by service.
+func compareBreakers(a, b *adminpb.Breaker) int {
+	return cmp.Or(cmp.Compare(gravity(a), gravity(b)), cmp.Compare(a.GetService(), b.GetService()))
+}
+
+// statesText is how many breakers are in which state, such as "2 open, 1 half_open (1 waiting for traffic), 297 closed".
+func statesText(breakers []*adminpb.Breaker) string {
+	in, waiting := map[string]int{}, 0
+	for _, b := range breakers {
+		in[b.GetState()]++
+		if b.GetOverview().GetWaiting() {
+			waiting++
+		}
+	}
+	var out []string
+	for _, state := range byGravity {
+		n := in[state]
+		if n == 0 {
+			continue
+		}
+		text := fmt.Sprintf("%d %s", n, state)
+		if state == "half_open" && waiting > 0 {
+			text += fmt.Sprintf(" (%d waiting for traffic)", waiting)
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, ", ")
+}
+
+// printBreakers has one row a service, trouble first.
+func printBreakers(w io.Writer, breakers []*adminpb.Breaker, now time.Time) error {
+	return breakerGrid(slices.SortedFunc(slices.Values(breakers), compareBreakers), now).print(w)
+}
+
+// breakerGrid has one row a service: its overview.
 func breakerGrid(breakers []*adminpb.Breaker, now time.Time) *grid {
 	g := &grid{headers: []string{"SERVICE", "STATE", "WINDOW", "EJECTED", "ATTEMPTS", "ERRORS", "UNTIL", "SUMMARY"}}
 	for _, b := range breakers {
-		var attempts, errors uint64
-		for _, p := range b.GetProxies() {
-			attempts += p.GetRequests()
-			errors += p.GetErrors()
-		}
-		worst := worstProxy(b)
-		g.row(b.GetService(), b.GetState(), window(worst), ejected(worst), strconv.FormatUint(attempts, 10), strconv.FormatUint(errors, 10),
-			orDash(timeLeft(worst.GetUntil(), now)), summaryOf(b))
+		o := b.GetOverview()
+		g.row(b.GetService(), b.GetState(), window(o), ejected(o), strconv.FormatUint(o.GetAttempts(), 10), strconv.FormatUint(o.GetFailures(), 10),
+			orDash(timeLeft(o.GetUntil(), now)), summaryOf(b))
 	}
 	return g
 }
 
-// summaryOf is the summary with the worst proxy's cause.
+// summaryOf is the summary with the gravest proxy's cause.
 func summaryOf(b *adminpb.Breaker) string {
 	summary := b.GetSummary()
-	if cause := causeOf(worstProxy(b)); cause != "" {
+	if cause := causeOf(b.GetOverview()); cause != "" {
 		summary += ": " + cause
 	}
 	return summary
 }
 
-// worstProxy is the first of those with the service's own state that has the most
-// hosts ejected. It is nil if no proxy has that state.
-func worstProxy(b *adminpb.Breaker) *adminpb.ProxyBreaker {
-	var worst *adminpb.ProxyBreaker
-	for _, p := range b.GetProxies() {
-		if p.GetState() == b.GetState() && (worst == nil || p.GetEjectedHosts() > worst.GetEjectedHosts()) {
-			worst = p
-		}
-	}
-	return worst
+// breakerView is what an Overview and a ProxyBreaker have in common.
+type breakerView interface {
+	GetCause() string
+	GetSuccesses() uint64
+	GetWaiting() bool
+	GetShadow() bool
+	GetShadowState() string
+	GetOverloaded() bool
+	GetEjectedHosts() uint32
+	GetTotalHosts() uint32
+	GetRecentErrors() uint64
+	GetRecentAttempts() uint64
 }
 
 // causeOf is why a breaker is in its state, and what else is to be known of it.
-func causeOf(p *adminpb.ProxyBreaker) string {
+func causeOf(v breakerView) string {
 	var out []string
-	if p.GetCause() != "" {
-		out = append(out, p.GetCause())
+	if v.GetCause() != "" {
+		out = append(out, v.GetCause())
 	}
-	if n := p.GetSuccesses(); n > 0 {
+	if v.GetWaiting() {
+		out = append(out, "it waits for traffic")
+	}
+	if n := v.GetSuccesses(); n > 0 {
 		out = append(out, count(int(n), "probe has", "probes have")+" succeeded")
 	}
-	if p.GetShadow() {
+	if v.GetShadow() {
 		text := "shadow"
-		if s := p.GetShadowState(); s != "" {
+		if s := v.GetShadowState(); s != "" {
 			text += ": it would be " + s
 		}
 		out = append(out, text)
 	}
-	// In half-open the few probes are the limit.
-	if p.GetOverloaded() && p.GetState() != "half_open" {
+	if v.GetOverloaded() {
 		out = append(out, "a limit is hit")
 	}
 	return strings.Join(out, "; ")
 }
 
-func ejected(p *adminpb.ProxyBreaker) string {
-	if p.GetTotalHosts() == 0 {
+func ejected(v breakerView) string {
+	if v.GetTotalHosts() == 0 {
 		return "?"
 	}
-	return fmt.Sprintf("%d of %d", p.GetEjectedHosts(), p.GetTotalHosts())
+	return fmt.Sprintf("%d of %d", v.GetEjectedHosts(), v.GetTotalHosts())
 }
 
 // window is the failures of the attempts in the window.
-func window(p *adminpb.ProxyBreaker) string {
-	return fmt.Sprintf("%d/%d", p.GetRecentErrors(), p.GetRecentAttempts())
+func window(v breakerView) string {
+	return fmt.Sprintf("%d/%d", v.GetRecentErrors(), v.GetRecentAttempts())
 }
 
 // timeLeft is the time until t; empty for no time.
@@ -110,7 +151,7 @@ func printProxyBreakers(w io.Writer, breakers []*adminpb.Breaker, now time.Time)
 		proxies := grid{headers: []string{"PROXY", "STATE", "WINDOW", "EJECTED", "ATTEMPTS", "ERRORS", "SINCE", "UNTIL", "CAUSE"}}
 		hosts := grid{headers: []string{"PROXY", "HOST", "ROTATION", "ATTEMPTS", "ERRORS"}}
 		for _, p := range b.GetProxies() {
-			proxies.row(p.GetProxy(), p.GetState(), window(p), ejected(p), strconv.FormatUint(p.GetRequests(), 10), strconv.FormatUint(p.GetErrors(), 10),
+			proxies.row(p.GetProxy(), p.GetState(), window(p), ejected(p), strconv.FormatUint(p.GetAttempts(), 10), strconv.FormatUint(p.GetFailures(), 10),
 				formatTime(p.GetSince()), orDash(timeLeft(p.GetUntil(), now)), causeOf(p))
 			for _, h := range p.GetHosts() {
 				hosts.row(p.GetProxy(), h.GetAddress(), rotation(h), strconv.FormatUint(h.GetRequests(), 10), strconv.FormatUint(h.GetErrors(), 10))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/breakwater/breakwater/admin/adminclient"
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
@@ -23,8 +24,8 @@ func (c *client) completeServices(cmd *cobra.Command, args []string, toComplete 
 func (c *client) completeMoreServices(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	var names []string
 	return c.complete(cmd, &names, func(ctx context.Context, api adminpb.AdminServiceClient) error {
-		resp, err := api.ListBreakers(ctx, &adminpb.ListBreakersRequest{})
-		for _, b := range resp.GetBreakers() {
+		breakers, err := adminclient.Over(api).Summaries(ctx)
+		for _, b := range breakers {
 			if !slices.Contains(args, b.GetService()) {
 				names = append(names, b.GetService())
 			}
@@ -50,7 +51,7 @@ func (c *client) completeMissed(cmd *cobra.Command, args []string, _ string) ([]
 func (c *client) completeIDs(cmd *cobra.Command, of func(*adminpb.ListProxiesResponse) []string) ([]string, cobra.ShellCompDirective) {
 	var out []string
 	return c.complete(cmd, &out, func(ctx context.Context, api adminpb.AdminServiceClient) error {
-		resp, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
+		resp, err := adminclient.Over(api).Proxies(ctx)
 		out = of(resp)
 		return err
 	})

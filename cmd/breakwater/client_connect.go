@@ -2,19 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
@@ -63,7 +57,23 @@ func (c *client) call(cmd *cobra.Command, do func(context.Context, adminpb.Admin
 	defer s.close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), c.timeout)
 	defer cancel()
-	return c.explain(do(ctx, s.api), s.dialer.lastError())
+	return c.explain(do(ctx, s.api), s.dialer)
+}
+
+// checkServices fails if there is no service of one of these names. The API shows nothing of such a service, and does not
+// fail, for it may come.
+func (c *client) checkServices(cmd *cobra.Command, names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
+		for _, name := range names {
+			if _, err := api.GetBreaker(ctx, &adminpb.GetBreakerRequest{Service: name, PageSize: 1}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // session is a connection to a server, which may not be there.
@@ -85,7 +95,7 @@ func (c *client) connect() (session, error) {
 		return session{}, usagef("timeout %v is not above 0", c.timeout)
 	}
 	var d dialer
-	conn, err := grpc.NewClient(c.server,
+	conn, err := grpc.NewClient("passthrough:///"+c.server, // the dialer looks the name up, and knows why it can not
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(d.dial),
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -97,53 +107,6 @@ func (c *client) connect() (session, error) {
 		return session{}, usagef("server %q: %w", c.server, err)
 	}
 	return session{api: adminpb.NewAdminServiceClient(conn), dialer: &d, close: func() { _ = conn.Close() }}, nil
-}
-
-// explain says in one line what went wrong with a call. dialErr is the last error of
-// connecting; nil if there was none.
-func (c *client) explain(err, dialErr error) error {
-	st, ok := status.FromError(err)
-	if err == nil || !ok {
-		return err
-	}
-	switch {
-	case st.Code() == codes.Unavailable && dialErr != nil:
-		cause := dialErr
-		var errno syscall.Errno
-		if errors.As(dialErr, &errno) {
-			cause = errno
-		}
-		return fmt.Errorf("no server at %s (%w): start one with `breakwater serve` or `breakwater run`, or name another with --server or %s",
-			c.server, cause, envVar("server"))
-	case st.Code() == codes.DeadlineExceeded:
-		return fmt.Errorf("no answer from %s within %v", c.server, c.timeout)
-	case st.Code() == codes.Unimplemented:
-		return fmt.Errorf("the server at %s does not know this call: it may be of another version (%s)", c.server, oneLine(st.Message()))
-	case st.Code() == codes.Unavailable:
-		return fmt.Errorf("no answer from %s: %s", c.server, oneLine(st.Message()))
-	}
-	return errors.New(oneLine(st.Message()))
-}
-
-// dialer remembers why connecting failed: gRPC itself gives only a text.
-type dialer struct {
-	mu  sync.Mutex // guards the following
-	err error
-}
-
-func (d *dialer) dial(ctx context.Context, addr string) (net.Conn, error) {
-	var nd net.Dialer
-	conn, err := nd.DialContext(ctx, "tcp", addr)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.err = err
-	return conn, err
-}
-
-func (d *dialer) lastError() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.err
 }
 
 // contextOf is cmd's context, which is nil if the root was run without one.

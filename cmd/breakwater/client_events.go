@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/breakwater/breakwater/admin/adminclient"
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
@@ -38,14 +39,19 @@ is one JSON object a line, without --follow it is one document.`,
 				return followEvents(cmd, &c, &adminpb.WatchEventsRequest{Service: service, Limit: limit})
 			}
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
-				resp, err := api.ListEvents(ctx, &adminpb.ListEventsRequest{Service: service, Limit: limit})
+				events, err := adminclient.Over(api).Events(ctx, service, limit)
 				if err != nil {
 					return err
 				}
-				if c.output != outputTable {
-					return printMessage(cmd.OutOrStdout(), c.output, resp)
+				if len(events) == 0 && service != "" { // there are events of services that are no more
+					if err := c.checkServices(cmd, service); err != nil {
+						return err
+					}
 				}
-				return printEvents(cmd.OutOrStdout(), resp.GetEvents())
+				if c.output != outputTable {
+					return printMessage(cmd.OutOrStdout(), c.output, &adminpb.ListEventsResponse{Events: events})
+				}
+				return printEvents(cmd.OutOrStdout(), events)
 			})
 		},
 	}

@@ -56,7 +56,7 @@ func printExplanation(w io.Writer, e *adminpb.ExplainBreakerResponse, all bool) 
 	for _, f := range e.GetFindings() {
 		where := ""
 		if n := len(f.GetProxies()); n > 0 && len(b.GetProxies()) > 1 {
-			where = strings.Join(f.GetProxies(), ", ") + ": "
+			where = proxyList(f.GetProxies(), f.GetMoreProxies()) + ": "
 		}
 		lines = append(lines, "- "+where+f.GetWhat())
 		if f.GetAdvice() != "" {

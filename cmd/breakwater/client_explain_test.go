@@ -26,7 +26,7 @@ func TestEvents(t *testing.T) {
 		t.Errorf("without events: %q, %v", got, err)
 	}
 	got, err = runClient(t, newEventsCmd(), "-o", "json", "--server", serveFake(t, &fakeAPI{}))
-	if err != nil || got != "{\n  \"events\": []\n}\n" {
+	if err != nil || got != "{\n  \"events\": [],\n  \"next_page_token\": \"\"\n}\n" {
 		t.Errorf("without events: %q, %v", got, err)
 	}
 }

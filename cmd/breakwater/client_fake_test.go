@@ -46,16 +46,19 @@ func newFakeAPI() *fakeAPI {
 		breakers: []*adminpb.Breaker{
 			{Service: "fraud-service", State: "open", Summary: "open on 1 of 2 proxies", Proxies: []*adminpb.ProxyBreaker{
 				{
-					Proxy: "edge-1", State: "closed", TotalHosts: 2, Requests: 10, Since: noon, RecentAttempts: 37, RecentErrors: 5, Shadow: true, ShadowState: "half_open", Successes: 1,
+					Proxy: "edge-1", State: "closed", TotalHosts: 2, Requests: 3000, Attempts: 10, Since: noon, RecentAttempts: 37, RecentErrors: 5, Shadow: true, ShadowState: "half_open", Successes: 1,
 				},
 				{
-					Proxy: "edge-2", State: "open", Cause: "2 of 2 hosts ejected", EjectedHosts: 2, TotalHosts: 2, Requests: 35, Errors: 10, Since: noon,
+					Proxy: "edge-2", State: "open", Cause: "2 of 2 hosts ejected", EjectedHosts: 2, TotalHosts: 2, Requests: 35, Errors: 10, Attempts: 35, Failures: 10, Since: noon,
 					Until: timestamppb.New(noon.AsTime().Add(30 * time.Second)), Overloaded: true, RecentAttempts: 5, RecentErrors: 5,
 					Hosts: []*adminpb.Host{
 						{Address: "10.0.0.1:8005", Ejected: true, Requests: 20, Errors: 5},
 						{Address: "10.0.0.2:8005", Ejected: true, Unhealthy: true, Requests: 15, Errors: 5},
 					},
 				},
+			}, Overview: &adminpb.Overview{
+				Cause: "2 of 2 hosts ejected", Since: noon, Until: timestamppb.New(noon.AsTime().Add(30 * time.Second)), Proxies: 2, ProxiesInState: 1,
+				EjectedHosts: 2, TotalHosts: 2, Attempts: 45, Failures: 10, RecentAttempts: 5, RecentErrors: 5, Overloaded: true,
 			}},
 			{Service: "search-service", State: "unknown", Summary: "no proxy is connected", Overview: &adminpb.Overview{}},
 		},

@@ -92,6 +92,9 @@ func blockStyle(n *yaml.Node) {
 	}
 }
 
+// columnGap is the cells between two columns.
+const columnGap = 2
+
 // grid is a table of text. Cells that are the name of a state get its colour.
 type grid struct {
 	headers []string
@@ -143,7 +146,7 @@ func (g *grid) render(profile colorprofile.Profile) []string {
 				style = s
 			}
 			if col < len(g.headers)-1 {
-				style = style.PaddingRight(2)
+				style = style.PaddingRight(columnGap)
 			}
 			return style
 		})
@@ -208,4 +211,13 @@ func refusalText(s string) string {
 		return string(runes)
 	}
 	return string(runes[:shownHead]) + " … " + string(runes[len(runes)-shownTail:])
+}
+
+// proxyList is ids in one line; more of them are left out.
+func proxyList(ids []string, more uint32) string {
+	text := strings.Join(ids, ", ")
+	if more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }

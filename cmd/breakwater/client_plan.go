@@ -60,7 +60,11 @@ anything would change or not.`,
 				if err := printPlan(cmd.OutOrStdout(), c.output, resp, diff); err != nil {
 					return err
 				}
-				return failIf(errorsIn(resp.GetProblems()), "error", "errors")
+				n := errorsIn(resp.GetProblems())
+				if n == len(resp.GetProblems()) && resp.GetMoreProblems() > 0 {
+					return fmt.Errorf("at least %s", count(n, "error", "errors"))
+				}
+				return failIf(n, "error", "errors")
 			})
 		},
 	}
@@ -139,6 +143,9 @@ func printPlan(w io.Writer, output string, plan *adminpb.PlanPoliciesResponse, d
 	for _, p := range plan.GetProblems() {
 		fmt.Fprintln(&out, oneLine(problemLine(p)))
 	}
+	if more := plan.GetMoreProblems(); more > 0 {
+		fmt.Fprintf(&out, "and %s\n", count(int(more), "more problem", "more problems"))
+	}
 	for _, s := range plan.GetServices() {
 		writeServicePlan(&out, s)
 	}
@@ -147,13 +154,16 @@ func printPlan(w io.Writer, output string, plan *adminpb.PlanPoliciesResponse, d
 			writeResourcePlan(&out, r)
 		}
 	}
-	changed := 0
+	changed := int(plan.GetMoreServices())
+	if changed > 0 {
+		fmt.Fprintf(&out, "and %s, for which there is no room\n", count(changed, "service more", "services more"))
+	}
 	for _, s := range plan.GetServices() {
 		if s.GetAction() != actionKept && s.GetService() != "" {
 			changed++
 		}
 	}
-	switch resources := len(plan.GetResources()); {
+	switch resources := len(plan.GetResources()) + int(plan.GetMoreResources()); {
 	case changed+resources > 0 || len(plan.GetServices()) > 0 && plan.GetOk():
 		fmt.Fprintf(&out, "%s would change, and %s of Envoy's\n", count(changed, "service", "services"), count(resources, "resource", "resources"))
 	default:
@@ -183,7 +193,7 @@ func writeServicePlan(out *strings.Builder, s *adminpb.ServicePlan) {
 		}
 		where := ""
 		if len(e.GetProxies()) > 0 {
-			where = strings.Join(e.GetProxies(), ", ") + ": "
+			where = proxyList(e.GetProxies(), e.GetMoreProxies()) + ": "
 		}
 		fmt.Fprintf(out, "  %s %s\n", mark, oneLine(where+e.GetText()))
 	}

@@ -96,8 +96,9 @@ Listener gateway: changed
 `, "", whole},
 		{"one file", &adminpb.PlanPoliciesResponse{Ok: true, Digest: "abc"}, []string{filepath.Join(dir, "fraud.yaml")}, "nothing would change\n", "", &adminpb.PlanPoliciesRequest{Files: []*adminpb.PolicyFile{fraud}}},
 		{"errors", failed, []string{dir}, strings.Replace(fullPlanText, "warning", "error", 1) + "1 service would change, and 2 resources of Envoy's\n", "1 error", whole},
+		{"many errors", &adminpb.PlanPoliciesResponse{Problems: failed.Problems, MoreProblems: 12345}, []string{dir}, "error: fraud.yaml:12:5: retry: many [31m retries (amplification)\nand 12345 more problems\nnothing would change\n", "at least 1 error", whole},
 		{"only errors", onlyKept, []string{dir}, "error: fraud.yaml:12:5: retry: many [31m retries (amplification)\nvision: kept\n  ! its document has an error\nnothing would change\n", "1 error", whole},
-		{"as YAML", &adminpb.PlanPoliciesResponse{Ok: true, Digest: "abc"}, []string{dir, "-o", "yaml"}, "ok: true\nproblems: []\nservices: []\nresources: []\ndigest: abc\n", "", whole},
+		{"as YAML", &adminpb.PlanPoliciesResponse{Ok: true, Digest: "abc"}, []string{dir, "-o", "yaml"}, "ok: true\nproblems: []\nservices: []\nresources: []\ndigest: abc\nmore_problems: 0\nmore_services: 0\nmore_resources: 0\n", "", whole},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			api := newFakeAPI()

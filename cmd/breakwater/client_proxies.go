@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/breakwater/breakwater/admin/adminclient"
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
@@ -24,7 +25,7 @@ their place. One that was ended for good is struck off with forget.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
-				resp, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
+				resp, err := adminclient.Over(api).Proxies(ctx)
 				if err != nil {
 					return err
 				}

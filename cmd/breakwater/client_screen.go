@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,8 +27,7 @@ const (
 	clearBelow  = "\x1b[J"
 )
 
-// redraw is the time between two drawings, so that the time that is left is right and a
-// terminal of another size is filled.
+// redraw is the time between two drawings, so that the time that is left is right.
 const redraw = time.Second
 
 // screenView draws the breakers as a table in place.
@@ -37,9 +35,9 @@ type screenView struct {
 	out     io.Writer
 	server  string
 	profile colorprofile.Profile
-	// height is the terminal's number of lines; 0 if it is not known.
-	height func() int
-	now    func() time.Time
+	// size is the terminal's number of cells a line, and of lines; 0 if they are not known.
+	size func() (width, height int)
+	now  func() time.Time
 
 	mu sync.Mutex // guards the following
 	breakers
@@ -53,13 +51,13 @@ func newScreenView(out io.Writer, server string) *screenView {
 	return &screenView{
 		out: out, server: server, now: time.Now,
 		profile: colorprofile.Detect(out, os.Environ()),
-		height: func() int {
+		size: func() (width, height int) {
 			if f, ok := out.(*os.File); ok {
-				if _, height, err := term.GetSize(f.Fd()); err == nil {
-					return height
+				if width, height, err := term.GetSize(f.Fd()); err == nil {
+					return width, height
 				}
 			}
-			return 0
+			return 0, 0
 		},
 	}
 }
@@ -68,11 +66,17 @@ func newScreenView(out io.Writer, server string) *screenView {
 func (v *screenView) run(watching func() error) error {
 	ticker := time.NewTicker(redraw)
 	defer ticker.Stop()
+	sizes, stop := resized()
+	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- watching() }()
 	for {
 		select {
 		case <-ticker.C:
+			if err := v.tick(); err != nil {
+				return err
+			}
+		case <-sizes:
 			if err := v.tick(); err != nil {
 				return err
 			}
@@ -139,8 +143,9 @@ func (v *screenView) draw() error {
 	return err
 }
 
-// lines are what the screen shows, at most as many as it has. The caller must hold v.mu.
+// lines are what the screen shows: at most as many as it has, none wider than it is. The caller must hold v.mu.
 func (v *screenView) lines() []string {
+	width, height := v.size()
 	now := v.now()
 	first := fmt.Sprintf("Breakwater at %s, %s (Ctrl-C ends)", v.server, now.UTC().Format(time.RFC3339))
 	if v.gone != nil {
@@ -148,29 +153,19 @@ func (v *screenView) lines() []string {
 	}
 	lines := []string{oneLine(first), ""}
 	if len(v.breakers) == 0 {
-		return append(lines, "no service is served")
+		lines = append(lines, "no service is served")
+	} else {
+		breakers := slices.SortedFunc(maps.Values(v.breakers), compareBreakers)
+		lines = append(lines, fittedBreakerGrid(breakers, now, width).render(v.profile)...)
 	}
-	table := breakerGrid(v.ordered(), now).render(v.profile)
-	height := v.height()
-	if hidden := len(lines) + len(table) - height; height > 0 && hidden > 0 {
-		shown := max(len(table)-hidden-1, 0)
-		return append(append(lines, table[:shown]...), fmt.Sprintf("and %d more", len(table)-shown))
+	if hidden := len(lines) - height; height > 0 && hidden > 0 {
+		shown := max(height-1, 2) // those at the top, and how many there are more
+		lines = append(lines[:shown], fmt.Sprintf("and %d more", len(lines)-shown))
 	}
-	return append(lines, table...)
-}
-
-// ordered are the breakers with those first that are not closed. The caller must hold v.mu.
-func (v *screenView) ordered() []*adminpb.Breaker {
-	closed := func(b *adminpb.Breaker) int {
-		if b.GetState() == "closed" {
-			return 1
+	if width > 0 {
+		for i, line := range lines {
+			lines[i] = cutLine(line, width)
 		}
-		return 0
 	}
-	return slices.SortedFunc(maps.Values(v.breakers), func(a, b *adminpb.Breaker) int {
-		if d := closed(a) - closed(b); d != 0 {
-			return d
-		}
-		return strings.Compare(a.GetService(), b.GetService())
-	})
+	return lines
 }

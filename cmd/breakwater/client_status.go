@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/breakwater/breakwater/admin/adminclient"
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
@@ -19,6 +20,7 @@ import (
 // policies. It succeeds whatever the states are.
 func newStatusCmd() *cobra.Command {
 	var c client
+	var trouble bool
 	cmd := &cobra.Command{
 		Use:   "status [SERVICE]",
 		Short: "Show the state of every circuit breaker and of the policies",
@@ -26,18 +28,32 @@ func newStatusCmd() *cobra.Command {
 in every proxy, and what is wrong with a proxy, such as that its Envoy is too old.
 The exit code is 0 whatever the states are.
 
-WINDOW is the failures of the attempts in the window that the breaker looks back on,
-such as 5/37; UNTIL the time that is left until an open breaker lets requests through
-again, or until an operator's order ends.
+Trouble comes first: breakers that are open, half-open and probing, or unknown; then
+those that an operator has forced open or disabled, those that are half-open and wait
+for traffic, and those that are closed.
+
+A service's row is about its gravest proxy: of those in the gravest state, the one that
+came into it first. WINDOW is the failures of the attempts in the window that its
+breaker looks back on, such as 5/37; UNTIL the time that is left until it lets requests
+through again, or until an operator's override ends. EJECTED is of the proxy that has
+most hosts ejected; ATTEMPTS and ERRORS are what all proxies have reported to this
+Breakwater. The ATTEMPTS and ERRORS of a host are Envoy's own counts.
 
 With -o json or yaml: "breakers" as in the API's ListBreakers, "orders" as in its
 ListOrders and "config" as in its GetConfigStatus.`,
 		Args: takes(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if trouble && len(args) > 0 {
+				return usagef("--trouble is for all services, not for %s", args[0])
+			}
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
-				s, err := getStatus(ctx, api, args)
+				s, err := getStatus(ctx, api, args, c.output != outputTable)
 				if err != nil {
 					return err
+				}
+				s.counts = statesText(s.breakers)
+				if trouble {
+					s.breakers = slices.DeleteFunc(s.breakers, func(b *adminpb.Breaker) bool { return !isTrouble(b) })
 				}
 				if c.output != outputTable {
 					return s.printRaw(cmd.OutOrStdout(), c.output)
@@ -47,6 +63,7 @@ ListOrders and "config" as in its GetConfigStatus.`,
 		},
 	}
 	cmd.ValidArgsFunction = c.completeServices
+	cmd.Flags().BoolVar(&trouble, "trouble", false, "only the services in trouble: open, half-open and probing, or unknown")
 	c.addFlags(cmd, readTimeout)
 	bindEnv(cmd)
 	return cmd
@@ -55,40 +72,41 @@ ListOrders and "config" as in its GetConfigStatus.`,
 // serverStatus is what status shows.
 type serverStatus struct {
 	breakers []*adminpb.Breaker
-	orders   []*adminpb.StandingOrder
-	config   *adminpb.GetConfigStatusResponse
+	// counts is how many breakers are in which state, those that are left out included.
+	counts string
+	orders []*adminpb.StandingOrder
+	config *adminpb.GetConfigStatusResponse
 	// proxies are only looked at for their faults.
 	proxies []*adminpb.Proxy
 }
 
-// getStatus asks for one service if args names it, else for all.
-func getStatus(ctx context.Context, api adminpb.AdminServiceClient, args []string) (serverStatus, error) {
+// getStatus asks for one service if args names it, else for all; of these with their proxies only if they are wanted.
+func getStatus(ctx context.Context, api adminpb.AdminServiceClient, args []string, proxies bool) (serverStatus, error) {
 	var s serverStatus
 	var err error
 	if s.config, err = api.GetConfigStatus(ctx, &adminpb.GetConfigStatusRequest{}); err != nil {
 		return s, err
 	}
-	proxies, err := api.ListProxies(ctx, &adminpb.ListProxiesRequest{})
+	all := adminclient.Over(api)
+	connected, err := all.Proxies(ctx)
 	if err != nil {
 		return s, err
 	}
-	s.proxies = proxies.GetProxies()
-	orders, err := api.ListOrders(ctx, &adminpb.ListOrdersRequest{})
-	if err != nil {
+	s.proxies = connected.GetProxies()
+	if s.orders, err = all.Orders(ctx); err != nil {
 		return s, err
 	}
-	s.orders = orders.GetOrders()
-	if len(args) > 0 {
+	switch {
+	case len(args) > 0:
 		s.orders = slices.DeleteFunc(s.orders, func(o *adminpb.StandingOrder) bool { return o.GetService() != args[0] })
-		one, err := api.GetBreaker(ctx, &adminpb.GetBreakerRequest{Service: args[0]})
-		if err != nil {
-			return s, err
-		}
-		s.breakers = []*adminpb.Breaker{one.GetBreaker()}
-		return s, nil
+		var one *adminpb.Breaker
+		one, err = all.Breaker(ctx, args[0])
+		s.breakers = []*adminpb.Breaker{one}
+	case proxies:
+		s.breakers, err = all.Breakers(ctx)
+	default:
+		s.breakers, err = all.Summaries(ctx)
 	}
-	all, err := api.ListBreakers(ctx, &adminpb.ListBreakersRequest{})
-	s.breakers = all.GetBreakers()
 	return s, err
 }
 
@@ -130,11 +148,18 @@ func rawMessages[M proto.Message](messages []M) ([]json.RawMessage, error) {
 }
 
 func (s serverStatus) printTable(w io.Writer, detailed bool, now time.Time) error {
-	printAll := printBreakers
-	if detailed {
-		printAll = printProxyBreakers
+	var err error
+	switch {
+	case detailed:
+		err = printProxyBreakers(w, s.breakers, now)
+	case len(s.breakers) > 0:
+		err = printBreakers(w, s.breakers, now)
+	case s.counts != "":
+		_, err = fmt.Fprintln(w, "no service is in trouble")
+	default:
+		_, err = fmt.Fprintln(w, "no service is served")
 	}
-	if err := printAll(w, s.breakers, now); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := printOrders(w, s.orders, now); err != nil {
@@ -142,6 +167,11 @@ func (s serverStatus) printTable(w io.Writer, detailed bool, now time.Time) erro
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
+	}
+	if !detailed && s.counts != "" {
+		if _, err := fmt.Fprintln(w, "breakers: "+s.counts); err != nil {
+			return err
+		}
 	}
 	if err := printFaults(w, s.proxies); err != nil {
 		return err
@@ -186,13 +216,19 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	for _, p := range config.GetProblems() {
 		lines = append(lines, problemLine(p))
 	}
+	if more := config.GetMoreProblems(); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %s", count(int(more), "more problem", "more problems")))
+	}
 	for _, r := range config.GetRejections() {
 		others := ""
 		if r.GetPartial() {
 			others = ", while others accepted it"
 		}
 		lines = append(lines, fmt.Sprintf("rejected: %s: %s: %s %s was refused by %s%s: %s", position(r.GetPosition()), orDash(r.GetService()),
-			shortType(r.GetTypeUrl()), orDash(r.GetResource()), strings.Join(r.GetProxies(), ", "), others, refusalText(r.GetMessage())))
+			shortType(r.GetTypeUrl()), orDash(r.GetResource()), proxyList(r.GetProxies(), r.GetMoreProxies()), others, refusalText(r.GetMessage())))
+	}
+	if n := config.GetMoreRejections(); n > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more are rejected", n))
 	}
 	if stale := config.GetStaleServices(); len(stale) > 0 {
 		lines = append(lines, "served by the last good version: "+strings.Join(stale, ", "))

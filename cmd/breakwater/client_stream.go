@@ -49,11 +49,11 @@ func (s *stream[T]) follow(cmd *cobra.Command) error {
 		case errors.Is(err, errNoAnswer):
 			return fmt.Errorf("no answer from %s within %v", c.server, c.timeout)
 		case !served || code != codes.Unavailable:
-			return c.explain(err, server.dialer.lastError())
+			return c.explain(err, server.dialer)
 		}
 		if !s.gone {
 			s.gone = true
-			if err := s.lost(c.explain(err, server.dialer.lastError())); err != nil {
+			if err := s.lost(c.explain(err, server.dialer)); err != nil {
 				return err
 			}
 		}

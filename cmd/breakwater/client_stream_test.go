@@ -107,7 +107,7 @@ func TestFollowNeedsAServerFirst(t *testing.T) {
 	for server, want := range map[string]string{
 		nobody:  "no server at " + nobody + " (connection refused): start one",
 		hanging: "no answer from " + hanging + " within 50ms",
-		older:   "the server at " + older + " does not know this call",
+		older:   older + " has no admin API",
 	} {
 		for _, cmd := range []*cobra.Command{newEventsCmd(), newWatchCmd()} {
 			args := []string{"--server", server, "--timeout=50ms"}
@@ -144,7 +144,7 @@ func TestWatchLines(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(&adminpb.WatchBreakersRequest{Services: []string{"fraud-service", "search-service"}}, api.allAsked()[0], protocmp.Transform()); diff != "" {
+	if diff := cmp.Diff(&adminpb.WatchBreakersRequest{Services: []string{"fraud-service", "search-service"}, Summary: true}, api.allAsked()[2], protocmp.Transform()); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
 	stdout, _ = runFollowing(t, newWatchCmd(), func(_, stderr string) bool { return stderr != "" }, "-o", "json", "--server", server)
@@ -178,16 +178,16 @@ func TestWatchLinesAfterALoss(t *testing.T) {
 func TestWatchScreen(t *testing.T) {
 	var out strings.Builder
 	height := 0
-	v := &screenView{out: &out, server: "here:1", profile: colorprofile.ANSI, height: func() int { return height }, now: noon.AsTime}
+	v := &screenView{out: &out, server: "here:1", profile: colorprofile.ANSI, size: func() (int, int) { return 0, height }, now: noon.AsTime}
 	if err := v.tick(); err != nil || out.Len() > 0 {
 		t.Errorf("before the server has answered, %q is drawn, %v", out.String(), err)
 	}
 	closed := func(name string) *adminpb.Breaker {
-		return &adminpb.Breaker{Service: name, State: "closed", Summary: "closed on 1 of 1 proxy", Proxies: []*adminpb.ProxyBreaker{{Proxy: "p", State: "closed", TotalHosts: 1}}}
+		return &adminpb.Breaker{Service: name, State: "closed", Summary: "closed on 1 of 1 proxy", Overview: &adminpb.Overview{TotalHosts: 1}}
 	}
-	open := &adminpb.Breaker{Service: "z", State: "open", Summary: "open on 1 of 1 proxy", Proxies: []*adminpb.ProxyBreaker{{
-		Proxy: "p", State: "open", Cause: "too\x1b[2J many\nfailures", RecentErrors: 5, RecentAttempts: 37, Until: timestamppb.New(noon.AsTime().Add(12 * time.Second)),
-	}}}
+	open := &adminpb.Breaker{Service: "z", State: "open", Summary: "open on 1 of 1 proxy", Overview: &adminpb.Overview{
+		Cause: "too\x1b[2J many\nfailures", RecentErrors: 5, RecentAttempts: 37, Until: timestamppb.New(noon.AsTime().Add(12 * time.Second)),
+	}}
 	screen := func(do func() error) string {
 		t.Helper()
 		out.Reset()

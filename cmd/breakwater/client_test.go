@@ -39,7 +39,8 @@ search-service  unknown  0/0     ?        0         0       -      no proxy is c
 ORDER FOR       PROXY   STATE        BY   SINCE                 ENDS IN  REASON
 fraud-service   edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
 search-service  (all)   disabled     -    2026-03-04T12:00:00Z  -        (not saved)
-` + statusTail},
+
+breakers: 1 open, 1 unknown` + statusTail},
 		{"status of one", newStatusCmd, []string{"fraud-service"}, `fraud-service: open on 1 of 2 proxies
 
 PROXY   STATE   WINDOW  EJECTED  ATTEMPTS  ERRORS  SINCE                 UNTIL  CAUSE
@@ -73,8 +74,13 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
         "shadow": false,
         "shadow_state": "",
         "order": null,
-        "overloaded": false
-      }
+        "overloaded": false,
+        "recent_attempts": "0",
+        "recent_errors": "0",
+        "successes": "0",
+        "waiting": false
+      },
+      "continued": false
     }
   ],
   "orders": [
@@ -145,19 +151,22 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
             "line": 1,
             "text": "service: search-service"
           }
-        ]
+        ],
+        "more_proxies": 0
       }
     ],
     "stale_services": [
       "fraud-service"
     ],
+    "more_problems": 0,
     "storage_faults": [
       {
         "document": "orders",
         "error": "no space left\non device",
         "since": "2026-03-04T12:00:00Z"
       }
-    ]
+    ],
+    "more_rejections": 0
   }
 }
 `},
@@ -308,7 +317,7 @@ func TestClientErrors(t *testing.T) {
 	}
 	server := serveFake(t, newFakeAPI())
 	hanging := serveFake(t, &fakeAPI{hang: true})
-	older := serveFake(t, nil)
+	older := serveFake(t, adminpb.UnimplementedAdminServiceServer{})
 	for _, tt := range []struct {
 		name string
 		cmd  *cobra.Command
@@ -324,10 +333,10 @@ func TestClientErrors(t *testing.T) {
 		},
 		{"too slow", newProxiesCmd(), []string{"--server", hanging, "--timeout=50ms"}, exitFailed, "no answer from " + hanging + " within 50ms"},
 		{
-			"another server", newProxiesCmd(),
+			"another version", newProxiesCmd(),
 			[]string{"--server", older},
 			exitFailed,
-			"the server at " + older + " does not know this call: it may be of another version (unknown service breakwater.admin.v1.AdminService)",
+			"the server at " + older + " does not know this call: it may be of another version (method ListProxies not implemented)",
 		},
 		{"unknown service", newResetCmd(), []string{"nope", "--server", server}, exitFailed, `unknown service "nope"`},
 		{"status of unknown service", newStatusCmd(), []string{"nope", "--server", server}, exitFailed, `unknown service "nope"`},

@@ -7,13 +7,13 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/charmbracelet/colorprofile"
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"github.com/breakwater/breakwater/admin/adminclient"
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
@@ -24,10 +24,10 @@ func newWatchCmd() *cobra.Command {
 		Use:   "watch [SERVICE...]",
 		Short: "Watch the circuit breakers live",
 		Long: `Watch the circuit breakers live, of all services or of those that are named, until
-Ctrl-C. On a terminal it is a table that is drawn anew in place, those that are not
-closed first; otherwise, and with -o json, it is a line for each change. With -o json
-a line is an element of the API's WatchBreakers. If the server restarts, the command
-waits for it.`,
+Ctrl-C. On a terminal it is a table that is drawn anew in place, trouble first, as in
+status; otherwise it is a line for each breaker that has changed, at most once a second.
+With -o json a line is an element of the API's WatchBreakers, at once. If the server
+restarts, the command waits for it.`,
 		Args: takes(0, maxWatched),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if c.output == outputYAML {
@@ -64,13 +64,27 @@ type view interface {
 	lost(err error) error
 }
 
+// watchBreakers shows the overviews, but to JSON lines all that there is.
 func watchBreakers(cmd *cobra.Command, c *client, services []string, v view) error {
+	if err := c.checkServices(cmd, services...); err != nil {
+		return err
+	}
+	receive := v.change
+	var whole adminclient.Assembler
+	if c.output != outputJSON {
+		receive = func(part *adminpb.WatchBreakersResponse) error {
+			if m := whole.Add(part); m != nil {
+				return v.change(m)
+			}
+			return nil
+		}
+	}
 	s := stream[adminpb.WatchBreakersResponse]{
 		client: c,
 		open: func(ctx context.Context, api adminpb.AdminServiceClient) (grpc.ServerStreamingClient[adminpb.WatchBreakersResponse], error) {
-			return api.WatchBreakers(ctx, &adminpb.WatchBreakersRequest{Services: services})
+			return api.WatchBreakers(ctx, &adminpb.WatchBreakersRequest{Services: services, Summary: c.output != outputJSON})
 		},
-		receive: v.change,
+		receive: receive,
 		lost:    v.lost,
 	}
 	return s.follow(cmd)
@@ -157,12 +171,8 @@ func (v *lineView) lost(err error) error { return sayLost(v.cmd, err) }
 
 // essence is what a line is worth: the states, and not the counts.
 func essence(b *adminpb.Breaker) string {
-	var out strings.Builder
-	fmt.Fprint(&out, b.GetState(), " ", b.GetSummary())
-	for _, p := range b.GetProxies() {
-		o := p.GetOrder()
-		fmt.Fprintf(&out, "\n%s %s %s %d/%d %t %s %s %s", p.GetProxy(), p.GetState(), p.GetShadowState(), p.GetEjectedHosts(), p.GetTotalHosts(),
-			p.GetOverloaded(), o.GetActor(), o.GetReason(), formatTime(o.GetUntil()))
-	}
-	return out.String()
+	o := b.GetOverview()
+	order := o.GetOrder()
+	return fmt.Sprintf("%s %s\n%s %d/%d %t %t %s %s %s", b.GetState(), b.GetSummary(), o.GetShadowState(), o.GetEjectedHosts(), o.GetTotalHosts(),
+		o.GetOverloaded(), o.GetWaiting(), order.GetActor(), order.GetReason(), formatTime(order.GetUntil()))
 }

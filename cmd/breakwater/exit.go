@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -38,10 +39,15 @@ func exitCode(err error) int {
 
 // takesCommand is for a command that has subcommands only.
 func takesCommand(cmd *cobra.Command, args []string) error {
-	if err := cobra.NoArgs(cmd, args); err != nil {
-		return usageError{err}
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	cmd.SuggestionsMinimumDistance = 2 // that of cobra itself
+	suggestion := ""
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		suggestion = "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usagef("unknown command %q for %q%s", args[0], cmd.CommandPath(), suggestion)
 }
 
 // takes allows from least to most arguments, for a command without subcommands.

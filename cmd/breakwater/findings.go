@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -23,8 +22,8 @@ type inquiry struct {
 	health map[string]breaker.ProxyHealth
 	// windows are by proxy.
 	windows map[string]breaker.Window
-	// faults are what is wrong with the connected proxies themselves, by proxy.
-	faults map[string][]string
+	// connected are the proxies that are connected.
+	connected []admin.Proxy
 	// missed are the proxies that are known and not connected.
 	missed []admin.MissedProxy
 	// config is what is wrong with the policies, of all services.
@@ -37,7 +36,6 @@ type inquiry struct {
 // findings are what keeps requests to the service from succeeding and what else is wrong, the gravest first.
 func (q *inquiry) findings() []admin.Finding {
 	var f findings
-	q.explainFaults(&f)
 	q.explainRejections(&f)
 	if len(q.breaker.Proxies) == 0 {
 		f.add("", "no proxy is connected, so nobody sends requests to it", "start an Envoy with the bootstrap of `breakwater bootstrap`, and see `breakwater proxies`")
@@ -50,6 +48,7 @@ func (q *inquiry) findings() []admin.Finding {
 		q.inState(breaker.Unknown, q.explainUnknown),
 		q.inState(breaker.Disabled, q.explainDisabled),
 		q.explainAdmin,
+		q.explainFaults,
 		q.explainHosts,
 		q.explainOverload,
 		q.inState(breaker.Closed, q.explainClosed),
@@ -67,6 +66,7 @@ func (q *inquiry) findings() []admin.Finding {
 	q.explainPolicy(&f)
 	q.explainReports(&f)
 	q.explainMissed(&f)
+	q.explainStorage(&f)
 	return f.list
 }
 
@@ -185,12 +185,11 @@ func (q *inquiry) explainReports(f *findings) {
 	}
 }
 
-// explainFaults says what is wrong with proxies whatever the service is.
-func (q *inquiry) explainFaults(f *findings) {
-	for _, p := range slices.Sorted(maps.Keys(q.faults)) {
-		for _, fault := range q.faults[p] {
-			f.add(p, "it "+fault, "see `breakwater proxies`")
-		}
+// explainStorage says what a restart of Breakwater would lose.
+func (q *inquiry) explainStorage(f *findings) {
+	for _, s := range q.config.StorageFaults {
+		f.add("", fmt.Sprintf("Breakwater has not been able to save %s since %s, and a restart loses what is not saved: %s", s.Document, s.Since.UTC().Format(time.RFC3339), s.Error),
+			"see that the state directory (--state) is writable and not full")
 	}
 }
 

@@ -58,8 +58,10 @@ func TestExplainSaysWhatStatusSays(t *testing.T) {
 			shown := &adminpb.ProxyBreaker{}
 			fill(shown)
 			shown.State, shown.ShadowState, shown.Cause, shown.Successes = string(state), string(breaker.Open), seen.Cause, seen.Successes
-			if state != breaker.HalfOpen { // there are no probes in any other
-				seen.Successes, shown.Successes = 0, 0
+			if state == breaker.HalfOpen { // its limit is that of the probes
+				seen.Overloaded, shown.Overloaded = false, false
+			} else { // there are no probes in any other
+				seen.Successes, shown.Successes, seen.Waiting, shown.Waiting = 0, 0, false, false
 			}
 			findings := asked(policyOf(t, plainPolicy), now, seen).findings()
 			for part := range strings.SplitSeq(causeOf(shown), "; ") {
@@ -96,6 +98,12 @@ var trouble = map[string]func(*inquiry){
 	"StandingOrder.Proxy":        func(q *inquiry) { standing(q).Proxy = "gone" },
 	"StandingOrder.State":        func(q *inquiry) { standing(q).State = breaker.Disabled },
 	"StandingOrder.Order":        func(q *inquiry) { standing(q).Until = q.now.Add(time.Hour) },
+	"StandingOrder.NotSaved":     func(q *inquiry) { standing(q).NotSaved = true },
+	"ConfigStatus.StorageFaults": func(q *inquiry) { q.config.StorageFaults = []admin.StorageFault{{Document: "orders"}} },
+	"StorageFault.Document":      func(q *inquiry) { q.config.StorageFaults = []admin.StorageFault{{Document: "orders"}} },
+	"StorageFault.Error":         func(q *inquiry) { q.config.StorageFaults = []admin.StorageFault{{Error: "disk full"}} },
+	"StorageFault.Since":         func(q *inquiry) { q.config.StorageFaults = []admin.StorageFault{{Since: q.now}} },
+	"Proxy.Faults":               func(q *inquiry) { q.connected = []admin.Proxy{{ID: "p", Faults: []string{"is too old"}}} },
 	"Order.Action":               func(q *inquiry) { standing(q).Actor = "ann" },
 	"Order.Until":                func(q *inquiry) { standing(q).Until = q.now.Add(time.Hour) },
 	"Action.Actor":               func(q *inquiry) { standing(q).Actor = "ann" },
@@ -125,8 +133,12 @@ var trouble = map[string]func(*inquiry){
 // noTrouble are the fields that name things, count them or repeat what another says.
 var noTrouble = []string{
 	"ProxyBreaker.Proxy", "ProxyBreaker.EjectedHosts", "ProxyBreaker.Requests", "ProxyBreaker.Errors",
-	"ProxyBreaker.Attempts", "ProxyBreaker.Failures", "ProxyBreaker.Shadow", "ProxyBreaker.Order", "Host.Requests", "Host.Errors",
-	"StandingOrder.Service", "StandingOrder.Since",
+	"ProxyBreaker.Attempts", "ProxyBreaker.Failures", "ProxyBreaker.Shadow", "ProxyBreaker.Order", "ProxyBreaker.Waiting", "Host.Requests", "Host.Errors",
+	"StandingOrder.Service", "StandingOrder.Since", "StandingOrder.Left",
+	// What is wrong with a proxy is in its health, its faults and the rejections.
+	"Proxy.ID", "Proxy.NodeCluster", "Proxy.Version", "Proxy.Address", "Proxy.AdminAddress", "Proxy.ConnectedSince",
+	"Proxy.AdminReachable", "Proxy.AdminError", "Proxy.Resources", "Proxy.LastReport",
+	"ConfigStatus.MoreProblems", "Problem.More", // those that are listed say what is wrong
 	"ConfigStatus.OK", "ConfigStatus.Digest", "ConfigStatus.LastSuccess", "ConfigStatus.LastAttempt", "ConfigStatus.Services",
 	"Rejection.Resource", "Rejection.Excerpt", "MissedProxy.NodeCluster", "MissedProxy.AdminAddress",
 }
@@ -186,16 +198,8 @@ func TestEveryTroubleIsExplained(t *testing.T) {
 	}
 	fields := map[string]bool{}
 	for _, v := range []any{
-		breaker.ProxyBreaker{},
-		breaker.Host{},
-		breaker.StandingOrder{},
-		breaker.Order{},
-		breaker.Action{},
-		breaker.ProxyHealth{},
-		admin.ConfigStatus{},
-		admin.Rejection{},
-		policy.Problem{},
-		admin.MissedProxy{},
+		breaker.ProxyBreaker{}, breaker.Host{}, breaker.StandingOrder{}, breaker.Order{}, breaker.Action{}, breaker.ProxyHealth{},
+		admin.ConfigStatus{}, admin.Rejection{}, policy.Problem{}, admin.Proxy{}, admin.MissedProxy{}, admin.StorageFault{},
 	} {
 		for field := range reflect.TypeOf(v).Fields() {
 			name := reflect.TypeOf(v).Name() + "." + field.Name
@@ -231,14 +235,13 @@ var alerts = map[string]struct {
 	change func(*inquiry)
 	says   string
 }{
-	"BreakwaterDown": {}, // nobody answers
-	"EnvoyDown":      {trouble["ProxyHealth.Error"], "Envoy does not answer"},
-	"ProxyGone":      {trouble["MissedProxy.ID"], "disconnected"},
-	"NodeIDShared": {func(q *inquiry) {
-		q.faults = map[string][]string{"p": {"shares its node id with another proxy"}}
-	}, "it shares its node id with another proxy"},
+	"BreakwaterDown":       {}, // nobody answers
+	"NodeIDShared":         {trouble["Proxy.Faults"], "is too old"}, // any fault is said as it is
+	"EnvoyDown":            {trouble["ProxyHealth.Error"], "Envoy does not answer"},
+	"ProxyGone":            {trouble["MissedProxy.ID"], "disconnected"},
 	"NoProxyConnected":     {func(q *inquiry) { q.breaker.Proxies = nil }, "no proxy is connected"},
 	"ConfigRejected":       {trouble["ConfigStatus.StaleServices"], "the last good version is in force"},
+	"StateNotSaved":        {trouble["ConfigStatus.StorageFaults"], "not been able to save orders"},
 	"ConfigNacked":         {trouble["ConfigStatus.Rejections"], "Envoy rejected this policy"},
 	"BreakerStateUnknown":  {func(q *inquiry) { unknown(q).Cause = "refused" }, "cannot be seen: refused"},
 	"LoadReportsLate":      {trouble["ProxyHealth.LastReport"], "no load report"},

@@ -60,6 +60,8 @@ func (q *inquiry) explainHalfOpen(f *findings, p *breaker.ProxyBreaker) {
 	if p.Successes == 0 && !busy && !p.Since.IsZero() && idle >= idleHalfOpen {
 		what += fmt.Sprintf("; no request has come to try it for %s", idle.Round(time.Second))
 		advice = "nothing as long as nobody calls it; send it requests to see how it is: " + closes
+	} else if p.Waiting {
+		what += "; it waits for traffic"
 	}
 	f.add(p.Proxy, what, advice)
 }
@@ -88,6 +90,17 @@ func (q *inquiry) explainAdmin(f *findings, p *breaker.ProxyBreaker) {
 		return
 	}
 	f.add(p.Proxy, "Envoy does not answer, so its hosts and counts are those of the last answer, if there was one: "+why, adviceAdmin)
+}
+
+// explainFaults says what is wrong with the proxy, whatever the service.
+func (q *inquiry) explainFaults(f *findings, p *breaker.ProxyBreaker) {
+	for _, c := range q.connected {
+		for _, fault := range c.Faults {
+			if c.ID == p.Proxy {
+				f.add(p.Proxy, "this proxy "+fault, "see `breakwater proxies`")
+			}
+		}
+	}
 }
 
 // explainNoHosts speaks of a service that has none to send a request to, nor to eject.
@@ -230,9 +243,13 @@ func (q *inquiry) ends(until time.Time) string {
 	return "; it ends in " + remaining(until, q.now)
 }
 
-// explainOrders says which overrides stand that no connected proxy is under.
+// explainOrders says which overrides are not saved, and which hold in no connected proxy.
 func (q *inquiry) explainOrders(f *findings) {
 	for _, o := range q.orders {
+		if o.NotSaved {
+			f.add(o.Proxy, fmt.Sprintf("the override %s is not saved: a restart of Breakwater ends it%s", o.State, q.ends(o.Until)),
+				"see that the state directory (--state) is writable and not full")
+		}
 		if slices.ContainsFunc(q.breaker.Proxies, func(p breaker.ProxyBreaker) bool {
 			return p.State == o.State && (o.Proxy == "" || o.Proxy == p.Proxy)
 		}) {

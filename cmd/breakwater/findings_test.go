@@ -249,6 +249,20 @@ func TestFindings(t *testing.T) {
 			want: []string{"gone: an override stands that holds in no connected proxy: forced_open by ann: drill; it ends in 1m | `breakwater release a --proxy gone` ends that"},
 		},
 		{
+			name: "what is not saved, and a proxy that is too old", proxies: []breaker.ProxyBreaker{{Proxy: "p", State: breaker.Disabled, Cause: "disabled by ann", Until: now.Add(time.Minute)}},
+			ask: func(q *inquiry) {
+				q.orders = []breaker.StandingOrder{{Service: "a", State: breaker.Disabled, NotSaved: true, Order: breaker.Order{Until: now.Add(time.Minute)}}}
+				q.connected = []admin.Proxy{{ID: "p", Faults: []string{"is too old"}}, {ID: "q", Faults: []string{"is too old"}}}
+				q.config.StorageFaults = []admin.StorageFault{{Document: "orders", Error: "no space left on device", Since: now}}
+			},
+			want: []string{
+				"p: an operator has turned the breaker off, failures reach the callers and no host is ejected: disabled by ann; it ends in 1m | `breakwater release a` ends that",
+				"p: this proxy is too old | see `breakwater proxies`",
+				"the override disabled is not saved: a restart of Breakwater ends it; it ends in 1m | see that the state directory (--state) is writable and not full",
+				"Breakwater has not been able to save orders since 2026-03-04T05:06:07Z, and a restart loses what is not saved: no space left on device | see that the state directory (--state) is writable and not full",
+			},
+		},
+		{
 			name: "a lease that expired", proxies: []breaker.ProxyBreaker{closed, {Proxy: "q", State: breaker.Closed}},
 			ask: func(q *inquiry) {
 				lapse := breaker.Event{Kind: breaker.Lapsed, From: breaker.Open, To: breaker.Closed, At: now, Cause: "its lease expired"}

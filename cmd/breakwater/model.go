@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -21,16 +21,16 @@ type model struct{ plane *plane }
 
 var _ admin.Model = (*model)(nil)
 
-func (m *model) Breakers(ctx context.Context) ([]breaker.Breaker, error) {
-	return m.plane.board.Breakers(ctx), nil
+func (m *model) Breakers(ctx context.Context, q breaker.Query) (iter.Seq[breaker.Breaker], error) {
+	return m.plane.board.Breakers(ctx, q), nil
 }
 
 func (m *model) Breaker(ctx context.Context, service string) (breaker.Breaker, error) {
 	return m.plane.board.Breaker(ctx, service)
 }
 
-func (m *model) Watch(ctx context.Context, every time.Duration) (<-chan []breaker.Breaker, error) {
-	return m.plane.board.Watch(ctx, every), nil
+func (m *model) Watch(ctx context.Context, q breaker.WatchQuery) (<-chan iter.Seq[breaker.Breaker], error) {
+	return m.plane.board.Watch(ctx, q), nil
 }
 
 func (m *model) Windows(_ context.Context, service string) ([]breaker.ProxyWindow, error) {
@@ -77,7 +77,7 @@ func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
 		for _, r := range p.Resources {
 			s := admin.ProxyResources{TypeURL: r.TypeURL, Acknowledged: r.Version}
 			if r.LastNACK != nil {
-				s.LastNACK = &admin.NACK{Version: r.LastNACK.Version, Message: r.LastNACK.Text, Time: r.LastNACK.Time}
+				s.LastNACK = &admin.NACK{Version: r.LastNACK.Version, Message: m.plane.publisher.Hide(r.LastNACK.Text), Time: r.LastNACK.Time}
 			}
 			q.Resources = append(q.Resources, s)
 		}
@@ -112,11 +112,27 @@ func (m *model) Forget(_ context.Context, proxy string, by breaker.Action) (miss
 	case errors.Is(err, xds.ErrConnected):
 		err = fmt.Errorf("%w: %s is forgotten only once it has gone, so end that Envoy first", admin.ErrProxyConnected, proxy)
 	case errors.Is(err, xds.ErrNotMissed):
-		err = fmt.Errorf("%w %s: it is neither connected nor missed", breaker.ErrUnknownProxy, proxy)
+		err = fmt.Errorf("%w %s: it is neither connected nor missed%s", breaker.ErrUnknownProxy, proxy, m.similarProxy(proxy))
 	case errors.Is(err, xds.ErrUnsettled):
 		err = fmt.Errorf("%w: %w", admin.ErrUnsettled, err)
 	}
 	return missedProxy(gone), unsaved, err
+}
+
+// similarProxy asks whether another proxy was meant; empty if none has a similar id.
+func (m *model) similarProxy(id string) string {
+	members, err := m.plane.server.Roster().Members()
+	if err != nil {
+		return ""
+	}
+	known := make([]string, len(members))
+	for i, p := range members {
+		known[i] = p.ID
+	}
+	if near := policy.Nearest(id, known); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
 }
 
 func missedProxy(p xds.Member) admin.MissedProxy {
@@ -139,7 +155,7 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 	s := m.plane.reloader.Status()
 	out := admin.ConfigStatus{
 		OK: s.OK, Digest: s.Digest, LastSuccess: s.LastSuccess, LastAttempt: s.LastAttempt,
-		Services: s.Services, Problems: withExcerpts(s.Problems, s.Excerpts), StaleServices: s.Stale,
+		Services: s.Services, Problems: withExcerpts(s.Problems, s.Excerpts), MoreProblems: s.MoreProblems, StaleServices: s.Stale,
 	}
 	for _, r := range m.plane.publisher.Rejections() {
 		out.Rejections = append(out.Rejections, admin.Rejection{

@@ -38,15 +38,16 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	if err != nil {
 		return admin.Explanation{}, err
 	}
-	svc := m.plane.publisher.Set().Lookup(service)
+	set := m.plane.publisher.Set()
+	svc := set.Lookup(service)
 	if svc == nil {
-		return admin.Explanation{}, fmt.Errorf("%w: %s", breaker.ErrUnknownService, service)
+		return admin.Explanation{}, breaker.UnknownService(service, set)
 	}
 	addFailedAttempts(before, first)
 	addFailedAttempts(after, b)
 	q := inquiry{
 		breaker: b, policy: svc, counts: growth(before, after, b), health: m.plane.board.Health(),
-		faults: m.plane.publisher.Ledger().Faults(), windows: map[string]breaker.Window{}, events: m.plane.board.Events(breaker.EventFilter{Service: service}), now: time.Now(),
+		windows: map[string]breaker.Window{}, events: m.plane.board.Events(breaker.EventFilter{Service: service}), now: time.Now(),
 	}
 	for _, o := range m.plane.board.Orders() {
 		if o.Service == service {
@@ -59,6 +60,9 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	}
 	for _, w := range windows {
 		q.windows[w.Proxy] = w.Window
+	}
+	if q.connected, err = m.Proxies(ctx); err != nil {
+		return admin.Explanation{}, err
 	}
 	if q.missed, err = m.Missed(ctx); err != nil {
 		return admin.Explanation{}, err

@@ -38,9 +38,11 @@ func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, er
 	if err != nil {
 		return admin.Plan{}, err
 	}
+	var mask policy.Mask
+	mask.Add(set)
 	for _, r := range changes.Untranslated {
 		problems = append(problems, policy.Problem{
-			Severity: policy.SeverityError, Position: r.Position, Service: r.Service, Message: "can not be made into Envoy's resources: " + r.Text,
+			Severity: policy.SeverityError, Position: r.Position, Service: r.Service, Message: "cannot be made into Envoy's resources: " + mask.Hide(r.Text),
 		})
 	}
 	// What the server has on disk is not quoted: its comments can be seen by no other way.
@@ -48,13 +50,14 @@ func (m *model) Plan(ctx context.Context, req admin.PlanRequest) (admin.Plan, er
 	for _, f := range req.Files {
 		byName[f.Name] = f
 	}
-	plan := admin.Plan{Problems: withExcerpts(problems, policy.Excerpts(problems, byName)), Digest: set.Digest}
+	listed, more := policy.LimitProblems(problems)
+	plan := admin.Plan{Problems: withExcerpts(listed, policy.Excerpts(listed, byName)), MoreProblems: more, Digest: set.Digest}
 	for _, r := range changes.Resources {
 		plan.Resources = append(plan.Resources, admin.ResourcePlan{TypeURL: r.TypeURL, Name: r.Name, Action: string(r.Action), Diff: strings.ReplaceAll(r.Diff, m.plane.adminSecret, "…")})
 	}
 	plan.Services = m.servicePlans(ctx, changes)
 	plan.Services = append(plan.Services, gatewayPlan(&changes.Gateway)...)
-	return keep(plan, live, set), nil
+	return keep(plan, problems, live, set), nil
 }
 
 // refused are the services whose policy no proxy has taken.
@@ -123,8 +126,10 @@ func (m *model) breakersOf(ctx context.Context, changes []xds.ServiceChange) map
 			out[names[0]] = b
 		}
 	default:
-		for _, b := range m.plane.board.Breakers(ctx) {
-			out[b.Service] = b
+		for b := range m.plane.board.Breakers(ctx, breaker.Query{Proxies: true}) {
+			if slices.Contains(names, b.Service) {
+				out[b.Service] = b
+			}
 		}
 	}
 	return out
@@ -155,14 +160,14 @@ func gatewayPlan(c *xds.GatewayChange) []admin.ServicePlan {
 // actionKept is what becomes of a service whose document has an error.
 const actionKept = "kept"
 
-// keep adds what is served in place of what has an error, and puts the services in order.
-func keep(plan admin.Plan, live, set *policy.Set) admin.Plan {
+// keep adds what is served in place of what has one of the problems, and puts the services in order.
+func keep(plan admin.Plan, problems []policy.Problem, live, set *policy.Set) admin.Plan {
 	at := make(map[string]int, len(plan.Services)) // where the plan of a service is
 	for i, p := range plan.Services {
 		at[p.Service] = i
 	}
 	said := map[[2]string]bool{}
-	for _, p := range plan.Problems {
+	for _, p := range problems {
 		if p.Severity != policy.SeverityError {
 			continue
 		}

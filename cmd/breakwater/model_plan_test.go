@@ -320,8 +320,8 @@ func TestPlanOfManyErrors(t *testing.T) {
 	if took := time.Since(start); took > 15*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	if len(plan.Problems) < services*each || len(plan.Services) != services {
-		t.Errorf("%d problems of %d services", len(plan.Problems), len(plan.Services))
+	if all := len(plan.Problems) + plan.MoreProblems; len(plan.Problems) != policy.MaxProblems || all != services*(each+1) || len(plan.Services) != services {
+		t.Errorf("%d of %d problems of %d services", len(plan.Problems), all, len(plan.Services))
 	}
 	for _, s := range plan.Services {
 		if s.Action != actionKept || len(s.Effects) != 1 {

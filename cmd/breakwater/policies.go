@@ -31,7 +31,7 @@ func newValidateCmd() *cobra.Command {
 			if err := printProblems(cmd.OutOrStdout(), output, problems, set); err != nil {
 				return err
 			}
-			return failIf(len(problems), "error", "errors")
+			return failIf(policy.CountProblems(problems), "error", "errors")
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", outputTable, "table, json or yaml")
@@ -59,9 +59,9 @@ func newLintCmd() *cobra.Command {
 				return err
 			}
 			if strict {
-				return failIf(len(all), "problem", "problems")
+				return failIf(policy.CountProblems(all), "problem", "problems")
 			}
-			return failIf(len(problems), "error", "errors")
+			return failIf(policy.CountProblems(problems), "error", "errors")
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", outputTable, "table, json or yaml")
@@ -106,11 +106,13 @@ type problemJSON struct {
 
 // printProblems prints in a format that checkOutput allows.
 func printProblems(w io.Writer, output string, problems []policy.Problem, set *policy.Set) error {
+	problems, more := policy.LimitProblems(problems)
 	if output != outputTable {
 		out := struct {
 			Services int           `json:"services"`
 			Problems []problemJSON `json:"problems"`
-		}{len(set.Services), []problemJSON{}}
+			More     int           `json:"more_problems"`
+		}{len(set.Services), []problemJSON{}, more}
 		for _, p := range problems {
 			out.Problems = append(out.Problems, problemJSON{
 				p.Severity, p.Position.File, p.Position.Line, p.Position.Column, p.Service, p.Path, p.Message, p.Rule,
@@ -130,6 +132,10 @@ func printProblems(w io.Writer, output string, problems []policy.Problem, set *p
 		if _, err := fmt.Fprintln(w, line); err != nil {
 			return err
 		}
+	}
+	if more > 0 {
+		_, err := fmt.Fprintf(w, "and %s\n", count(more, "more problem", "more problems"))
+		return err
 	}
 	if len(problems) == 0 {
 		_, err := fmt.Fprintf(w, "%s, no problem\n", count(len(set.Services), "service", "services"))

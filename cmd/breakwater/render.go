@@ -27,10 +27,10 @@ func newRenderCmd() *cobra.Command {
 				return err
 			}
 			if len(problems) > 0 {
-				for _, p := range problems {
-					fmt.Fprintln(cmd.ErrOrStderr(), p)
+				if err := printProblems(cmd.ErrOrStderr(), outputTable, problems, set); err != nil {
+					return err
 				}
-				return failIf(len(problems), "error", "errors")
+				return failIf(policy.CountProblems(problems), "error", "errors")
 			}
 			out, err := render(set, service)
 			if err != nil {

@@ -40,7 +40,10 @@ func newRunCmd() *cobra.Command {
 		Long: `Run the control plane and an Envoy that it supervises, until interrupted. Without
 --policies it serves ` + exampleDir + ` and starts the seven services of that example too.
 
-Envoy is $ENVOY, else ` + "`envoy`" + ` on PATH, else what ` + "`make envoy`" + ` has put into .cache.`,
+Envoy is $ENVOY, else ` + "`envoy`" + ` on PATH, else what ` + "`make envoy`" + ` has put into .cache.
+Of the environment it gets PATH, LD_LIBRARY_PATH, HOME, TMPDIR, TZ, LANG, LANGUAGE, LC_*,
+SSL_CERT_FILE and SSL_CERT_DIR. An Envoy that ends, or that does not answer for 8 seconds
+(60 while it works), is replaced.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("demo") {
@@ -127,7 +130,7 @@ func runAll(ctx context.Context, stdout, stderr io.Writer, f runFlags) (err erro
 	if err := p.load(ctx); err != nil {
 		return err
 	}
-	supervisor, closeLogs, err := newSupervisor(binary, p, f, adminAddr)
+	supervisor, closeLogs, err := newSupervisor(stdout, binary, p, f, adminAddr)
 	if err != nil {
 		return err
 	}
@@ -158,7 +161,7 @@ func gatewayAddr(g *policy.Gateway) string {
 
 // newSupervisor prepares Envoy: its bootstrap, and files for its access log and its own log, begun anew at
 // each start so that they can not grow over many.
-func newSupervisor(binary envoy.Binary, p *plane, f runFlags, admin netip.AddrPort) (*envoy.Supervisor, func() error, error) {
+func newSupervisor(stdout io.Writer, binary envoy.Binary, p *plane, f runFlags, admin netip.AddrPort) (*envoy.Supervisor, func() error, error) {
 	bootstrap, err := envoy.BootstrapConfig{
 		NodeID:    f.nodeID,
 		XDSAddr:   p.xds.Addr().String(),
@@ -187,6 +190,7 @@ func newSupervisor(binary envoy.Binary, p *plane, f runFlags, admin netip.AddrPo
 		Stdout:    access,
 		Stderr:    own,
 	}
+	s.OnHang = func(pid int) { fmt.Fprintf(stdout, "Envoy (pid %d) does not answer any more and is replaced.\n", pid) }
 	return s, func() error { return errors.Join(access.Close(), own.Close()) }, nil
 }
 

@@ -257,6 +257,14 @@ func TestVersion(t *testing.T) {
 func TestNumbersOfThings(t *testing.T) {
 	const second = "---\nservice: second\nupstream: 127.0.0.1:9\n"
 	const wrong = "---\nservice: %s\n"
+	unknown, unknownText := doubtful, ""
+	for i := range 1000 {
+		unknown += fmt.Sprintf("x%d: 1\n", i)
+		if i < 20 {
+			unknownText += fmt.Sprintf("a.yaml:%d:1: x%d: unknown field\n", i+1+strings.Count(doubtful, "\n"), i)
+		}
+	}
+	unknownText += "and 980 more problems\n"
 	for _, tt := range []struct {
 		command, content string
 		args             []string
@@ -270,6 +278,9 @@ func TestNumbersOfThings(t *testing.T) {
 		{"lint", doubtful, []string{"--strict"}, outcome{exitFailed, "", "breakwater: 1 problem\n"}},
 		{"lint", doubtful + fmt.Sprintf(wrong, "a"), nil, outcome{exitFailed, "", "breakwater: 1 error\n"}},
 		{"lint", doubtful + fmt.Sprintf(wrong, "a"), []string{"--strict"}, outcome{exitFailed, "", "breakwater: 2 problems\n"}},
+		{"validate", unknown, nil, outcome{exitFailed, unknownText, "breakwater: 1000 errors\n"}},
+		{"lint", unknown, nil, outcome{exitFailed, unknownText, "breakwater: 1000 errors\n"}},
+		{"render", unknown, nil, outcome{exitFailed, "", unknownText + "breakwater: 1000 errors\n"}},
 	} {
 		dir := writeFiles(t, t.TempDir(), map[string]string{"a.yaml": tt.content})
 		got := runMain(t, append([]string{tt.command, dir}, tt.args...)...)

@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/breakwater/breakwater/policy"
@@ -35,6 +34,7 @@ var ErrNoFiles = errors.New("no policy file (*.yaml, *.yml) in the directory")
 
 var (
 	errNotRegular = errors.New("not a regular file")
+	errOutside    = errors.New("a link to a file outside of the policy directory, which is not read")
 	errTooLarge   = fmt.Errorf("larger than %d MiB", MaxFileSize>>20)
 	errTooMany    = fmt.Errorf("more than %d policy files", MaxFiles)
 )
@@ -89,6 +89,7 @@ func Read(path string) ([]policy.File, error) {
 		return ReadDir(path)
 	}
 	r := newReader(filepath.Dir(path))
+	r.anywhere = true
 	c, err := r.load(filepath.Base(path))
 	if err != nil {
 		return nil, err
@@ -101,6 +102,8 @@ func Read(path string) ([]policy.File, error) {
 type reader struct {
 	dir   string
 	files map[string]*cached
+	// anywhere is true if links may lead out of the directory.
+	anywhere bool
 	// symlinks are the names of the policy files that are links.
 	symlinks []string
 	buf      bytes.Buffer
@@ -197,8 +200,7 @@ func (r *reader) file(e fs.DirEntry, d depth) (*cached, error) {
 // load reads a file. Errors have its path.
 func (r *reader) load(name string) (*cached, error) {
 	path := filepath.Join(r.dir, name)
-	// Without O_NONBLOCK, opening a named pipe would wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := r.open(path)
 	if err != nil {
 		return nil, err
 	}

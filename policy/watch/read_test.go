@@ -38,6 +38,29 @@ func TestOnlyPolicyFilesCount(t *testing.T) {
 	}
 }
 
+// A link may be absolute, and the directory itself may be one, as long as the file is in it.
+func TestLinksWithin(t *testing.T) {
+	dir := tree(t, map[string]string{"a.yaml": "a"})
+	must(t, os.Symlink(filepath.Join(dir, "a.yaml"), filepath.Join(dir, "absolute.yaml")))
+	must(t, os.Symlink("absolute.yaml", filepath.Join(dir, "twice.yaml")))
+	must(t, os.Symlink(dir, dir+".link"))
+	for _, dir := range []string{dir, dir + ".link"} {
+		files, err := ReadDir(dir)
+		must(t, err)
+		if diff := cmp.Diff(map[string]string{"a.yaml": "a", "absolute.yaml": "a", "twice.yaml": "a"}, contents(files)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", dir, diff)
+		}
+	}
+	// A file that is named is read wherever it is.
+	elsewhere := filepath.Join(t.TempDir(), "b.yaml")
+	must(t, os.Symlink(filepath.Join(dir, "a.yaml"), elsewhere))
+	files, err := Read(elsewhere)
+	must(t, err)
+	if diff := cmp.Diff(map[string]string{"b.yaml": "a"}, contents(files)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestFaultyFiles(t *testing.T) {
 	tests := []struct {
 		name string
@@ -46,6 +69,15 @@ func TestFaultyFiles(t *testing.T) {
 	}{
 		{"dangling link", func(t *testing.T, path string) { must(t, os.Symlink("nowhere", path)) }, "no such file"},
 		{"link to itself", func(t *testing.T, path string) { must(t, os.Symlink("bad.yaml", path)) }, "too many levels"},
+		{"link out of the directory", func(t *testing.T, path string) { must(t, os.Symlink("/etc/passwd", path)) }, "outside of the policy directory"},
+		{"relative link out of it", func(t *testing.T, path string) {
+			write(t, filepath.Join(filepath.Dir(path), "..", "secret.txt"), "hunter2: {")
+			must(t, os.Symlink("../secret.txt", path))
+		}, "outside of the policy directory"},
+		{"link out of it by way of another", func(t *testing.T, path string) {
+			must(t, os.Symlink("/etc", filepath.Join(filepath.Dir(path), "..data")))
+			must(t, os.Symlink("..data/passwd", path))
+		}, "outside of the policy directory"},
 		{"named pipe", func(t *testing.T, path string) { must(t, syscall.Mkfifo(path, 0o600)) }, "not a regular file"},
 		{"too large", func(t *testing.T, path string) {
 			write(t, path, "")

@@ -122,7 +122,8 @@ func (r *Reloader) restore() []policy.File {
 		return nil
 	}
 	set, problems := policy.Build(files, r.opts.Env, nil)
-	for _, p := range problems {
+	listed, _ := policy.LimitProblems(problems)
+	for _, p := range listed {
 		r.log.Debug("a stored policy is not valid any more", "problem", p.String())
 	}
 	r.current = set
@@ -229,7 +230,11 @@ func (r *Reloader) save() {
 // start that fails is not logged: Load returns why.
 func (r *Reloader) conclude(start time.Time, s Snapshot, applied bool, problems []policy.Problem) {
 	r.mu.Lock()
-	st := Status{LastAttempt: start, LastSuccess: r.status.LastSuccess, Problems: problems, Excerpts: policy.Excerpts(problems, r.read)}
+	listed, more := policy.LimitProblems(problems)
+	st := Status{
+		LastAttempt: start, LastSuccess: r.status.LastSuccess,
+		Problems: listed, MoreProblems: more, Excerpts: policy.Excerpts(listed, r.read),
+	}
 	st.OK = applied && !slices.ContainsFunc(problems, isError)
 	if st.OK {
 		st.LastSuccess = start
@@ -243,14 +248,15 @@ func (r *Reloader) conclude(start time.Time, s Snapshot, applied bool, problems 
 	r.mu.Unlock()
 
 	r.metrics.set(st, applied)
+	r.metrics.count(problems)
 	if r.inForce {
-		r.report(problems)
+		r.report(listed, more)
 		level := hclog.Info
 		message := "policies applied"
 		if !applied {
 			level, message = hclog.Error, "policies not applied"
 		}
-		r.log.Log(level, message, "services", st.Services, "stale", len(st.Stale), "problems", len(problems),
+		r.log.Log(level, message, "services", st.Services, "stale", len(st.Stale), "problems", policy.CountProblems(problems),
 			"digest", st.Digest, "took", time.Since(start))
 	}
 	if r.opts.Notify != nil {
@@ -258,12 +264,14 @@ func (r *Reloader) conclude(start time.Time, s Snapshot, applied bool, problems 
 	}
 }
 
-// report logs the problems that the attempt before did not have.
-func (r *Reloader) report(problems []policy.Problem) {
+// report logs the problems that the attempt before did not have, and how many more there are if some of them are new.
+func (r *Reloader) report(problems []policy.Problem, more int) {
+	anew := false
 	reported := make(map[string]bool, len(problems))
 	for _, p := range problems {
 		key := string(p.Severity) + " " + p.String()
 		if !r.reported[key] && !reported[key] {
+			anew = true
 			level, message := hclog.Error, "policy is not valid"
 			if p.Severity == policy.SeverityWarning {
 				level, message = hclog.Warn, "policy is doubtful"
@@ -274,6 +282,9 @@ func (r *Reloader) report(problems []policy.Problem) {
 		reported[key] = true
 	}
 	r.reported = reported
+	if anew && more > 0 {
+		r.log.Error("policies have more problems", "more", more)
+	}
 }
 
 // ProblemsError is the refusal of strict mode.
@@ -282,11 +293,15 @@ type ProblemsError struct {
 	Problems []policy.Problem
 }
 
-// Error has a line for each problem.
+// Error has a line for each of the first problems.
 func (e *ProblemsError) Error() string {
-	lines := make([]string, len(e.Problems))
-	for i, p := range e.Problems {
+	listed, more := policy.LimitProblems(e.Problems)
+	lines := make([]string, len(listed), len(listed)+1)
+	for i, p := range listed {
 		lines[i] = p.String()
+	}
+	if more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -111,23 +111,23 @@ var scenarios = []scenario{
 		name:   "link to another file",
 		before: map[string]string{"a.yaml": "1", "b.yaml": "2"},
 		change: func(t testing.TB, dir string) {
-			outside := filepath.Join(t.TempDir(), "elsewhere")
-			write(t, outside, "3")
-			must(t, os.Symlink(outside, filepath.Join(dir, ".new")))
+			must(t, os.Mkdir(filepath.Join(dir, "versions"), 0o700))
+			write(t, filepath.Join(dir, "versions", "3"), "3")
+			must(t, os.Symlink(filepath.Join("versions", "3"), filepath.Join(dir, ".new")))
 			must(t, os.Rename(filepath.Join(dir, ".new"), filepath.Join(dir, "a.yaml")))
 		},
 		after: map[string]string{"a.yaml": "3", "b.yaml": "2"},
 	}, {
-		name: "target of a link, in another directory",
+		name: "target of a link, in a directory below",
 		lay: func(t testing.TB, files map[string]string) string {
 			dir := tree(t, nil)
-			outside := filepath.Join(filepath.Dir(dir), "outside.txt")
-			write(t, outside, files["a.yaml"])
-			must(t, os.Symlink("../outside.txt", filepath.Join(dir, "a.yaml")))
+			must(t, os.Mkdir(filepath.Join(dir, "below"), 0o700))
+			write(t, filepath.Join(dir, "below", "a.txt"), files["a.yaml"])
+			must(t, os.Symlink(filepath.Join("below", "a.txt"), filepath.Join(dir, "a.yaml")))
 			return dir
 		},
 		before: map[string]string{"a.yaml": "1"},
-		change: func(t testing.TB, dir string) { write(t, filepath.Join(filepath.Dir(dir), "outside.txt"), "2") },
+		change: func(t testing.TB, dir string) { write(t, filepath.Join(dir, "below", "a.txt"), "2") },
 		after:  map[string]string{"a.yaml": "2"},
 	}, {
 		name:   "directory moved away, another in its place",

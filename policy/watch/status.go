@@ -21,8 +21,10 @@ type Status struct {
 	LastAttempt, LastSuccess time.Time
 	// OK: the last attempt was a success.
 	OK bool
-	// Problems of the last attempt, errors and lint warnings.
+	// Problems of the last attempt, errors and lint warnings; the first of them if there are many.
 	Problems []policy.Problem
+	// MoreProblems is how many there are beside Problems.
+	MoreProblems int
 	// Excerpts are the lines around each of Problems, in the files as they were read for the attempt; nil where the
 	// position is not known.
 	Excerpts [][]policy.SourceLine
@@ -135,13 +137,12 @@ func (m metrics) set(s Status, applied bool) {
 	m.hash.Set(hashNumber(s.Digest))
 	m.services.Set(float64(s.Services))
 	m.stale.Set(float64(len(s.Stale)))
-	m.count(s.Problems)
 }
 
 func (m metrics) count(problems []policy.Problem) {
 	n := map[policy.Severity]int{policy.SeverityError: 0, policy.SeverityWarning: 0}
 	for _, p := range problems {
-		n[p.Severity]++
+		n[p.Severity] += 1 + p.More
 	}
 	for severity, count := range n {
 		m.problems.WithLabelValues(string(severity)).Set(float64(count))

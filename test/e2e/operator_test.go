@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -53,11 +54,20 @@ func TestOperatorCommands(t *testing.T) {
 	}
 
 	u.Behave(envoytest.Behaviour{Status: 500})
-	client("disable", "svc", "--reason", "let all through")
+	client("disable", "svc", "--reason", "let all through", "--for-ever")
 	if n := arrive(20); n != 20 {
 		t.Errorf("%d of 20 requests arrived at a failing service whose breaker is disabled", n)
 	}
 	client("release", "svc")
+	for _, action := range []string{"forced_open", "disabled"} {
+		told := regexp.MustCompile(`(?m)^.* order: .*state=`+action+`\b.*$`).FindAllString(s.log.String(), -1)
+		if len(told) != 1 {
+			t.Errorf("the log tells %d times that it was %s: %q", len(told), action, told)
+		}
+	}
+	if log := s.log.String(); strings.Contains(log, "0001-01-01") {
+		t.Errorf("the log has a time that is none:\n%s", log)
+	}
 
 	var events struct {
 		Events []struct{ ID, Kind, From, To, Actor, Cause string }

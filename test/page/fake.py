@@ -7,9 +7,10 @@ import urllib.request
 from browser import URL, Page
 
 WIDTHS = (390, 768, 1280)
-# LONG is a name without a place to break it, as long as one may be; SHORT one that is not to be broken.
+# LONG is a name without a place to break it, as long as one may be; SHORT and HOST are some that are not to be broken.
 LONG = "n" * 253
 SHORT = "edge-1"
+HOST = "127.0.0.1:8005"
 ERROR = "Get http://127.0.0.1:9901/clusters: dial tcp 127.0.0.1:9901: connect: connection refused"
 
 
@@ -60,7 +61,7 @@ def config(**more):
 
 def proxy(name: str, **more):
     return {
-        "id": name, "node_cluster": "edge", "version": "1.39.0", "address": "127.0.0.1:54321", "admin_address": "127.0.0.1:9901",
+        "id": name, "node_cluster": "edge", "version": "1.39.0", "address": HOST, "admin_address": "127.0.0.1:9901",
         "connected_since": at(-3600), "admin_reachable": True, "admin_error": "", "last_load_report": at(-1), **more,
     }  # fmt: skip
 
@@ -156,12 +157,19 @@ def readable(page: Page, where: str, root: str = "main"):
 def whole(page: Page, where: str, root: str):
     """whole fails if a name that is short enough for its line is broken."""
     broken = page.evaluate(
-        """([root, short]) => [...document.querySelectorAll(root + " *")].filter((e) => {
-          if (e.children.length > 0 || e.textContent.trim() !== short) return false;
-          const range = document.createRange();
-          range.selectNodeContents(e);
-          return new Set([...range.getClientRects()].map((r) => Math.round(r.top))).size > 1;
-        }).map((e) => e.textContent)""",
-        [root, SHORT],
+        """([root, names]) => {
+          const broken = [];
+          const walk = document.createTreeWalker(document.querySelector(root), NodeFilter.SHOW_TEXT);
+          while (walk.nextNode()) for (const name of names) {
+            const at = walk.currentNode.data.indexOf(name);
+            if (at < 0) continue;
+            const range = document.createRange();
+            range.setStart(walk.currentNode, at);
+            range.setEnd(walk.currentNode, at + name.length);
+            if (new Set([...range.getClientRects()].map((r) => Math.round(r.top))).size > 1) broken.push(walk.currentNode.data);
+          }
+          return broken;
+        }""",
+        [root, [SHORT, HOST]],
     )
     assert not broken, f"{where}: broken over lines: {broken}"

@@ -70,6 +70,11 @@ def more(page):
     card = page.locator("[data-config]")
     expect(card.locator(".more")).to_have_text("and 4,711 more")
     expect(badge(page)).to_contain_text("1+")
+    # Errors come first: behind a warning there is none that is left out.
+    config(ok=False, problems=[problem("must be a duration"), problem("low", severity="warning")], more_problems=4711)
+    expect(card.locator(".problem-warning")).to_be_visible()
+    expect(badge(page)).to_contain_text("1")
+    expect(badge(page)).not_to_contain_text("+")
     answer = {"ok": False, "problems": [problem("must be a duration")], "services": [], "resources": [], "digest": "", "more_problems": 12}
     put("plan", answer)
     page.locator("[name=file]").fill("fraud.yaml")

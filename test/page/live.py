@@ -80,7 +80,7 @@ def looks(page):
     expect(view.locator(".card-window")).to_contain_text("opens at 3")
     expect(view.locator("[data-host] .flag-bad")).to_have_text("ejected")
     expect(view.locator(".card-events")).to_contain_text("Closed → Open")
-    expect(view.locator(".card-policy")).to_contain_text("failure-count-low")
+    expect(view.locator(".card-policy")).to_contain_text("breaker.failure_threshold")
     threshold = view.locator(".policy tr", has_text="breaker.failure_threshold").first
     expect(threshold).to_contain_text("fraud.yaml:10:22")
     for _ in range(3):

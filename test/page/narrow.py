@@ -1,11 +1,11 @@
 """Whatever is long, and however narrow the window: nothing is cut, broken without need, or over something else."""
 
 from browser import browser, expect, shot
-from fake import ERROR, LONG, SHORT, WIDTHS, at, breaker, config, detail, in_proxy, order, problem, proxy, put, readable, serve, whole
+from fake import ERROR, HOST, LONG, SHORT, WIDTHS, at, breaker, config, detail, in_proxy, order, problem, proxy, put, readable, serve, whole
 
 MODEST = "gateway-eu-central-1-7f9c4"
-HOST = {"address": "127.0.0.1:8005", "ejected": True, "unhealthy": True, "requests": "1234567", "errors": "1234567"}
-LONG_HOST = {**HOST, "address": "a" * 200 + ".example:8005"}
+SICK = {"address": HOST, "ejected": True, "unhealthy": True, "requests": "1234567", "errors": "1234567"}
+LONG_HOST = {**SICK, "address": "a" * 200 + ".example:8005"}
 SETTINGS = [
     {"path": "breaker.half_open.max_requests", "from": "2", "to": "3", "position": {"file": "payments-and-invoices.yaml", "line": 114, "column": 12}},
     {"path": "routes[0].headers", "from": "", "to": LONG, "position": {"file": LONG + ".yaml", "line": 1, "column": 1}},
@@ -84,8 +84,8 @@ with browser() as watched:
     detail(
         fraud,
         [
-            in_proxy(SHORT, "open", [HOST, LONG_HOST], cause="all hosts are ejected", until=at(-30), attempts="12345678", failures="1234567"),
-            in_proxy(MODEST, "forced_open", [HOST], cause="forced open by ann: drill", order=order("forced_open"), until=at(40_000)),
+            in_proxy(SHORT, "open", [SICK, LONG_HOST], cause="all hosts are ejected", until=at(-30), attempts="12345678", failures="1234567"),
+            in_proxy(MODEST, "forced_open", [SICK], cause="forced open by ann: drill", order=order("forced_open"), until=at(40_000)),
             in_proxy(LONG, "unknown", cause=ERROR),
         ],
         [{"proxies": [SHORT, LONG], "what": f"the host `{LONG}` is ejected", "advice": f"ask {LONG}"}],
@@ -104,7 +104,7 @@ with browser() as watched:
              "cause": LONG, "actor": "", "shadow": False, "host": "", "until": None}  # fmt: skip
     put("events", {"events": [event]})
     put("events:watch", {"event": event})
-    lost = {"acknowledged": False, "ejected_before": ["127.0.0.1:8005", LONG], "ejected_after": [], "note": "", "error": ERROR, "from": "half_open"}
+    lost = {"acknowledged": False, "ejected_before": [HOST, LONG], "ejected_after": [], "note": "", "error": ERROR, "from": "half_open"}
     put("breakers/fraud-service/reset", {
         "service": "fraud-service", "host": "", "ok": False, "pushed": True, "generation": "1",
         "proxies": [{**lost, "proxy": SHORT}, {**lost, "proxy": LONG}],

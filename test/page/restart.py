@@ -54,6 +54,6 @@ with browser() as watched:
     expect(view.get_by_role("button", name="Reset", exact=True)).to_be_enabled()
     expect(view.locator(".proxy-row .state[data-look='closed']")).to_have_count(1)
     assert not view.evaluate("window.told"), "a failure was told of before Breakwater could answer"
-    expect(dialog.get_by_role("alert")).to_have_text("This address only shows now: no order is taken here.")
+    expect(dialog.get_by_role("alert")).to_have_text("This address only shows now: it takes no actions.")
     expect(dialog.get_by_role("button", name="Reset")).to_be_disabled()
     watched.outage = False

@@ -80,7 +80,11 @@ func reference(lint string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.printf("\n## What lint warns of\n\n| rule | when |\n|---|---|\n")
+	w.printf("\n## What lint warns of\n\n" +
+		"A warning that is wanted is accepted by a comment that names the rule and gives a reason, `# lint:allow RULE: reason`, behind the value, " +
+		"or on a line of its own above it or above the block that it is in. `lint --strict` passes then, and `serve` logs no warning. " +
+		"What the environment sets has no line for a comment.\n")
+	w.printf("\n| rule | when |\n|---|---|\n")
 	for _, r := range rules {
 		w.printf("| `%s` | %s |\n", r.name, cell(r.when))
 	}

@@ -248,6 +248,7 @@ export interface ConfigStatus {
   stale_services: string[];
   /** The problems that there are beside those in problems. */
   more_problems?: number;
+  more_rejections?: number;
   storage_faults?: StorageFault[];
 }
 

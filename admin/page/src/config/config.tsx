@@ -66,13 +66,14 @@ function Status({ status }: { status: ConfigStatus }) {
         </p>
       )}
       <Rejections rejections={status.rejections} services />
+      <More of={status.more_rejections} />
       {status.problems.length > 0 && (
         <h3>
           {[errors > 0 && count(errors, "error", "errors"), warnings > 0 && count(warnings, "warning", "warnings")].filter(Boolean).join(", ")}
         </h3>
       )}
       <Problems problems={status.problems} services />
-      <More problems={status.more_problems} />
+      <More of={status.more_problems} />
     </section>
   );
 }

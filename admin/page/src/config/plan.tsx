@@ -140,7 +140,7 @@ function Result({ plan }: { plan: Plan }) {
         )}
       </h3>
       <Problems problems={plan.problems} services />
-      <More problems={plan.more_problems} />
+      <More of={plan.more_problems} />
       {plan.services.map((s) => (
         <Service key={s.service} plan={s} />
       ))}

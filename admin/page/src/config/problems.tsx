@@ -34,10 +34,10 @@ export function Problems({ problems, services = false }: { problems: Problem[]; 
   );
 }
 
-/** More is how many problems an answer has no room for. */
-export function More({ problems = 0 }: { problems?: number | undefined }) {
-  if (problems === 0) return null;
-  return <p class="more">and {problems.toLocaleString("en")} more</p>;
+/** More is how many of a list an answer has no room for. */
+export function More({ of = 0 }: { of?: number | undefined }) {
+  if (of === 0) return null;
+  return <p class="more">and {of.toLocaleString("en")} more</p>;
 }
 
 export function Rejections({ rejections, services = false }: { rejections: Rejection[]; services?: boolean }) {

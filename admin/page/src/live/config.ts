@@ -18,7 +18,8 @@ export const faults = computed(() => {
   const connected = proxies.value?.proxies ?? [];
   const count = policies + storageFaults.value.length + connected.reduce((n, p) => n + (p.faults?.length ?? 0), 0);
   // Errors come first: what is left out may be some if nothing else was let in.
-  const more = (c?.more_problems ?? 0) > 0 && c?.problems.every((p) => p.severity === "error") === true;
+  const errors = (c?.more_problems ?? 0) > 0 && c?.problems.every((p) => p.severity === "error") === true;
+  const more = errors || (c?.more_rejections ?? 0) > 0;
   return { count, more };
 });
 
