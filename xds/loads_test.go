@@ -107,7 +107,9 @@ func TestLoadReports(t *testing.T) {
 	if err := stream.Send(report); err != nil {
 		t.Fatal(err)
 	}
-	<-reports
+	if got := <-reports; len(got.Services) != 0 {
+		t.Errorf("it is told of services that are not served: %+v", got)
+	}
 	asked, err = stream.Recv()
 	if err != nil || asked.GetLoadReportingInterval().AsDuration() != 200*time.Millisecond {
 		t.Errorf("with 1,000 services: %v, %v", asked, err)
