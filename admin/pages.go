@@ -81,8 +81,8 @@ func keyOf(parts ...string) string { return strings.Join(parts, keySeparator) }
 func fillPage[M any, P proto.Message](p *pager, list []M, key func(M) string, convert func(M) P) (elements []P, next string) {
 	first := 0
 	if p.after != "" {
-		found := false
-		if first, found = slices.BinarySearchFunc(list, p.after, func(m M, after string) int { return cmp.Compare(key(m), after) }); found {
+		i, found := slices.BinarySearchFunc(list, p.after, func(m M, after string) int { return cmp.Compare(key(m), after) })
+		if first = i; found {
 			first++
 		}
 	}

@@ -58,7 +58,8 @@ func TestOverview(t *testing.T) {
 		{
 			"an order in a proxy that is not the gravest",
 			[]ProxyBreaker{
-				{Proxy: "a", State: Disabled, Since: at(1), Order: repair}, {Proxy: "b", State: ForcedOpen, Since: at(1), Order: drill},
+				{Proxy: "a", State: Disabled, Since: at(1), Order: repair},
+				{Proxy: "b", State: ForcedOpen, Since: at(1), Order: drill},
 				{Proxy: "c", State: Open, Since: at(2), Cause: "5 of 5"},
 			},
 			Overview{Cause: "5 of 5", Since: at(2), Proxies: 3, InState: 1, Order: repair, Ordered: Disabled},

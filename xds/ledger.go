@@ -46,8 +46,10 @@ type streamState struct {
 type typeState struct {
 	// pending are the responses that were not answered yet, by nonce.
 	pending map[string]batch
-	// accepted are the versions that the proxy has, by resource name.
+	// accepted are the versions that the proxy has, by resource name, and digest is their hash; empty if it was not made since
+	// they changed.
 	accepted map[string]string
+	digest   string
 	// inherited are the versions of what the proxy had when it connected.
 	inherited map[string]string
 	// rejected are the versions that the proxy refused, with its reason. An entry
@@ -258,6 +260,7 @@ func (l *Ledger) answered(key streamKey, typeURL, nonce, text string) bool {
 		return false
 	}
 	delete(t.pending, nonce)
+	t.digest = ""
 	refused := b.refused(text)
 	if b.whole && text == "" {
 		clear(t.accepted)

@@ -105,7 +105,10 @@ func (p *proxyState) resources(typeURL string) (r ProxyResources, ok bool) {
 			continue
 		}
 		ok = true
-		r.Accepted, r.Version = len(t.accepted), hashVersions(t.accepted)
+		if t.digest == "" {
+			t.digest = hashVersions(t.accepted)
+		}
+		r.Accepted, r.Version = len(t.accepted), t.digest
 		r.Pending = r.Pending || len(t.pending) > 0
 		for name, rej := range t.rejected {
 			if r.LastNACK == nil || rej.at.After(r.LastNACK.Time) {

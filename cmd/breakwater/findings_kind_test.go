@@ -198,8 +198,18 @@ func TestEveryTroubleIsExplained(t *testing.T) {
 	}
 	fields := map[string]bool{}
 	for _, v := range []any{
-		breaker.ProxyBreaker{}, breaker.Host{}, breaker.StandingOrder{}, breaker.Order{}, breaker.Action{}, breaker.ProxyHealth{},
-		admin.ConfigStatus{}, admin.Rejection{}, policy.Problem{}, admin.Proxy{}, admin.MissedProxy{}, admin.StorageFault{},
+		breaker.ProxyBreaker{},
+		breaker.Host{},
+		breaker.StandingOrder{},
+		breaker.Order{},
+		breaker.Action{},
+		breaker.ProxyHealth{},
+		admin.ConfigStatus{},
+		admin.Rejection{},
+		policy.Problem{},
+		admin.Proxy{},
+		admin.MissedProxy{},
+		admin.StorageFault{},
 	} {
 		for field := range reflect.TypeOf(v).Fields() {
 			name := reflect.TypeOf(v).Name() + "." + field.Name
@@ -235,7 +245,7 @@ var alerts = map[string]struct {
 	change func(*inquiry)
 	says   string
 }{
-	"BreakwaterDown":       {}, // nobody answers
+	"BreakwaterDown":       {},                                      // nobody answers
 	"NodeIDShared":         {trouble["Proxy.Faults"], "is too old"}, // any fault is said as it is
 	"EnvoyDown":            {trouble["ProxyHealth.Error"], "Envoy does not answer"},
 	"ProxyGone":            {trouble["MissedProxy.ID"], "disconnected"},

@@ -6,7 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
+	"log" //nolint:depguard // to silence it: see main
 	"os"
 	"os/signal"
 	"runtime/debug"

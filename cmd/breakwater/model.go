@@ -158,6 +158,10 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 		Services: s.Services, Problems: withExcerpts(s.Problems, s.Excerpts), MoreProblems: s.MoreProblems, StaleServices: s.Stale,
 	}
 	for _, r := range m.plane.publisher.Rejections() {
+		if !r.Partial {
+			// What every proxy rejected was never good. The one in effect is that of before.
+			out.StaleServices = slices.DeleteFunc(out.StaleServices, func(name string) bool { return name == r.Service })
+		}
 		out.Rejections = append(out.Rejections, admin.Rejection{
 			Service: r.Service, TypeURL: r.TypeURL, Resource: r.Resource, Proxies: r.Proxies,
 			Message: r.Text, Partial: r.Partial, Position: r.Position, Excerpt: r.Excerpt,

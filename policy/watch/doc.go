@@ -4,6 +4,6 @@
 //
 // It is not where a policy is judged: that is package policy. Its one invariant:
 // file events are only hints, and a digest over the names and bytes of all files,
-// taken every second, is the truth; content that is still being written is never
-// handed on.
+// taken at every poll, is the truth; content that is still being written is never
+// handed on. Each file settles by itself.
 package watch

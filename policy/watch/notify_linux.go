@@ -60,7 +60,7 @@ func newNotifier(note func(string, change), log hclog.Logger) (notifier, error) 
 func (n *inotify) take(fd int) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	any := false
+	some := false
 	for {
 		size, err := unix.Read(fd, n.buf[:])
 		if errors.Is(err, unix.EINTR) {
@@ -70,9 +70,9 @@ func (n *inotify) take(fd int) bool {
 			if err != nil && !errors.Is(err, unix.EAGAIN) {
 				n.log.Warn("cannot read file events; changes are seen by the poll", "error", err)
 			}
-			return any
+			return some
 		}
-		any = true
+		some = true
 		n.parse(n.buf[:size])
 	}
 }

@@ -61,6 +61,8 @@ type Fault struct {
 	Name string
 	// Err has the path in its text.
 	Err error
+	// Line is where in the file the fault is; 0: in no line.
+	Line int
 }
 
 // errors joins all that is wrong with the snapshot; nil if nothing is.

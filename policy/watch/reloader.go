@@ -173,7 +173,7 @@ func (r *Reloader) build(s Snapshot) (*policy.Set, []policy.Problem) {
 	for _, f := range s.Faults {
 		problems = append(problems, policy.Problem{
 			Severity: policy.SeverityError,
-			Position: policy.Position{File: f.Name},
+			Position: policy.Position{File: f.Name, Line: f.Line, Column: min(1, f.Line)},
 			Message:  f.Err.Error(),
 		})
 		if old, ok := r.read[f.Name]; ok {

@@ -53,6 +53,7 @@ type content struct {
 	data []byte
 	sum  [sha256.Size]byte
 	err  error // nil if data could be read
+	line int   // of err; 0: none
 }
 
 func (c *content) is(data []byte, err error) bool {
@@ -245,7 +246,8 @@ func (f *tracked) take(path string) {
 		f.good = nil
 	case f.seen.err == nil && len(f.seen.data) > 0:
 		if rest, ok := bytes.CutPrefix(f.good, f.seen.data); ok && len(rest) > 0 && rest[0] != '\n' && !endsLine(f.seen.data) {
-			f.taken, f.torn = &content{err: &fs.PathError{Op: "read", Path: path, Err: errTorn}}, f.seen
+			line := bytes.Count(f.seen.data, []byte("\n")) + 1
+			f.taken, f.torn = &content{err: &fs.PathError{Op: "read", Path: path, Err: errTorn}, line: line}, f.seen
 			return
 		}
 		f.good = f.seen.data
@@ -272,7 +274,7 @@ func (s *settler) snapshot(now time.Time) (Snapshot, time.Time) {
 		case f.taken == nil:
 			continue
 		case f.taken.err != nil:
-			out.Faults = append(out.Faults, Fault{Name: name, Err: f.taken.err})
+			out.Faults = append(out.Faults, Fault{Name: name, Err: f.taken.err, Line: f.taken.line})
 			sum.add("fault", name, []byte(f.taken.err.Error()))
 			continue
 		}

@@ -155,13 +155,13 @@ func (f *churnFiles) rejected(ctx context.Context, file string) error {
 	return f.replace(file, "")
 }
 
-func (f *churnFiles) renamed(_ context.Context, file string) error {
+func (f *churnFiles) renamed(ctx context.Context, file string) error {
 	other := "moved.yaml"
 	if file == other {
 		other = "third.yaml"
 	}
 	if len(f.files[other]) > 0 {
-		return f.moved(nil, file) // that name is taken
+		return f.moved(ctx, file) // that name is taken
 	}
 	if err := os.Rename(f.path(file), f.path(other)); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -370,9 +371,12 @@ func (c *churn) mustBeWhole(timeout int) {
 	for name := range c.services {
 		c.until(name+" is served by all Envoys", func() error {
 			for range 12 { // the kernel chooses an Envoy for each connection
-				r, err := c.try("GET", "/"+name+"/x", nil)
-				if err != nil || r.status != 200 {
-					return fmt.Errorf("%d %s %v", r.status, r.body, err)
+				r, err := c.try(http.MethodGet, "/"+name+"/x", nil)
+				if err != nil {
+					return err
+				}
+				if r.status != http.StatusOK {
+					return fmt.Errorf("%d %s", r.status, r.body)
 				}
 				if got := c.services[name].timeout.Load(); name == "edited" && got != int64(timeout)*1000 {
 					return fmt.Errorf("the timeout is %d ms", got)

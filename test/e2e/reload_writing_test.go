@@ -11,10 +11,8 @@ import (
 	"github.com/breakwater/breakwater/test/envoytest"
 )
 
-// nearlySecond is how long a writer of a policy file pauses.
-const nearlySecond = 900 * time.Millisecond
-
-func pause() { <-time.After(nearlySecond) }
+// pause is how long a writer of a policy file pauses: nearly a second.
+func pause() { <-time.After(900 * time.Millisecond) }
 
 // must ends the test on an error.
 func (s *stack) must(err error) {
@@ -78,12 +76,14 @@ func TestFilesAreWrittenUnderLoad(t *testing.T) {
 			s.must(os.WriteFile(path, []byte(whole), 0o600))
 		}},
 		{"torn between two documents and closed", func(whole string) {
-			s.must(os.WriteFile(path, []byte(whole[:strings.Index(whole, "---\n")]), 0o600))
+			first, _, _ := strings.Cut(whole, "---\n")
+			s.must(os.WriteFile(path, []byte(first), 0o600))
 			pause()
 			s.must(os.WriteFile(path, []byte(whole), 0o600))
 		}},
 		{"torn within a document, for longer", func(whole string) {
-			s.must(os.WriteFile(path, []byte(whole[:strings.Index(whole, "upstream")+4]), 0o600))
+			first, _, _ := strings.Cut(whole, "ream")
+			s.must(os.WriteFile(path, []byte(first), 0o600))
 			faulty()
 			s.must(os.WriteFile(path, []byte(whole), 0o600))
 		}},
@@ -141,4 +141,28 @@ func TestStartWithAcceptedPolicies(t *testing.T) {
 		t.Errorf("stale services %s", got)
 	}
 	load.mustBeClean(50)
+}
+
+// TestRejectedIsNotLastGood: a file whose policy every Envoy has rejected is cut off. What goes on is what was accepted
+// before, and nobody calls the rejected one the last good version.
+func TestRejectedIsNotLastGood(t *testing.T) {
+	t.Parallel()
+	u := envoytest.NewUpstream(t)
+	s := newStack(t, map[string]string{"picky.yaml": goodPicky(u, 5)})
+	s.live("/picky", u, 5)
+	r := refusables()[0]
+	s.write("picky.yaml", r.bad(u))
+	s.untilRefused(r)
+	s.write("picky.yaml", "service: picky\nupst")
+	s.until("the fault is shown", func() error {
+		c := s.config()
+		if len(c.Problems) != 1 || len(c.Stale) != 0 || len(c.Rejections) != 1 {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
+	})
+	if out := s.run("status"); strings.Contains(out, "last good") {
+		t.Errorf("status says:\n%s", out)
+	}
+	s.live("/picky", u, 5)
 }
