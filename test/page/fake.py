@@ -81,6 +81,7 @@ def serve(*breakers):
     put("proxies", {"proxies": [proxy(SHORT)], "missed": []})
     put("history", {"since": at(-3600), "start": at(-900), "end": at(0), "step": "10s", "proxies": [], "services": []})
     put("events", {"events": []})
+    put("orders", {"orders": []})
 
 
 def detail(summary, proxies, findings=(), settings=()):

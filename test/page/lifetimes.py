@@ -103,12 +103,15 @@ def unsaved(page):
     put("breakers:watch", {"snapshot": False, "breakers": [forced], "removed": []})
     expect(page.locator(".not-saved")).to_have_text("Not saved: read-only file system; ends in at most 15 minutes.")
     expect(page.locator(".not-saved")).to_have_count(1)
+    # It is so without a proxy, too, of which the summary knows nothing.
+    put("breakers:watch", {"snapshot": False, "breakers": [breaker(SERVICE, "unknown", 0)], "removed": []})
+    expect(page.locator("article")).to_have_attribute("data-state", "unknown")
+    expect(page.locator(".not-saved")).to_have_count(1)
 
 
 with browser() as watched:
     summary = breaker(SERVICE, "closed")
     serve(summary)
-    put("orders", {"orders": []})
     detail(summary, [in_proxy("edge-1", "closed")])
     page = watched.page(f"#/service/{SERVICE}")
     needs(page)

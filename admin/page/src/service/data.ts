@@ -73,8 +73,7 @@ export class ServiceData {
   }
 
   private async askOrders(s: AbortSignal): Promise<void> {
-    const ordered = entries.get(this.name)?.breaker.peek().overview.order;
-    const { orders } = ordered ? await get<ListOrders>("api/v1/orders", s) : { orders: [] };
+    const { orders } = await get<ListOrders>("api/v1/orders", s);
     this.orders.value = orders.filter((o) => o.service === this.name);
   }
 

@@ -72,7 +72,7 @@ export function ServiceView({ name }: { name: string }) {
   const fallback = data.explanation.value?.settings.some((s) => s.path.startsWith("fallback.") && s.value !== "off") ?? false;
   return (
     <article class={`service ${isLive() ? "" : "service-stale"}`} data-service={name} data-state={isLive() ? breaker.state : "unknown"}>
-      <Head breaker={breaker} orders={isLive() && breaker.overview.order ? data.orders.value : []} />
+      <Head breaker={breaker} orders={isLive() ? data.orders.value : []} />
       <div class="cards">
         <Card title="State machine" area="machine">
           {lost && <Lost why={lost} />}

@@ -101,7 +101,7 @@ function Stale() {
 function Unsaved() {
   if (storageFaults.value.length === 0) return null;
   return (
-    <div class="storage-bar" role="alert">
+    <section class="storage-bar" aria-label="What cannot be saved">
       {storageFaults.value.map((f) => (
         <p key={f.document}>
           <b>
@@ -111,7 +111,7 @@ function Unsaved() {
           {f.error}; changes are lost on a restart.
         </p>
       ))}
-    </div>
+    </section>
   );
 }
 
