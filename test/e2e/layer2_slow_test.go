@@ -55,7 +55,9 @@ func TestEnvoyJoinsWhileForcedOpen(t *testing.T) {
 	t.Parallel()
 	u := envoytest.NewUpstream(t)
 	s := newPlane(t, map[string]string{"svc.yaml": fmt.Sprintf("service: svc\nupstream: %s\nroutes: [{prefix: /svc}]\n", u.Addr())})
-	s.run("force-open", "svc", "--reason", "not ready")
+	if out, _, code := s.command("force-open", "svc", "--reason", "not ready"); code != 1 || !strings.Contains(out, "it holds for those that connect") {
+		t.Fatalf("exit code %d, want 1 of an override that reached no proxy yet:\n%s", code, out)
+	}
 	var load sync.WaitGroup
 	defer load.Wait()
 	done := make(chan struct{})
