@@ -69,9 +69,8 @@ type Model interface {
 	Proxies(ctx context.Context) ([]Proxy, error)
 	// Missed returns the proxies that are missed in ascending order of id; none while that is not known yet.
 	Missed(ctx context.Context) ([]MissedProxy, error)
-	// Forget strikes off a proxy that is missed, and returns what it was, and in words why that
-	// could not be saved; empty if it was. It returns breaker.ErrUnknownProxy,
-	// ErrProxyConnected or ErrUnsettled.
+	// Forget removes a disconnected proxy from the list, and returns what it was, and why that could not be
+	// saved; empty if it was. It returns breaker.ErrUnknownProxy, ErrProxyConnected or ErrUnsettled.
 	Forget(ctx context.Context, proxy string, by breaker.Action) (missed MissedProxy, unsaved string, err error)
 	// Targets returns the proxies that Prometheus is to scrape in ascending order of id: those that are connected, and
 	// those that are missed. It returns ErrUnsettled.

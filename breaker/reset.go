@@ -64,7 +64,7 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 			w.proveReset(ctx, req, p)
 		}
 	})
-	for i := range result.Proxies { // when all that is waited for is over: the answer says what holds then
+	for i := range result.Proxies { // after all waits: the answer says what holds then
 		p := &result.Proxies[i]
 		p.conclude(result.Generation)
 		if o, ok := b.order(req.Service, p.Proxy); ok && p.Error == "" {
@@ -179,7 +179,7 @@ func (b *Board) clear(proxy string, generation uint64, req ResetRequest) {
 		m := w.machine(svc, now)
 		w.happened(svc.Name, m, m.Reset(now, req.Action, generation))
 	}
-	// What the reports count that have arrived, and the next one, is in part of before.
+	// The reports that have arrived, and the next one, count attempts from before the reset.
 	w.fresh[svc.Name] = now
 	w.enforce(now)
 	w.wake()

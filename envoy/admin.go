@@ -154,7 +154,7 @@ func (a *Admin) getProto(ctx context.Context, path string, query url.Values, m p
 	return nil
 }
 
-// notEnvoy is the error of a reply to GET that can not be decoded.
+// notEnvoy is the error of a reply to GET that cannot be decoded.
 func (a *Admin) notEnvoy(path string) error {
 	return fmt.Errorf("envoy admin %s: GET %s: %w", a.addr, path, errNotEnvoy)
 }

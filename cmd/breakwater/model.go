@@ -159,7 +159,7 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 	}
 	for _, r := range m.plane.publisher.Rejections() {
 		if !r.Partial {
-			// What every proxy rejected was never good. The one in effect is that of before.
+			// A version that every proxy rejected was never good: the current one is in effect.
 			out.StaleServices = slices.DeleteFunc(out.StaleServices, func(name string) bool { return name == r.Service })
 		}
 		out.Rejections = append(out.Rejections, admin.Rejection{
