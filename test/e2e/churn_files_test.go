@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -15,6 +17,10 @@ type churnFiles struct {
 	random *rand.Rand
 	// files are the documents of the services that must never fail, by file.
 	files map[string][]string
+
+	mu sync.Mutex
+	// done is what was done, the last at the end; guarded by mu.
+	done []string
 }
 
 // steady are the services that are always there and never fail.
@@ -43,18 +49,24 @@ func (f *churnFiles) text(services []string, more string) []byte {
 
 // run does one thing after another to the files of the steady services until ctx ends, and then leaves all good.
 func (f *churnFiles) run(ctx context.Context) {
-	ways := []func(context.Context, string) error{
-		f.slowly, f.unlinked, f.torn, f.emptied, f.invalid, f.rejected, f.renamed, f.moved,
+	ways := []struct {
+		name string
+		do   func(context.Context, string) error
+	}{
+		{"slowly in place", f.slowly}, {"unlinked", f.unlinked}, {"torn", f.torn}, {"emptied", f.emptied},
+		{"invalid", f.invalid}, {"rejected", f.rejected}, {"renamed", f.renamed}, {"moved", f.moved},
 	}
 	for n := 0; ctx.Err() == nil; n++ {
 		if n%len(ways) == 0 {
 			f.random.Shuffle(len(ways), func(i, j int) { ways[i], ways[j] = ways[j], ways[i] })
 		}
-		file := f.pick()
-		if err := ways[n%len(ways)](ctx, file); err != nil {
-			f.c.t.Errorf("%s: %v", file, err)
+		way, file := ways[n%len(ways)], f.pick()
+		f.note("begin %s: %s of %v", file, way.name, f.files)
+		if err := way.do(ctx, file); err != nil {
+			f.c.t.Errorf("%s %s: %v", way.name, file, err)
 			return
 		}
+		f.note("end %s: %s", file, way.name)
 		f.c.pause(ctx, f.upTo(500*time.Millisecond))
 	}
 	for file := range f.files {
@@ -62,6 +74,24 @@ func (f *churnFiles) run(ctx context.Context) {
 			f.c.t.Error(err)
 		}
 	}
+}
+
+// note keeps what is done for one who looks for a fault.
+func (f *churnFiles) note(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.done = append(f.done, time.Now().UTC().Format(noteTime)+" "+fmt.Sprintf(format, args...))
+}
+
+// noteTime sorts as the times do.
+const noteTime = "15:04:05.000"
+
+// before returns what was done in the seconds before a time.
+func (f *churnFiles) before(t time.Time, seconds int) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	from, to := t.UTC().Add(-time.Duration(seconds)*time.Second).Format(noteTime), t.UTC().Format(noteTime)
+	return slices.DeleteFunc(slices.Clone(f.done), func(s string) bool { return s[:len(noteTime)] < from || s[:len(noteTime)] > to })
 }
 
 func (f *churnFiles) pick() string {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -85,11 +86,27 @@ func TestChurn(t *testing.T) {
 	c.disturb(length * 2 / 3)
 	growth := c.measure(length/3, c.disturbances()[:3])
 	stopActors()
-	c.traffic.judge(t, c.rules)
+	if lost := c.traffic.judge(t, c.rules); !lost.IsZero() {
+		t.Logf("before the first that was lost:\n%s\n%s", strings.Join(files.before(lost, 6), "\n"), c.logBefore(lost, 6))
+	}
 	operator.report()
 	growth.judge(t)
 	c.mustBeWhole(lastTimeout)
 }
+
+// logBefore is what Breakwater has logged in the seconds before a time.
+func (c *churn) logBefore(t time.Time, seconds int) string {
+	from, to := t.UTC().Add(-time.Duration(seconds)*time.Second).Format(logTime), t.UTC().Format(logTime)
+	var out []string
+	for line := range strings.Lines(c.log.String()) {
+		if len(line) > len(logTime) && line[:len(logTime)] >= from && line[:len(logTime)] <= to {
+			out = append(out, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+const logTime = "2006-01-02T15:04:05.000"
 
 func env(name, otherwise string) string {
 	if v := os.Getenv(name); v != "" {

@@ -214,8 +214,9 @@ func (c *churnTraffic) ask(method string, o *outcome) error {
 	return nil
 }
 
-// judge prints the requests and why some were not answered 200, and fails the test for each that no rule explains.
-func (c *churnTraffic) judge(t testing.TB, r *rules) {
+// judge prints the requests and why some were not answered 200, and fails the test for each that no rule explains. It returns
+// when the first of these began; zero if there is none.
+func (c *churnTraffic) judge(t testing.TB, r *rules) (lost time.Time) {
 	t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -229,6 +230,9 @@ func (c *churnTraffic) judge(t testing.TB, r *rules) {
 		if reason == "" {
 			reason = "no rule explains it"
 			unexplained = append(unexplained, o.String())
+			if lost.IsZero() || o.from.Before(lost) {
+				lost = o.from
+			}
 		}
 		reasons[reason]++
 	}
@@ -251,6 +255,7 @@ func (c *churnTraffic) judge(t testing.TB, r *rules) {
 	if total < 100 {
 		t.Errorf("only %d requests were sent", total)
 	}
+	return lost
 }
 
 // reached returns the requests to the watched service that began and ended within a time and were answered by it.
