@@ -30,6 +30,13 @@ type fileState struct {
 	fault bool
 	// changed and gone are those of the File.
 	changed, gone bool
+	// named are the services that its documents name, and those that they named before, as long as it may have lost them.
+	named map[string]bool
+}
+
+// mayHaveLost reports whether the file may be without documents that it is meant to have.
+func (f *fileState) mayHaveLost() bool {
+	return f.changed || f.gone || f.fault || len(f.entries) == 0
 }
 
 // record is one service that is served.
@@ -153,10 +160,10 @@ func (b *builder) read(f File) {
 	last := b.prev.files[f.Name]
 	if last != nil && bytes.Equal(last.data, f.Data) &&
 		!slices.ContainsFunc(last.entries, func(e *entry) bool { return !e.current(b.env) }) && len(last.entries) > 0 {
-		b.next.files[f.Name] = &fileState{data: f.Data, entries: slices.Clone(last.entries), changed: f.Changed, gone: f.Gone}
+		b.next.files[f.Name] = &fileState{data: f.Data, entries: slices.Clone(last.entries), changed: f.Changed, gone: f.Gone, named: map[string]bool{}}
 		return
 	}
-	state := &fileState{data: f.Data, changed: f.Changed, gone: f.Gone}
+	state := &fileState{data: f.Data, changed: f.Changed, gone: f.Gone, named: map[string]bool{}}
 	b.next.files[f.Name] = state
 	if len(f.Data) > maxFileSize {
 		b.report(f.Name, 1, "the file has %d bytes, more than %d", len(f.Data), maxFileSize)
@@ -189,14 +196,15 @@ func (b *builder) read(f File) {
 
 // resolve lays every document over its layers and notes whose it is.
 func (b *builder) resolve() {
+	defer b.remember()
 	for _, name := range b.names {
 		file := b.next.files[name]
-		if file.gone {
-			continue
-		}
 		for i, e := range file.entries {
 			if b.env.ended() {
 				return
+			}
+			if file.named[e.name] = true; file.gone {
+				continue
 			}
 			e = b.disclosed(e.resolved(b.next.layers))
 			file.entries[i] = e
@@ -297,20 +305,27 @@ func (b *builder) asBefore(last *record) *record {
 	return b.lastGood(last)
 }
 
-// keep keeps the services that no document names where their file may have lost them unmeant. A service of which another
-// has a path now was replaced.
+// remember has each file that may have lost a service unmeant go on naming what it named before.
+func (b *builder) remember() {
+	for name, file := range b.next.files {
+		if last := b.prev.files[name]; last != nil && file.mayHaveLost() {
+			maps.Copy(file.named, last.named)
+		}
+	}
+}
+
+// keep keeps the services that no document names where a file that has named them may have lost them unmeant. A service of
+// which another has a path now was replaced.
 func (b *builder) keep() {
 	var taken map[string]bool        // paths of services that documents name
 	missing := map[string][]string{} // services by file
+	losers := b.losers()
 	for _, name := range slices.Sorted(maps.Keys(b.prev.live)) {
 		last := b.prev.live[name]
-		if b.claims[name] != nil {
+		if b.claims[name] != nil || losers[name] == "" {
 			continue
 		}
-		file := b.next.files[last.entry.file]
-		if file == nil {
-			continue
-		}
+		file := b.next.files[losers[name]]
 		if file.changed || file.gone {
 			if taken == nil {
 				taken = b.paths()
@@ -321,21 +336,48 @@ func (b *builder) keep() {
 			}
 			continue
 		}
-		if len(file.entries) == 0 && !file.fault {
-			b.report(last.entry.file, 1, "the file is empty, but had services: they stay; delete the file if they are to go")
+		if !file.fault {
+			b.report(losers[name], 1, "the file is empty, but had services: they stay; delete the file if they are to go")
 			file.fault = true
 		}
-		if file.fault {
-			b.next.live[name] = b.lastGood(last)
-			// A problem of the file, or of a document of no known service, may be theirs.
-			if len(file.entries) > 0 && !slices.ContainsFunc(file.entries, func(e *entry) bool { return e.name == "" }) {
-				missing[last.entry.file] = append(missing[last.entry.file], name)
-			}
+		b.next.live[name] = b.lastGood(last)
+		// A problem of the file, or of a document of no known service, may be theirs.
+		if len(file.entries) > 0 && !slices.ContainsFunc(file.entries, func(e *entry) bool { return e.name == "" }) {
+			missing[losers[name]] = append(missing[losers[name]], name)
 		}
 	}
 	for name, services := range missing {
 		b.report(name, 1, "the file has an error, so it may be cut off: what was in it and is missing stays (%s)", someOf(services))
 	}
+}
+
+// losers are, by service, a file that has named it and may have lost it unmeant: the one that it is in force from before
+// others, and of those one that may come back before one with a fault.
+func (b *builder) losers() map[string]string {
+	all, rank := map[string]string{}, map[string]int{}
+	for _, name := range b.names {
+		file := b.next.files[name]
+		if !file.mayHaveLost() {
+			continue
+		}
+		for service := range file.named {
+			last := b.prev.live[service]
+			if last == nil {
+				continue
+			}
+			r := 1
+			switch {
+			case last.entry.file == name:
+				r = 3
+			case file.changed || file.gone:
+				r = 2
+			}
+			if r > rank[service] {
+				all[service], rank[service] = name, r
+			}
+		}
+	}
+	return all
 }
 
 // paths are those of all services so far.

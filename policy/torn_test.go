@@ -78,6 +78,34 @@ func TestMissingStaysWhileItsFileMayComeBack(t *testing.T) {
 	}
 }
 
+// TestMovedServiceStaysWhileItsNewFileIsWritten: the file that had it gives it up while the one that has it too is gone for a
+// moment, or torn.
+func TestMovedServiceStaysWhileItsNewFileIsWritten(t *testing.T) {
+	first := directory{"a.yaml": doc("a") + "---\n" + doc("b"), "c.yaml": doc("c")}.good(t, nil)
+	both, _ := directory{"a.yaml": doc("a") + "---\n" + doc("b"), "c.yaml": doc("c") + "---\n" + doc("b")}.build(t, first)
+	a := File{Name: "a.yaml", Data: []byte(doc("a"))}
+	for name, c := range map[string]File{
+		"gone":                         {Name: "c.yaml", Data: []byte(doc("c") + "---\n" + doc("b")), Gone: true},
+		"written":                      {Name: "c.yaml", Data: []byte(doc("c")), Changed: true},
+		"emptied":                      {Name: "c.yaml"},
+		"torn":                         {Name: "c.yaml", Data: []byte(doc("c") + "---\nserv")},
+		"torn, and what it had before": {Name: "c.yaml", Data: []byte("service: c\nupst")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := both
+			for range 2 { // it is not forgotten by looking
+				set, _ = Build([]File{a, c}, noEnv, set)
+				if got := names(set); !slices.Equal(got, []string{"a", "b", "c"}) {
+					t.Fatalf("the services are %v, want a, b and c", got)
+				}
+			}
+			settled, problems := directory{"a.yaml": doc("a"), "c.yaml": doc("c")}.build(t, set)
+			wantProblems(t, problems)
+			wantServices(t, settled, "a", "c")
+		})
+	}
+}
+
 // TestReplacedServiceGoesAtOnce: its path is that of another.
 func TestReplacedServiceGoesAtOnce(t *testing.T) {
 	const route = "routes: [{prefix: /x}]"
