@@ -157,16 +157,17 @@ func (o *overflows) subtract(ctx context.Context, admin *envoy.Admin, loads []xd
 }
 
 // Envoy counts an overflow as an error, then answers the request, and then counts it as an overflow, so that its counter
-// may lag by what its workers are about.
+// may lag by what its workers are about: on a busy machine by some ten milliseconds. Each further read waits twice as long as
+// the one before it.
 const (
-	overflowReads = 3
+	overflowReads = 4
 	overflowLag   = 10 * time.Millisecond
 )
 
 // read reads Envoy's counter of some services, and again where it does not explain the report, for it may lag. It
 // reports false if it can not be read.
 func (o *overflows) read(ctx context.Context, admin *envoy.Admin, loads []*xds.ServiceLoad, names []string) bool {
-	for reads := 1; ; reads++ {
+	for reads, lag := 1, overflowLag; ; reads, lag = reads+1, 2*lag {
 		counters, err := activeOverflows(ctx, admin, names)
 		if err != nil {
 			return false
@@ -181,7 +182,7 @@ func (o *overflows) read(ctx context.Context, admin *envoy.Admin, loads []*xds.S
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(overflowLag):
+		case <-time.After(lag):
 		}
 	}
 }
