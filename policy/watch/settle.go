@@ -80,6 +80,8 @@ type tracked struct {
 	taken, torn, seen *content
 	// since is when seen was seen first, and differs since when seen is not taken.
 	since, differs time.Time
+	// changed is when the content that is taken came: at a start, in place of what was stored, the start.
+	changed time.Time
 	// closed is true if the last event of the file says that its writer is done, and closedAt
 	// when that was noticed.
 	closed   bool
@@ -154,7 +156,11 @@ func (s *settler) look(raw Snapshot, now time.Time, age func(name string) time.D
 			}
 			continue
 		case !now.Before(due):
-			f.take(filepath.Join(s.dir, name))
+			from := f.since
+			if !s.started && f.taken != nil {
+				from = now
+			}
+			f.take(filepath.Join(s.dir, name), from)
 			changed = true
 			continue
 		case f.differs.IsZero():
@@ -239,8 +245,9 @@ func (f *tracked) current() *content {
 	return f.taken
 }
 
-func (f *tracked) take(path string) {
-	f.taken, f.torn, f.differs, f.said = f.seen, nil, time.Time{}, false
+// take takes what was seen, which counts as changed from a time on.
+func (f *tracked) take(path string, changed time.Time) {
+	f.taken, f.torn, f.changed, f.differs, f.said = f.seen, nil, changed, time.Time{}, false
 	switch {
 	case f.seen == nil:
 		f.good = nil
@@ -279,7 +286,7 @@ func (s *settler) snapshot(now time.Time) (Snapshot, time.Time) {
 			continue
 		}
 		file := policy.File{Name: name, Data: f.taken.data, Gone: f.seen == nil}
-		if end := f.since.Add(settled); !file.Gone && now.Before(end) {
+		if end := f.changed.Add(settled); !file.Gone && now.Before(end) {
 			file.Changed = true
 			until = earlier(until, end)
 		}

@@ -223,3 +223,29 @@ func TestStartInTheMiddleOfAWrite(t *testing.T) {
 		until(t, deliveries, map[string]string{"a.yaml": "all", "b.yaml": "b"})
 	})
 }
+
+// What a file has lost since it was stored may be in one that is being written: it goes only once that is settled, however
+// old the file is.
+func TestStartWhileAServiceMoves(t *testing.T) {
+	st := newSettler("", []policy.File{{Name: "a.yaml", Data: []byte("a\nb\n")}, {Name: "c.yaml", Data: []byte("c\n")}, {Name: "d.yaml", Data: []byte("d\n")}})
+	now := time.Now()
+	raw := Snapshot{Files: []policy.File{{Name: "a.yaml", Data: []byte("a\n")}, {Name: "c.yaml", Data: []byte("c\nb")}, {Name: "d.yaml", Data: []byte("d\n")}}}
+	st.look(raw, now, func(name string) time.Duration {
+		if name == "c.yaml" {
+			return 0
+		}
+		return time.Hour
+	})
+	out, until := st.snapshot(now)
+	if c := contents(out.Files); c["a.yaml"] != "a\n" || c["c.yaml"] != "c\n" {
+		t.Errorf("handed on: %v", c)
+	}
+	for _, f := range out.Files {
+		if want := f.Name == "a.yaml"; f.Changed != want {
+			t.Errorf("%s is changed: %t", f.Name, f.Changed)
+		}
+	}
+	if want := now.Add(patience); !until.Equal(want) {
+		t.Errorf("until %s, want %s", until, want)
+	}
+}
