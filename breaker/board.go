@@ -190,6 +190,7 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 		running.Go(func() { w.run(wctx) })
 		running.Go(func() { w.control(wctx) })
 	}
+	b.lapseJoined(connected, time.Now())
 	if touched {
 		b.notifyAll()
 	}

@@ -3,6 +3,7 @@ package breaker
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/breakwater/breakwater/xds"
@@ -103,14 +104,17 @@ func (b *Board) keep(ctx context.Context) {
 // save saves the states, and the events unless told is the last of them.
 func (b *Board) save(told *uint64) {
 	breakers, kept := b.unkept()
-	if b.opts.Memory.Save(breakersDoc, breakers) != nil {
-		return // the store says so, and tries again
-	}
+	// What cannot be saved the store tries again by itself, so each is to be given to it.
+	err := b.opts.Memory.Save(breakersDoc, breakers)
 	if n := len(kept); n > 0 && kept[n-1].ID != *told {
-		if b.opts.Memory.Save(eventsDoc, kept) != nil {
-			return
+		eventsErr := b.opts.Memory.Save(eventsDoc, kept)
+		if eventsErr == nil {
+			*told = kept[n-1].ID
 		}
-		*told = kept[n-1].ID
+		err = errors.Join(err, eventsErr)
+	}
+	if err != nil {
+		return // and the journal stays
 	}
 	if err := b.opts.Memory.Drop(breakersDoc); err != nil {
 		b.log.Error("the journal of the breakers' states cannot be ended", "error", err)
@@ -131,7 +135,7 @@ func (b *Board) unkept() (map[string]parked, []Event) {
 			delete(b.parked, id)
 			continue
 		}
-		breakers[id] = p
+		breakers[id] = parked{At: p.At, Snapshots: maps.Clone(p.Snapshots)} // it is saved without the lock
 	}
 	for id, j := range b.joined {
 		if p := j.park(now); len(p.Snapshots) > 0 {
@@ -228,6 +232,20 @@ func (b *Board) joining(p xds.Proxy) joined {
 	}
 	delete(b.joined, p.ID)
 	return j
+}
+
+// joinTime bounds the time from Join until the proxy is connected. That takes microseconds.
+const joinTime = 10 * time.Second
+
+// lapseJoined parks what was given to proxies that have joined, and are not connected: they have left before they were
+// watched. The caller must hold b.mu.
+func (b *Board) lapseJoined(connected map[string]xds.Proxy, now time.Time) {
+	for id, j := range b.joined {
+		if _, ok := connected[id]; !ok && now.Sub(j.at) > joinTime {
+			delete(b.joined, id)
+			b.park(id, j.park(now))
+		}
+	}
 }
 
 // joined is a proxy that has connected and is not watched yet: its machines, and what it was told when.

@@ -71,7 +71,7 @@ func (o StandingOrder) untilAfterLoad(now time.Time) time.Time {
 		return o.Until
 	}
 	left := min(o.Until.Sub(now), o.Until.Sub(o.Since))
-	if o.Left > 0 {
+	if o.Left != 0 { // negative: it was over
 		left = min(left, o.Left)
 	}
 	return now.Add(left)
@@ -201,16 +201,12 @@ func (b *Board) give(ctx context.Context, svc *policy.Service, req OrderRequest)
 		o.Until = now.Add(req.TTL)
 	}
 	b.mu.Lock()
-	watchers := b.sorted()
+	connected := ids(b.sorted())
 	_, had := b.orders[orderKey{req.Service, req.Proxy}]
 	released := had || req.Proxy == "" && b.hasOrder(req.Service)
 	b.mu.Unlock()
-	if req.Proxy != "" {
-		connected := ids(watchers)
-		watchers = slices.DeleteFunc(watchers, func(w *watcher) bool { return w.proxy.ID != req.Proxy })
-		if len(watchers) == 0 && !had && !b.opts.Known(req.Proxy) {
-			return o, nil, keptOrder{}, UnknownProxy(req.Proxy, connected)
-		}
+	if req.Proxy != "" && !had && !slices.Contains(connected, req.Proxy) && !b.opts.Known(req.Proxy) {
+		return o, nil, keptOrder{}, UnknownProxy(req.Proxy, connected)
 	}
 	kept, err := b.keepOrder(&o, now)
 	if err != nil {
@@ -220,7 +216,10 @@ func (b *Board) give(ctx context.Context, svc *policy.Service, req OrderRequest)
 		kind := map[State]EventKind{ForcedOpen: WasForcedOpen, Disabled: WasDisabled, Closed: WasReleased}[req.State]
 		b.record(Event{At: now, Kind: kind, Service: req.Service, Proxy: req.Proxy, Cause: req.Reason, Actor: req.Actor, Until: o.Until})
 	}
-	b.carryOut(o.Service, now, req.Action)
+	watchers := b.carryOut(o.Service, now, req.Action)
+	if req.Proxy != "" {
+		watchers = slices.DeleteFunc(watchers, func(w *watcher) bool { return w.proxy.ID != req.Proxy })
+	}
 	b.mu.Lock()
 	b.notify([]string{o.Service}) // an order that replaces another of its kind is no transition
 	b.mu.Unlock()
@@ -263,7 +262,8 @@ func (b *Board) keepOrder(o *StandingOrder, now time.Time) (keptOrder, error) {
 	} else {
 		orders[key] = *o
 	}
-	maps.DeleteFunc(orders, func(_ orderKey, x StandingOrder) bool { return x.over(now) })
+	// Those of other services whose time is over stay: expire has yet to carry out their end.
+	maps.DeleteFunc(orders, func(k orderKey, x StandingOrder) bool { return k.service == o.Service && x.over(now) })
 	kept := keptOrder{err: b.saveOrders(orders, now)}
 	if latest := now.Add(unsavedTTL); kept.err != nil && o.State != Closed {
 		if o.NotSaved = true; o.Until.IsZero() || o.Until.After(latest) {
@@ -342,19 +342,22 @@ func (b *Board) orderFor(service, proxy string, now time.Time) (StandingOrder, b
 	return StandingOrder{}, false
 }
 
-// carryOut makes the machines of a service follow the orders. Those who watch hear of the transitions alone.
-func (b *Board) carryOut(service string, now time.Time, by Action) {
+// carryOut makes the machines of a service follow the orders, and returns the watchers of all proxies, in order of id. Those
+// who watch hear of the transitions alone.
+func (b *Board) carryOut(service string, now time.Time, by Action) []*watcher {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	svc := b.opts.Control.Set().Lookup(service)
 	if svc == nil {
-		return
+		return nil
 	}
-	for _, w := range b.watchers {
+	watchers := b.sorted()
+	for _, w := range watchers {
 		w.obey(svc, now, by)
 		w.enforce(now)
 		w.wake()
 	}
+	return watchers
 }
 
 // obey makes the machine of a service follow its order, or releases it. The caller must hold board.mu.

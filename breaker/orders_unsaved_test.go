@@ -73,6 +73,7 @@ func TestTTLWhenTheClockWasSet(t *testing.T) {
 		{"it was not", StandingOrder{Since: now.Add(-5 * time.Minute), Left: 12 * time.Minute, Order: Order{action, now.Add(10 * time.Minute)}}, 10 * time.Minute},
 		{"back by an hour", StandingOrder{Since: now.Add(55 * time.Minute), Left: 10 * time.Minute, Order: Order{action, now.Add(70 * time.Minute)}}, 10 * time.Minute},
 		{"back by an hour, of an earlier version", StandingOrder{Since: now.Add(55 * time.Minute), Order: Order{action, now.Add(70 * time.Minute)}}, 15 * time.Minute},
+		{"it was over, back by an hour", StandingOrder{Since: now.Add(30 * time.Minute), Left: -time.Minute, Order: Order{action, now.Add(40 * time.Minute)}}, 0},
 		{"ahead", StandingOrder{Since: now.Add(-time.Hour), Left: 10 * time.Minute, Order: Order{action, now.Add(-45 * time.Minute)}}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

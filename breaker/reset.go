@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -57,7 +59,9 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 		for _, c := range changes {
 			b.opts.Control.AwaitOn(pushCtx, w.proxy.ID, c)
 		}
-		b.clear(w.proxy.ID, result.Generation, req)
+		if now := b.clear(w.proxy.ID, result.Generation, req); now != nil {
+			w = now // another stream may have come to speak for the proxy
+		}
 		p := &result.Proxies[i]
 		p.Acknowledged = w.acknowledged(ackCtx, changes)
 		if p.Acknowledged || p.Error == "" { // else it has been silent in both ways
@@ -104,6 +108,7 @@ func (b *Board) giveReset(ctx context.Context, req ResetRequest, watchers []*wat
 	if len(watchers) == 0 && !ordered {
 		return nil, ErrNoProxy
 	}
+	b.clearUnwatched(req.Service)
 	result.Pushed = ejected || ordered
 	for i, w := range watchers {
 		from := w.toldState(req.Service)
@@ -164,15 +169,20 @@ func (b *Board) hasOrder(service string) bool {
 	return false
 }
 
-// clear closes a service's machine in a proxy, unless an order was stored after the reset: that goes before it.
-func (b *Board) clear(proxy string, generation uint64, req ResetRequest) {
+// clear closes a service's machine in a proxy, unless an order was stored after the reset: that goes before it. It returns the
+// proxy's watcher; nil if there is none.
+func (b *Board) clear(proxy string, generation uint64, req ResetRequest) *watcher {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w, svc := b.watchers[proxy], b.opts.Control.Set().Lookup(req.Service)
-	if w == nil || svc == nil {
-		return
-	}
 	now := time.Now()
+	switch {
+	case svc == nil:
+		return w
+	case w == nil: // it has left, or is back and not watched yet
+		b.forgetBreaker(proxy, req.Service, now)
+		return nil
+	}
 	if _, ordered := b.orderFor(svc.Name, proxy, now); ordered {
 		w.obey(svc, now, req.Action)
 	} else {
@@ -183,6 +193,35 @@ func (b *Board) clear(proxy string, generation uint64, req ResetRequest) {
 	w.fresh[svc.Name] = now
 	w.enforce(now)
 	w.wake()
+	return w
+}
+
+// clearUnwatched forgets a service's breaker in every proxy that is not watched: one that is not connected, or has just
+// connected. It is closed when it is back.
+func (b *Board) clearUnwatched(service string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for _, proxies := range []iter.Seq[string]{maps.Keys(b.parked), maps.Keys(b.joined)} {
+		for _, proxy := range slices.Collect(proxies) {
+			b.forgetBreaker(proxy, service, now)
+		}
+	}
+}
+
+// forgetBreaker forgets a service's breaker in a proxy that is not watched, but for an order. The caller must hold b.mu.
+func (b *Board) forgetBreaker(proxy, service string, now time.Time) {
+	if _, ordered := b.orderFor(service, proxy, now); !ordered {
+		delete(b.joined[proxy].machines, service)
+	}
+	p := b.parked[proxy]
+	if _, ok := p.Snapshots[service]; !ok {
+		return
+	}
+	delete(p.Snapshots, service)
+	b.park(proxy, p)
+	b.writeDown(entry{Proxy: proxy, At: p.At, Services: map[string]*Snapshot{service: nil}})
+	b.unsaved()
 }
 
 // toldState is what the proxy is told of a service's breaker: closed of one that only observes.

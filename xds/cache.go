@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	cachev3 "github.com/envoyproxy/go-control-plane/pkg/cache/v3"
@@ -26,10 +27,26 @@ type resource struct {
 	body    *anypb.Any
 	// sequence is the number of its last publication; guarded by the cache's mu.
 	sequence uint64
-	// ttl is how long a proxy keeps it if it hears nothing more of it; nil: for ever. It is for incremental xDS only: in
-	// the state-of-the-world protocol Envoy tells every runtime layer of the one that has run out, and the first of
+	// lease is how long a proxy keeps it if it hears nothing more of it; 0: for ever. expires is until when it does at most,
+	// whenever it hears of it; zero: as long as the lease. They are for incremental xDS only: in the state-of-the-world protocol Envoy tells every runtime layer of the one that has run out, and the first of
 	// another name ends the process (1.40: "Unexpected removal of unknown RTDS runtime layer").
-	ttl *durationpb.Duration
+	lease   time.Duration
+	expires time.Time
+}
+
+// leastTTL is the TTL of what has expired already. Envoy counts in milliseconds.
+const leastTTL = 10 * time.Millisecond
+
+// ttl is how long a proxy that is sent the resource now keeps it; nil: for ever.
+func (r *resource) ttl() *durationpb.Duration {
+	switch {
+	case !r.expires.IsZero():
+		return durationpb.New(max(time.Until(r.expires), leastTTL))
+	case r.lease > 0:
+		return durationpb.New(r.lease)
+	default:
+		return nil
+	}
 }
 
 func newResource(typeURL, name string, m proto.Message) (*resource, error) {
@@ -266,7 +283,7 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 			}
 			touch()
 			next[name] = r.version
-			resp.Resources = append(resp.Resources, &discoveryv3.Resource{Name: name, Version: r.version, Resource: r.body, Ttl: r.ttl})
+			resp.Resources = append(resp.Resources, &discoveryv3.Resource{Name: name, Version: r.version, Resource: r.body, Ttl: r.ttl()})
 		case knows:
 			if c.early(typeURL, w, name, nil) {
 				return

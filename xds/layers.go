@@ -5,7 +5,6 @@ import (
 	"time"
 
 	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/breakwater/breakwater/envoy"
@@ -16,7 +15,8 @@ type Layer struct {
 	// Keys of the runtime; nil: none.
 	Keys *structpb.Struct
 	// TTL is how long the proxy keeps the keys if it hears nothing more of the layer; zero: for ever. A layer is renewed by
-	// setting it with other keys. A proxy that speaks the state-of-the-world protocol keeps them for ever.
+	// setting it with other keys. Of what operators have set the time begins when it is set, for all streams. A proxy that
+	// speaks the state-of-the-world protocol keeps the keys for ever.
 	TTL time.Duration
 }
 
@@ -29,16 +29,16 @@ type ProxyLayers struct {
 // SetBreakerLayer publishes the layer of the breaker states of a connected proxy. It reports false if the proxy
 // is not connected.
 func (s *Server) SetBreakerLayer(proxy string, l Layer) (Change, bool) {
-	return s.setLayer(proxy, envoy.BreakerLayer(proxy), l)
+	return s.setLayer(proxy, envoy.BreakerLayer(proxy), l, layerResource)
 }
 
 // SetOperatorLayer is SetBreakerLayer for the operator states.
 func (s *Server) SetOperatorLayer(proxy string, l Layer) (Change, bool) {
-	return s.setLayer(proxy, envoy.OperatorLayer(proxy), l)
+	return s.setLayer(proxy, envoy.OperatorLayer(proxy), l, operatorResource)
 }
 
-func (s *Server) setLayer(proxy, name string, l Layer) (Change, bool) {
-	r, err := layerResource(name, l)
+func (s *Server) setLayer(proxy, name string, l Layer, resourceOf func(string, Layer) (*resource, error)) (Change, bool) {
+	r, err := resourceOf(name, l)
 	if err != nil {
 		s.log.Error("a runtime layer cannot be published", "proxy", proxy, "layer", name, "error", err)
 		return Change{}, false
@@ -62,8 +62,15 @@ func layerResource(name string, l Layer) (*resource, error) {
 	if err != nil {
 		return nil, fmt.Errorf("runtime layer %s: %w", name, err)
 	}
-	if l.TTL > 0 {
-		r.ttl = durationpb.New(l.TTL)
-	}
+	r.lease = l.TTL
 	return r, nil
+}
+
+// operatorResource is layerResource for what operators have set. A stream that comes later does not make that last longer.
+func operatorResource(name string, l Layer) (*resource, error) {
+	r, err := layerResource(name, l)
+	if err == nil && l.TTL > 0 {
+		r.expires = time.Now().Add(l.TTL)
+	}
+	return r, err
 }

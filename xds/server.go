@@ -31,6 +31,10 @@ type Server struct {
 	log       hclog.Logger
 	metrics   *serverMetrics
 
+	// joining is held while a stream becomes one of its proxy's: what layers returns for a proxy is what it has, though two
+	// streams of it come at once. It comes before mu, and before the locks of layers.
+	joining sync.Mutex
+
 	mu sync.Mutex
 	// streams are the open streams of ADS; guarded by mu.
 	streams map[streamKey]*stream

@@ -276,6 +276,8 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 // enter has a stream be one of its proxy's, and returns the addresses of the others. A proxy that had none gets its layers
 // first; another stream of a proxy gets those that the proxy has.
 func (s *Server) enter(key streamKey, st *stream, p Proxy) (others []string, err error) {
+	s.joining.Lock()
+	defer s.joining.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ledger.connected(p.ID) {
@@ -285,9 +287,7 @@ func (s *Server) enter(key streamKey, st *stream, p Proxy) (others []string, err
 		if err != nil {
 			return nil, status.Error(codes.Internal, err.Error())
 		}
-		if !s.ledger.connected(p.ID) { // another stream of it can have come first, and its layers have changed since
-			s.cache.update(typeRuntime, layers, nil)
-		}
+		s.cache.update(typeRuntime, layers, nil)
 	}
 	st.proxy, st.node, st.since = p.ID, key.node(p.ID), p.Since
 	s.roster.came(p)
@@ -297,15 +297,15 @@ func (s *Server) enter(key streamKey, st *stream, p Proxy) (others []string, err
 // layersOf returns what a proxy that connects is to have at once.
 func (s *Server) layersOf(p Proxy) ([]*resource, error) {
 	content := s.layers(p)
-	var layers []*resource
-	for name, l := range map[string]Layer{envoy.BreakerLayer(p.ID): content.Breaker, envoy.OperatorLayer(p.ID): content.Operator} {
-		r, err := layerResource(name, l)
-		if err != nil {
-			return nil, err
-		}
-		layers = append(layers, r)
+	breaker, err := layerResource(envoy.BreakerLayer(p.ID), content.Breaker)
+	if err != nil {
+		return nil, err
 	}
-	return layers, nil
+	operator, err := operatorResource(envoy.OperatorLayer(p.ID), content.Operator)
+	if err != nil {
+		return nil, err
+	}
+	return []*resource{breaker, operator}, nil
 }
 
 // envoyVersion is the version of the node's Envoy; empty if it does not say.
