@@ -107,6 +107,10 @@ func shortened(text string, n int) string {
 
 // printSettings lists the values that somebody has set or that gave way to one, or all.
 func printSettings(w io.Writer, settings []*adminpb.Setting, all bool) error {
+	if len(settings) == 0 {
+		_, err := fmt.Fprintln(w, "\nNo policy of it is in force.")
+		return err
+	}
 	g := grid{headers: []string{"SETTING", "FROM", "VALUE"}}
 	folded := 0
 	for _, s := range settings {

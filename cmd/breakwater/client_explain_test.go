@@ -96,7 +96,7 @@ retry.max_delay      built-in, pulled to what else is set  1s
 	}
 	api.explains = &adminpb.ExplainBreakerResponse{Breaker: &adminpb.Breaker{Service: "a", Summary: "closed on 1 of 1 proxy"}}
 	got, err = runClient(t, newExplainCmd(), "a", "--server", server)
-	want = "a: closed on 1 of 1 proxy\n\nNothing keeps requests from it now.\n\nThe policy in force:\n"
+	want = "a: closed on 1 of 1 proxy\n\nNothing keeps requests from it now.\n\nNo policy of it is in force.\n"
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v, output (-want +got):\n%s", err, diff)
 	}
