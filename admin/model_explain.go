@@ -12,7 +12,7 @@ type Explanation struct {
 	Findings []Finding
 	// Counts by proxy, in ascending order of id.
 	Counts []ProxyCounts
-	// Settings in ascending order of path.
+	// Settings in ascending order of path; none if no policy of the service is in effect.
 	Settings []policy.Setting
 }
 

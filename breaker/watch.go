@@ -125,12 +125,11 @@ func (b *Board) since(s *subscriber, told map[string]bool) []listed {
 
 // Served tells the board that another set is served: what is known of services that went is forgotten, so that they
 // begin anew if they come again; new settings and the orders for services that came hold at once; and those who watch
-// learn of it. It is to be called for every set, before the next is served.
+// learn of it. It is to be called for every set, once it is served.
 func (b *Board) Served() {
-	set := b.opts.Control.Set()
-	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	set, now := b.opts.Control.Set(), time.Now()
 	for _, w := range b.watchers {
 		w.serve(set, now)
 	}

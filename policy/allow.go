@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -29,7 +30,15 @@ func (s source) allowances() []*allowance {
 		return nil
 	}
 	var all, waiting []*allowance
-	var open []block
+	var open []block // those that begin further left first
+	last := 0        // the last line that has more than a comment
+	// end ends the blocks that none of the later lines is in.
+	end := func(n int) {
+		for _, b := range open[n:] {
+			b.to = last
+		}
+		open = open[:n]
+	}
 	text := -1 // how far the line is indented that a text of several lines follows
 	number := s.line - 1
 	for line := range bytes.Lines(s.text) {
@@ -37,7 +46,7 @@ func (s source) allowances() []*allowance {
 		line := strings.TrimRight(string(line), " \t\r\n")
 		indent := len(line) - len(strings.TrimLeft(line, " "))
 		if text >= 0 && (line == "" || indent > text) {
-			extend(open, number)
+			last = number
 			continue
 		}
 		text = -1
@@ -45,9 +54,12 @@ func (s source) allowances() []*allowance {
 		code := strings.TrimSpace(line[:at])
 		var own *allowance
 		if rest, ok := strings.CutPrefix(strings.TrimLeft(line[at:], "# \t"), allowMark); ok && at < len(line) {
-			rule, reason, _ := strings.Cut(rest, ":")
+			rule, reason, given := strings.Cut(rest, ":")
+			if rule = strings.TrimSpace(rule); !given {
+				rule, _, _ = strings.Cut(rule, " ")
+			}
 			own = &allowance{
-				rule: strings.TrimSpace(rule), reason: strings.TrimSpace(reason), at: Position{File: s.file, Line: number, Column: 1 + len([]rune(line[:at]))},
+				rule: rule, reason: strings.TrimSpace(reason), at: Position{File: s.file, Line: number, Column: 1 + len([]rune(line[:at]))},
 			}
 			all = append(all, own)
 			waiting = append(waiting, own)
@@ -56,10 +68,14 @@ func (s source) allowances() []*allowance {
 			continue
 		}
 		item := strings.HasPrefix(code, "- ")
-		open = slices.DeleteFunc(open, func(b block) bool { return indent < b.indent || indent == b.indent && (b.item || !item) })
-		extend(open, number)
+		inside := len(open)
+		for inside > 0 && !open[inside-1].has(indent, item) {
+			inside--
+		}
+		end(inside)
+		last = number
 		for _, a := range waiting {
-			a.from, a.to = number, number
+			a.from = number
 			open = append(open, block{allowance: a, indent: indent, item: item})
 		}
 		waiting = nil
@@ -67,6 +83,7 @@ func (s source) allowances() []*allowance {
 			text = indent
 		}
 	}
+	end(0)
 	return all
 }
 
@@ -77,10 +94,8 @@ type block struct {
 	item   bool
 }
 
-func extend(open []block, line int) {
-	for _, b := range open {
-		b.to = line
-	}
+func (b block) has(indent int, item bool) bool {
+	return indent > b.indent || indent == b.indent && item && !b.item
 }
 
 // commentOf is where the comment of a line begins; the line's length if it has none.
@@ -116,22 +131,26 @@ func (l *linter) allows(p Problem) bool {
 	return accepted
 }
 
-// judgeAllowances warns of the comments that accept nothing.
+// judgeAllowances warns of the comments that accept nothing. No comment accepts that.
 func (l *linter) judgeAllowances() {
 	for service, list := range l.allowances {
 		for _, a := range list {
-			at := Origin{Layer: LayerService, Position: a.at}
-			switch {
-			case a.used:
-			case a.rule == "":
-				l.warn(service, at, RuleAllow, "", "names no rule: write # %s RULE: reason", allowMark)
-			case !slices.Contains(acceptable, a.rule):
-				l.warn(service, at, RuleAllow, "", "there is no rule %s%s", quoted(a.rule), meant(a.rule, acceptable))
-			case a.reason == "":
-				l.warn(service, at, RuleAllow, "", "gives no reason: write # %s %s: reason", allowMark, a.rule)
-			default:
-				l.warn(service, at, RuleAllow, "", "accepts nothing: there is no warning of %s at this place", a.rule)
+			if !a.used {
+				l.add(Problem{Severity: SeverityWarning, Position: a.at, Service: service, Rule: RuleAllow}, a.complaint)
 			}
 		}
 	}
+}
+
+// complaint says why the comment accepts nothing.
+func (a *allowance) complaint() string {
+	switch {
+	case a.rule == "":
+		return fmt.Sprintf("names no rule: write # %s RULE: reason", allowMark)
+	case !slices.Contains(acceptable, a.rule):
+		return fmt.Sprintf("there is no rule %s%s", quoted(a.rule), meant(a.rule, acceptable))
+	case a.reason == "":
+		return fmt.Sprintf("gives no reason: write # %s %s: reason", allowMark, a.rule)
+	}
+	return fmt.Sprintf("accepts nothing: there is no warning of %s at this place", a.rule)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // mergeKeys is a small document of merge keys that name one another n times, as deep as 20.
@@ -122,5 +123,23 @@ func TestManySyntaxErrorsAreBounded(t *testing.T) {
 	}
 	if n := 100 + 99; len(problems) != n {
 		t.Errorf("%d problems, want %d", len(problems), n)
+	}
+}
+
+// TestAllowancesCostLittle: comments that accept a warning cost time in proportion to their number.
+func TestAllowancesCostLittle(t *testing.T) {
+	const n = 29_000
+	text := "service: z\nupstream: 127.0.0.1:1\n" + strings.Repeat("#lint:allow x: a\n", n)
+	set, problems := Build([]File{{Name: "z.yaml", Data: []byte(text)}}, noEnv, nil)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	start := time.Now()
+	found := Lint(set)
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("lint took %s", took)
+	}
+	if got := CountProblems(found); got != n {
+		t.Errorf("%d warnings, want %d", got, n)
 	}
 }

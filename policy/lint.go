@@ -96,12 +96,16 @@ func (l *linter) warn(service string, at Origin, rule, path, format string, args
 	if l.allows(p) {
 		return
 	}
+	l.add(p, func() string { return fmt.Sprintf(format, args...) })
+}
+
+func (l *linter) add(p Problem, message func() string) {
 	f := l.found[p.Service]
 	if f == nil {
 		f = &findings{}
 		l.found[p.Service] = f
 	}
-	f.add(p, func() string { return fmt.Sprintf(format, args...) })
+	f.add(p, message)
 }
 
 // check warns at the value of the highest layer among those that the rule is about.

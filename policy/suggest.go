@@ -1,7 +1,9 @@
 package policy
 
+import "strings"
+
 // Nearest returns the candidate that s is most likely a misspelling of, or "". One
-// that shares no letter is none.
+// that shares no letter is none. Without a misspelling it is the only candidate that begins with s.
 func Nearest(s string, candidates []string) string {
 	if len(s) > 64 {
 		return ""
@@ -15,8 +17,22 @@ func Nearest(s string, candidates []string) string {
 			best, bestDistance = c, d
 		}
 	}
+	if best == "" && len(s) >= minPrefix {
+		for _, c := range candidates {
+			switch {
+			case !strings.HasPrefix(c, s):
+			case best != "":
+				return ""
+			default:
+				best = c
+			}
+		}
+	}
 	return best
 }
+
+// minPrefix is how much of a name says which is meant, in bytes.
+const minPrefix = 3
 
 // editDistance counts the insertions, deletions, replacements and swaps of
 // neighbours that turn a into b.

@@ -40,3 +40,35 @@ func TestRejectedRoutesOfANewServiceAreLeftOut(t *testing.T) {
 		return ""
 	})
 }
+
+// TestInForceIsWhatIsInEffect: who decides by policies does not go by one that every proxy rejects where there is another,
+// and learns of it.
+func TestInForceIsWhatIsInEffect(t *testing.T) {
+	reverted := make(chan struct{}, 10)
+	p := NewPublisher(PublisherOptions{Reverted: func() { reverted <- struct{}{} }})
+	dial(t, serve(t, p), "p1", nil, refusesRegex)
+	good := service("a")
+	apply(t, p, good)
+	eventually(t, "a is accepted", func() string { return acceptedAll(p, "a") })
+	if len(reverted) > 0 {
+		t.Error("an edit that is accepted is told of as reverted")
+	}
+	bad, added := service("a", withRegex(badRegex)), service("new", withRegex(badRegex))
+	apply(t, p, bad, added)
+	<-reverted
+	eventually(t, "the accepted policy is in force, and that of the new service is the only one", func() string {
+		set := p.InForce()
+		if a, n := set.Lookup("a"), set.Lookup("new"); a != good || n != added {
+			return fmt.Sprintf("a: %+v, new: %+v", a, n)
+		}
+		return ""
+	})
+	if p.Set().Lookup("a") != bad {
+		t.Error("the set is not what was applied")
+	}
+	fixed := service("a", withRegex("/a.*"))
+	apply(t, p, fixed)
+	if set := p.InForce(); set.Lookup("a") != fixed || set.Lookup("new") != nil {
+		t.Errorf("after the edit %+v is in force", set.Services)
+	}
+}

@@ -47,6 +47,8 @@ type PublisherOptions struct {
 	// Accepted is called with a set once proxies have accepted all of it; may be nil. It is called
 	// in order, from the goroutine of Run.
 	Accepted func(*policy.Set)
+	// Reverted is called once InForce has changed without an Apply; may be nil. It is called from the goroutine of Run.
+	Reverted func()
 }
 
 // Publisher turns sets of policies into published resources: it adds before use and removes
@@ -66,6 +68,8 @@ type Publisher struct {
 	mask policy.Mask
 	// applied is set, for those who must not wait: an Apply of thousands of services takes up to a second.
 	applied atomic.Pointer[policy.Set]
+	// inForce is applied with the policies that are in effect.
+	inForce atomic.Pointer[policy.Set]
 
 	mu sync.Mutex
 	// All below is guarded by mu.
@@ -161,6 +165,29 @@ func (p *Publisher) Hide(text string) string { return p.mask.Hide(text) }
 // Set returns the set that was applied last; nil before the first Apply. It does not wait for an Apply that is going on.
 func (p *Publisher) Set() *policy.Set { return p.applied.Load() }
 
+// InForce is Set, but a service whose policy every proxy rejects, or that cannot be translated, has the policy that stays
+// in effect for it. Its own is there only if there is no other. It is nil before the first Apply.
+func (p *Publisher) InForce() *policy.Set { return p.inForce.Load() }
+
+// enforce has InForce return what is in effect now, and reports whether that has changed. The caller must hold p.mu.
+func (p *Publisher) enforce() (changed bool) {
+	set := p.set
+	if set != nil && len(p.rejected)+len(p.untranslated) > 0 {
+		s := *set
+		s.Services = slices.Clone(set.Services)
+		for i, svc := range s.Services {
+			if u := p.effective[svc.Name]; u != nil {
+				s.Services[i] = u.policy
+			}
+		}
+		if last := p.inForce.Load(); last != nil && last.Gateway == s.Gateway && slices.Equal(last.Services, s.Services) {
+			return false
+		}
+		set = &s
+	}
+	return p.inForce.Swap(set) != set
+}
+
 // Baseline takes a set as accepted by the proxies in an earlier life of the control
 // plane, so that there is something to go back to if they reject the first Apply. It must
 // be called before that.
@@ -204,6 +231,7 @@ func (p *Publisher) Apply(set *policy.Set) {
 	p.reconcile(time.Now())
 	p.cache.openUp()
 	p.applied.Store(set)
+	p.enforce()
 	p.wake()
 }
 
@@ -250,7 +278,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 		p.mu.Lock()
 		next := p.reconcile(time.Now())
 		done := p.takeAccepted()
+		reverted := p.enforce()
 		p.mu.Unlock()
+		if reverted && p.opts.Reverted != nil {
+			p.opts.Reverted()
+		}
 		if done != nil && p.opts.Accepted != nil {
 			p.opts.Accepted(done)
 		}

@@ -19,11 +19,21 @@ import (
 // needsGRPC is what to give to --server instead.
 const needsGRPC = "--server needs the gRPC address, " + defaultServer + " by default"
 
+// noRoute is in what the gateway answers to a request that no policy has a route for.
+const noRoute = `"error":"no_route"`
+
 // explain says in one line what went wrong with a call, and what is probably at the other end.
 func (c *client) explain(err error, d *dialer) error {
 	st, ok := status.FromError(err)
 	if err == nil || !ok {
 		return err
+	}
+	message := st.Message()
+	switch {
+	case strings.Contains(message, "unexpected HTTP status code"), strings.Contains(message, "unexpected content-type"):
+		return fmt.Errorf("%s answers HTTP: %s", c.server, needsGRPC)
+	case strings.Contains(message, noRoute):
+		return fmt.Errorf("%s is the gateway, which is for callers: %s", c.server, needsGRPC)
 	}
 	switch st.Code() {
 	case codes.Unavailable:

@@ -9,7 +9,9 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
 )
 
 // TestWhatIsAtTheOtherEnd: a wrong --server is told what answers there, by a command that calls and by one that follows.
@@ -27,11 +29,23 @@ func TestWhatIsAtTheOtherEnd(t *testing.T) {
 		_, _ = io.Copy(io.Discard, conn)
 	}))
 	proxies := serveFake(t, nil) // gRPC without the admin API, as for proxies
+	envoyAdmin := listen(t, func(l net.Listener) {
+		s := http.Server{Handler: http.NotFoundHandler(), Protocols: new(http.Protocols)}
+		s.Protocols.SetUnencryptedHTTP2(true)
+		_ = s.Serve(l)
+	})
+	gateway := listen(t, func(l net.Listener) {
+		_ = grpc.NewServer(grpc.UnknownServiceHandler(func(any, grpc.ServerStream) error {
+			return status.Error(codes.Unimplemented, `{"details":"route_not_found","error":"no_route"}`)
+		})).Serve(l)
+	})
 	const needs = "--server needs the gRPC address, 127.0.0.1:8082 by default"
 	for _, tt := range []struct{ name, server, want string }{
 		{"HTTP", web.Listener.Addr().String(), "%s answers HTTP: " + needs},
 		{"HTTPS", secure.Listener.Addr().String(), "%s answers TLS: " + needs + ", and without TLS"},
 		{"gRPC with TLS", secureGRPC, "%s answers TLS: " + needs + ", and without TLS"},
+		{"HTTP/2", envoyAdmin, "%s answers HTTP: " + needs},
+		{"the gateway", gateway, "%s is the gateway, which is for callers: " + needs},
 		{"one that closes", mute, "%s closes the connection without an answer: " + needs},
 		{"another protocol", mail, "%s answers something else than gRPC: " + needs},
 		{"the proxies' port", proxies, "%s has no admin API, as the port that proxies connect to: " + needs},

@@ -76,13 +76,13 @@ func printExplanation(w io.Writer, e *adminpb.ExplainBreakerResponse, all bool) 
 }
 
 func printCounts(w io.Writer, all []*adminpb.ProxyCounts) error {
-	g := grid{headers: []string{"PROXY", "FLAG", "TIMES", "LAST SECOND", "WHAT", "ENVOY'S NAME"}}
+	g := grid{headers: []string{"PROXY", "FLAG", "TIMES", "LAST SECOND", "ENVOY'S NAME", "WHAT"}}
 	for _, p := range all {
 		if p.GetError() != "" {
-			g.row(p.GetProxy(), "-", "?", "?", p.GetError(), "-")
+			g.row(p.GetProxy(), "-", "?", "?", "-", p.GetError())
 		}
 		for _, n := range p.GetCounts() {
-			g.row(p.GetProxy(), orDash(n.GetFlag()), strconv.FormatUint(n.GetTotal(), 10), strconv.FormatUint(n.GetRecent(), 10), n.GetMeaning(), n.GetStat())
+			g.row(p.GetProxy(), orDash(n.GetFlag()), strconv.FormatUint(n.GetTotal(), 10), strconv.FormatUint(n.GetRecent(), 10), n.GetStat(), n.GetMeaning())
 		}
 	}
 	if len(g.rows) == 0 {
@@ -107,14 +107,18 @@ func shortened(text string, n int) string {
 
 // printSettings lists the values that somebody has set or that gave way to one, or all.
 func printSettings(w io.Writer, settings []*adminpb.Setting, all bool) error {
-	g := grid{headers: []string{"SETTING", "VALUE", "FROM"}}
+	if len(settings) == 0 {
+		_, err := fmt.Fprintln(w, "\nNo policy of it is in force.")
+		return err
+	}
+	g := grid{headers: []string{"SETTING", "FROM", "VALUE"}}
 	folded := 0
 	for _, s := range settings {
 		if !all && s.GetLayer() == string(policy.LayerBuiltIn) && !s.GetClamped() {
 			folded++
 			continue
 		}
-		g.row(s.GetPath(), shortened(s.GetValue(), maxValue), originText(s))
+		g.row(s.GetPath(), originText(s), shortened(s.GetValue(), maxValue))
 	}
 	if _, err := fmt.Fprintln(w, "\nThe policy in force:"); err != nil {
 		return err

@@ -10,17 +10,17 @@ import (
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
-// newForgetCmd strikes off an Envoy that was ended for good.
+// newForgetCmd removes an Envoy that has ended for good.
 func newForgetCmd() *cobra.Command {
 	var c client
 	req := &adminpb.ForgetProxyRequest{}
 	cmd := &cobra.Command{
 		Use:   "forget PROXY",
-		Short: "Strike off an Envoy that has gone for good",
-		Long: `Strike off an Envoy that was ended for good, as by a scale-down, so that it is not
-missed any more: EnvoyDown and ProxyGone end, which else tell of it for an hour. It
-holds over restarts of Breakwater, until that Envoy connects again. An Envoy that is
-connected is not forgotten: end it first.`,
+		Short: "Remove an Envoy that has ended for good from the list",
+		Long: `Remove an Envoy that has ended for good, as by a scale-down, from the list of those that
+are missed: the alerts EnvoyDown and ProxyGone end, which otherwise fire for an hour.
+This holds over restarts of Breakwater, until that Envoy connects again. An Envoy that is
+connected cannot be forgotten: end it first.`,
 		Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Id = args[0]
@@ -33,7 +33,7 @@ connected is not forgotten: end it first.`,
 					return printMessage(cmd.OutOrStdout(), c.output, resp)
 				}
 				p := resp.GetProxy()
-				if _, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: forgotten; it went at %s\n", oneLine(p.GetId()), formatTime(p.GetLeft())); err != nil {
+				if _, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: forgotten; it disconnected at %s\n", oneLine(p.GetId()), formatTime(p.GetLeft())); err != nil {
 					return err
 				}
 				return printUnsaved(cmd.OutOrStdout(), resp)

@@ -21,7 +21,7 @@ func TestForget(t *testing.T) {
 		{
 			[]string{"edge-3", "--reason=scaled down", "--actor=ann"},
 			&adminpb.ForgetProxyRequest{Id: "edge-3", Reason: "scaled down", Actor: "ann"},
-			"edge-3: forgotten; it went at 2026-03-04T12:00:00Z\n",
+			"edge-3: forgotten; it disconnected at 2026-03-04T12:00:00Z\n",
 		},
 		{
 			[]string{"edge-4", "-o", "yaml"},

@@ -59,7 +59,7 @@ func newForceOpenCmd() *cobra.Command {
 		})
 	})
 	cmd.Use = "force-open SERVICE"
-	cmd.Short = "Keep every request from a service, on all proxies or on one"
+	cmd.Short = "Keep all requests away from a service, on all proxies or on one"
 	cmd.Long = `Open the circuit breaker of a service: callers get the policy's fallback or 503 at
 once, and no request reaches the service. It ends after 15 minutes unless --ttl or
 --for-ever says otherwise, and by release or reset. It holds for proxies that connect
@@ -102,8 +102,8 @@ func newReleaseCmd() *cobra.Command {
 	})
 	cmd.Use = "release SERVICE"
 	cmd.Short = "End force-open or disable"
-	cmd.Long = `End what force-open or disable has ordered: the breaker is closed, with an empty
-window, and decides by itself again. Without --proxy it ends all orders of the
+	cmd.Long = `End the override of force-open or disable: the breaker is closed, with an empty
+window, and decides by itself again. Without --proxy it ends all overrides of the
 service. Each proxy's own admin API is read before the answer. The exit code is 1 if
 a proxy could not prove it, or if none is connected.`
 	o.addProxyFlag(cmd)

@@ -16,12 +16,12 @@ func newProxiesCmd() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
 		Use:   "proxies",
-		Short: "List the connected Envoys, and those that have gone",
+		Short: "List the connected Envoys, and those that have disconnected",
 		Long: `List the connected Envoys, with what is wrong with them: an Envoy that is too old,
 one node id that several have for more than a minute, and the last configuration
-that one has refused. Below them are those that are missed: they have gone
-within the last hour, and neither came back nor another of their node cluster in
-their place. One that was ended for good is struck off with forget.`,
+that one has rejected. Below them are those that are missed: they disconnected
+within the last hour, and neither they nor another of their node cluster in their
+place came back. Use forget to remove one that has ended for good.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {

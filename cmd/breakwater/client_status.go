@@ -179,7 +179,7 @@ func (s serverStatus) printTable(w io.Writer, detailed bool, now time.Time) erro
 	return printConfig(w, s.config)
 }
 
-// printOrders lists what operators have ordered; nothing if they have not.
+// printOrders lists the overrides; nothing if there is none.
 func printOrders(w io.Writer, orders []*adminpb.StandingOrder, now time.Time) error {
 	if len(orders) == 0 {
 		return nil
@@ -187,7 +187,7 @@ func printOrders(w io.Writer, orders []*adminpb.StandingOrder, now time.Time) er
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	g := grid{headers: []string{"ORDER FOR", "PROXY", "STATE", "BY", "SINCE", "ENDS IN", "REASON"}}
+	g := grid{headers: []string{"OVERRIDE OF", "PROXY", "STATE", "BY", "SINCE", "ENDS IN", "REASON"}}
 	for _, o := range orders {
 		g.row(o.GetService(), proxyOrAll(o.GetProxy()), o.GetOrder().GetState(), orDash(o.GetOrder().GetActor()),
 			formatTime(o.GetSince()), orDash(timeLeft(o.GetOrder().GetUntil(), now)), unsavedMark(o)+o.GetOrder().GetReason())
@@ -211,7 +211,7 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 	}
 	lines := []string{fmt.Sprintf("policies: %s, %s", count(int(config.GetServices()), "service", "services"), verdict)}
 	if t := formatTime(config.GetLastSuccess()); t != "" {
-		lines[0] += ", last taken over without an error " + t
+		lines[0] += ", last applied without an error " + t
 	}
 	for _, p := range config.GetProblems() {
 		lines = append(lines, problemLine(p))

@@ -17,7 +17,7 @@ import (
 const statusTail = `
 edge-2 runs Envoy 1.38.3; Breakwater needs 1.39 or later
 edge-2 has another fault
-policies: 2 services, not all that is on disk is served, last taken over without an error 2026-03-04T12:00:00Z
+policies: 2 services, not all that is on disk is served, last applied without an error 2026-03-04T12:00:00Z
 error: fraud.yaml:3:5: retry.max_delay: is under base_delay
 warning: search.yaml: can never trip (never-trips)
 rejected: search.yaml:1:1: search-service: RouteConfiguration gateway was refused by edge-1, while others accepted it: bad regex [31m
@@ -36,7 +36,7 @@ func TestClientOutput(t *testing.T) {
 fraud-service   open     5/5     2 of 2   45        10      now    open on 1 of 2 proxies: 2 of 2 hosts ejected; a limit is hit
 search-service  unknown  0/0     ?        0         0       -      no proxy is connected
 
-ORDER FOR       PROXY   STATE        BY   SINCE                 ENDS IN  REASON
+OVERRIDE OF     PROXY   STATE        BY   SINCE                 ENDS IN  REASON
 fraud-service   edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
 search-service  (all)   disabled     -    2026-03-04T12:00:00Z  -        (not saved)
 
@@ -51,7 +51,7 @@ PROXY   HOST           ROTATION            ATTEMPTS  ERRORS
 edge-2  10.0.0.1:8005  ejected             20        5
 edge-2  10.0.0.2:8005  ejected, unhealthy  15        5
 
-ORDER FOR      PROXY   STATE        BY   SINCE                 ENDS IN  REASON
+OVERRIDE OF    PROXY   STATE        BY   SINCE                 ENDS IN  REASON
 fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
 ` + statusTail},
 		{"status of one as JSON", newStatusCmd, []string{"search-service", "-o", "json"}, `{

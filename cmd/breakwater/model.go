@@ -110,7 +110,7 @@ func (m *model) Forget(_ context.Context, proxy string, by breaker.Action) (miss
 	case err == nil:
 		m.plane.board.Forgot(proxy, by)
 	case errors.Is(err, xds.ErrConnected):
-		err = fmt.Errorf("%w: %s is forgotten only once it has gone, so end that Envoy first", admin.ErrProxyConnected, proxy)
+		err = fmt.Errorf("%w: cannot forget %s before it disconnects: end that Envoy first", admin.ErrProxyConnected, proxy)
 	case errors.Is(err, xds.ErrNotMissed):
 		err = fmt.Errorf("%w %s: it is neither connected nor missed%s", breaker.ErrUnknownProxy, proxy, m.similarProxy(proxy))
 	case errors.Is(err, xds.ErrUnsettled):

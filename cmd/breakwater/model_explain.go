@@ -38,7 +38,7 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	if err != nil {
 		return admin.Explanation{}, err
 	}
-	set := m.plane.publisher.Set()
+	set := m.plane.publisher.InForce()
 	svc := set.Lookup(service)
 	if svc == nil {
 		return admin.Explanation{}, breaker.UnknownService(service, set)
@@ -70,7 +70,11 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	if q.config, err = m.ConfigStatus(ctx); err != nil {
 		return admin.Explanation{}, err
 	}
-	return admin.Explanation{Breaker: b, Findings: q.findings(), Counts: q.counts, Settings: svc.Settings()}, nil
+	out := admin.Explanation{Breaker: b, Findings: q.findings(), Counts: q.counts}
+	if !slices.Contains(m.refused(), service) || svc != m.plane.publisher.Set().Lookup(service) {
+		out.Settings = svc.Settings()
+	}
+	return out, nil
 }
 
 // lookAt asks all proxies at once, for at most explainLook, for the state of the service and for its counts.

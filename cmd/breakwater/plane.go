@@ -93,6 +93,7 @@ func (p *plane) wire() error {
 		Log:         p.log.named("xds"),
 		Generations: p.store,
 		Accepted:    p.accepted,
+		Reverted:    func() { p.board.Served() },
 	})
 	p.server = xds.NewServer(p.publisher, xds.ServerOptions{
 		Log: p.log.named("xds"),
@@ -105,7 +106,7 @@ func (p *plane) wire() error {
 		AdminAddresses: p.adminAddresses,
 	})
 	p.board = breaker.NewBoard(breaker.Options{
-		Control:    p.publisher,
+		Control:    control{p.publisher},
 		Proxies:    p.publisher.Ledger(),
 		Layers:     p.server,
 		Known:      p.knows,
@@ -156,6 +157,11 @@ func (p *plane) close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// control has breakers decide by the policies that are in effect, as Envoy does.
+type control struct{ *xds.Publisher }
+
+func (c control) Set() *policy.Set { return c.InForce() }
 
 // apply publishes a set. After the first it can not fail: a policy that can not be translated
 // keeps its version of before and is shown as a rejection.

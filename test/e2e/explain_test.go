@@ -51,8 +51,14 @@ func TestExplainKnowsWhatStatusKnows(t *testing.T) {
 	if out := s.run("status", "picky", "--server", s.grpc); !strings.Contains(out, "the proxy does not have this service: its policy at picky.yaml:5:") {
 		t.Errorf("status does not say why:\n%s", out)
 	}
-	s.write("other.yaml", strings.Replace(rejected.bad(u), "picky", "other", 2))
+	s.write("other.yaml", strings.Replace(rejected.bad(u), "picky", "other", 2)+"breaker: {timeout: 77s}\n")
 	s.explained("other", "Envoy rejected this policy and goes on with the last good version", rejected.text)
+	if out := s.run("explain", "other", "--server", s.grpc); strings.Contains(out, "1m17s") || !strings.Contains(out, "other.yaml:1:") {
+		t.Errorf("it takes the rejected policy for the one in force:\n%s", out)
+	}
+	if out := s.run("explain", "picky", "--server", s.grpc); !strings.Contains(out, "No policy of it is in force.") {
+		t.Errorf("it takes the rejected policy for one in force:\n%s", out)
+	}
 	s.write("other.yaml", "service: other\nupstream: "+u.Addr()+"\ntimeout: {request: soon}\n")
 	s.until("the error on disk is explained", func() error {
 		if got := strings.Join(s.bullets("other"), "\n"); !strings.Contains(got, "the last good version is in force") || !strings.Contains(got, "a policy error at other.yaml:3:") {

@@ -47,7 +47,7 @@ func TestForgetProxy(t *testing.T) {
 	s.startEnvoy("one")
 	two := s.startEnvoy("two")
 	s.untilConnected(2, reconnectTime)
-	if _, stderr, code := s.command("forget", "two"); code != 1 || !strings.Contains(stderr, "the proxy is connected: two is forgotten only once it has gone, so end that Envoy first") {
+	if _, stderr, code := s.command("forget", "two"); code != 1 || !strings.Contains(stderr, "the proxy is connected: cannot forget two before it disconnects: end that Envoy first") {
 		t.Errorf("one that is connected: exit code %d, %q", code, stderr)
 	}
 
