@@ -82,6 +82,8 @@ type Board struct {
 	journaled uint64
 	// orders are those of the operators; guarded by mu, and changed with ordering held only.
 	orders map[orderKey]StandingOrder
+	// acts is what actions and ends of orders are doing, by service; guarded by mu.
+	acts map[string]act
 	// subscribers are told of changes; guarded by mu.
 	subscribers map[*subscriber]struct{}
 	// ended is true once Run has ended; guarded by mu.
@@ -121,6 +123,7 @@ func NewBoard(opts Options) *Board {
 		joined:      map[string]joined{},
 		parked:      map[string]parked{},
 		orders:      map[orderKey]StandingOrder{},
+		acts:        map[string]act{},
 		subscribers: map[*subscriber]struct{}{},
 		ordered:     make(chan struct{}, 1),
 		dirty:       make(chan struct{}, 1),

@@ -11,7 +11,6 @@ import (
 
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds"
-	"github.com/breakwater/breakwater/xds/translate"
 )
 
 // Errors of what an operator orders.
@@ -163,7 +162,7 @@ func (b *Board) Order(ctx context.Context, req OrderRequest) (OrderResult, error
 	}
 	ackCtx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	each(watchers, func(i int, w *watcher) { result.Proxies[i] = w.prove(ctx, ackCtx, req.Service, kept.change) })
+	each(watchers, func(i int, w *watcher) { result.Proxies[i] = w.prove(ctx, ackCtx, req.Service) })
 	superseded := b.superseded(o)
 	for i := range result.Proxies {
 		switch p := &result.Proxies[i]; {
@@ -208,6 +207,7 @@ func (b *Board) give(ctx context.Context, svc *policy.Service, req OrderRequest)
 	if req.Proxy != "" && !had && !slices.Contains(connected, req.Proxy) && !b.opts.Known(req.Proxy) {
 		return o, nil, keptOrder{}, UnknownProxy(req.Proxy, connected)
 	}
+	defer b.begin(svc.Name)()
 	kept, err := b.keepOrder(&o, now)
 	if err != nil {
 		return o, nil, keptOrder{}, err
@@ -278,6 +278,7 @@ func (b *Board) keepOrder(o *StandingOrder, now time.Time) (keptOrder, error) {
 	}
 	b.mu.Lock()
 	b.orders = orders
+	b.noteEnforcing(o.Service, kept.change)
 	b.mu.Unlock()
 	select {
 	case b.ordered <- struct{}{}:
@@ -368,68 +369,4 @@ func (w *watcher) obey(svc *policy.Service, now time.Time, by Action) {
 	} else if m := w.machines[svc.Name]; m != nil {
 		w.happened(svc.Name, m, m.Release(now, by))
 	}
-}
-
-// prove waits until the proxy has what it was told of a service, and asks it; again if it was told something else
-// meanwhile, for a breaker that is released can open at once.
-func (w *watcher) prove(ctx, ackCtx context.Context, service string, change *xds.Change) ProxyOrder {
-	for {
-		p := w.proof(ctx, ackCtx, service, change)
-		if p.Error == "" || p.State == w.toldState(service) || ackCtx.Err() != nil {
-			return p
-		}
-	}
-}
-
-func (w *watcher) proof(ctx, ackCtx context.Context, service string, change *xds.Change) ProxyOrder {
-	b := w.board
-	b.mu.Lock()
-	why := w.err
-	all, ok := b.orderFor(service, "", time.Now())
-	disabled := ok && all.State == Disabled
-	b.mu.Unlock()
-	state := w.toldState(service)
-	var changes []xds.Change
-	if change != nil {
-		changes = append(changes, *change)
-	}
-	p := ProxyOrder{Proxy: w.proxy.ID, State: state, Acknowledged: w.acknowledged(ackCtx, changes)}
-	if !p.Acknowledged {
-		p.Error = fmt.Sprintf("the proxy did not accept it within %s", ackTimeout)
-		return p
-	}
-	if w.admin == nil {
-		p.Error = "what the proxy did could not be seen: " + why.Error()
-		return p
-	}
-	keys, err := w.admin.Runtime(ctx)
-	if err != nil {
-		p.Error = "what the proxy did could not be seen: " + err.Error()
-		return p
-	}
-	enforces, err := w.admin.Enforces(ctx, service)
-	if err != nil {
-		p.Error = "what the proxy did could not be seen: " + err.Error()
-		return p
-	}
-	shut := keys[translate.MaintenanceKey(service)] == "100"
-	switch {
-	case shut != (state == ForcedOpen || state == Open):
-		p.Error = fmt.Sprintf("the breaker is %s, but Envoy's runtime has %s = %q", state, translate.MaintenanceKey(service), keys[translate.MaintenanceKey(service)])
-	case enforces == disabled && !w.shadows(service):
-		p.Error = fmt.Sprintf("the breaker is %s, but Envoy's cluster ejects hosts: %t", state, enforces)
-	case shut:
-		p.Note = "Envoy sends no request to the service"
-	case state == Disabled:
-		p.Note = "Envoy sends every request and ejects no host"
-	default:
-		p.Note = "Envoy sends requests and ejects hosts that fail"
-	}
-	return p
-}
-
-// shadows reports whether a service's breaker only observes, so that its cluster never ejects hosts.
-func (w *watcher) shadows(service string) bool {
-	svc := w.board.opts.Control.Set().Lookup(service)
-	return svc != nil && svc.Breaker.Shadow
 }

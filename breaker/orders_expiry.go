@@ -74,6 +74,7 @@ const settleAgain = time.Second
 func (b *Board) settle(service string) bool {
 	b.ordering.Lock()
 	defer b.ordering.Unlock()
+	defer b.begin(service)()
 	now := time.Now()
 	b.mu.Lock()
 	orders := maps.Clone(b.orders)
@@ -81,10 +82,14 @@ func (b *Board) settle(service string) bool {
 	before := len(orders)
 	maps.DeleteFunc(orders, func(k orderKey, o StandingOrder) bool { return k.service == service && o.over(now) })
 	b.carryOut(service, now, Action{Reason: "its time is over"})
-	if _, err := b.opts.Control.SetEnforcing(service, !disables(orders, service, now)); err != nil {
+	change, err := b.opts.Control.SetEnforcing(service, !disables(orders, service, now))
+	if err != nil {
 		b.log.Error("an order that is over cannot be carried out", "service", service, "error", err)
 		return false
 	}
+	b.mu.Lock()
+	b.noteEnforcing(service, change)
+	b.mu.Unlock()
 	if len(orders) == before {
 		return true
 	}

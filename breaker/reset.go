@@ -59,9 +59,8 @@ func (b *Board) Reset(ctx context.Context, req ResetRequest) (ResetResult, error
 		for _, c := range changes {
 			b.opts.Control.AwaitOn(pushCtx, w.proxy.ID, c)
 		}
-		if now := b.clear(w.proxy.ID, result.Generation, req); now != nil {
-			w = now // another stream may have come to speak for the proxy
-		}
+		b.clear(w.proxy.ID, result.Generation, req)
+		w = w.now()
 		p := &result.Proxies[i]
 		p.Acknowledged = w.acknowledged(ackCtx, changes)
 		if p.Acknowledged || p.Error == "" { // else it has been silent in both ways
@@ -118,6 +117,7 @@ func (b *Board) giveReset(ctx context.Context, req ResetRequest, watchers []*wat
 	if !result.Pushed {
 		return nil, nil
 	}
+	defer b.begin(req.Service)()
 	now := time.Now()
 	var changes []xds.Change
 	var kept keptOrder
@@ -169,19 +169,18 @@ func (b *Board) hasOrder(service string) bool {
 	return false
 }
 
-// clear closes a service's machine in a proxy, unless an order was stored after the reset: that goes before it. It returns the
-// proxy's watcher; nil if there is none.
-func (b *Board) clear(proxy string, generation uint64, req ResetRequest) *watcher {
+// clear closes a service's machine in a proxy, unless an order was stored after the reset: that goes before it.
+func (b *Board) clear(proxy string, generation uint64, req ResetRequest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w, svc := b.watchers[proxy], b.opts.Control.Set().Lookup(req.Service)
 	now := time.Now()
 	switch {
 	case svc == nil:
-		return w
+		return
 	case w == nil: // it has left, or is back and not watched yet
 		b.forgetBreaker(proxy, req.Service, now)
-		return nil
+		return
 	}
 	if _, ordered := b.orderFor(svc.Name, proxy, now); ordered {
 		w.obey(svc, now, req.Action)
@@ -193,7 +192,6 @@ func (b *Board) clear(proxy string, generation uint64, req ResetRequest) *watche
 	w.fresh[svc.Name] = now
 	w.enforce(now)
 	w.wake()
-	return w
 }
 
 // clearUnwatched forgets a service's breaker in every proxy that is not watched: one that is not connected, or has just
@@ -261,7 +259,7 @@ func (w *watcher) shut(ctx context.Context, service string) string {
 	if err != nil {
 		return err.Error()
 	}
-	if v, ok := keys[translate.MaintenanceKey(service)]; ok && v != "0" {
+	if v, ok := keys[translate.MaintenanceKey(service)]; ok && v != "0" && w.toldState(service) == Closed {
 		return fmt.Sprintf("Envoy's runtime has %s = %s", translate.MaintenanceKey(service), v)
 	}
 	return ""

@@ -256,3 +256,41 @@ func TestProxiesThatComeAndGoAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// What a proxy does while another action on the same service is under way, or while the end of an order is yet to be carried
+// out, is no proof that an order has failed.
+func TestProofWhileAnotherActionIsUnderWay(t *testing.T) {
+	f := start(t, []*policy.Service{layer2Service()}, "p1")
+	f.mu.Lock()
+	w := f.watchers["p1"]
+	f.mu.Unlock()
+	over := StandingOrder{Service: "svc", State: Disabled, Order: Order{Until: time.Now().Add(-time.Second)}}
+	for name, begin := range map[string]func() (end func()){
+		"an action": func() func() { return f.begin("svc") },
+		"an end": func() func() {
+			set := func(orders map[orderKey]StandingOrder) {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.orders = orders
+			}
+			set(map[orderKey]StandingOrder{{"svc", ""}: over})
+			return func() { set(map[orderKey]StandingOrder{}) }
+		},
+	} {
+		end := begin()
+		f.envoys["p1"].enforce(false) // its cluster has changed already, and the orders have not
+		proved := make(chan ProxyOrder, 1)
+		go func() { proved <- w.prove(t.Context(), t.Context(), "svc") }()
+		select {
+		case p := <-proved:
+			t.Errorf("%s: it does not wait: %+v", name, p)
+			proved <- p
+		case <-time.After(50 * time.Millisecond):
+		}
+		f.envoys["p1"].enforce(true)
+		end()
+		if p := <-proved; p.Error != "" {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+}

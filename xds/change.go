@@ -38,15 +38,16 @@ const (
 	refused
 )
 
-// reply returns what the stream has made of a target: it has accepted one that it has, and one after which it has accepted
-// a later publication of the resource.
+// reply returns what the stream has made of a target: once it has answered to all up to that publication, it has accepted one
+// that it has, and one after which it has accepted a later publication of the resource. Before, it may have the version of
+// the target from an earlier time, and be about to get another one.
 func (t *typeState) reply(want target) reply {
 	if t == nil {
 		return unanswered
 	}
 	rejected, ok := t.rejected[want.name]
 	switch {
-	case t.accepted[want.name] == want.version:
+	case t.answered >= want.sequence && t.accepted[want.name] == want.version:
 		return accepted
 	case ok && (rejected.version == want.version || rejected.sequence >= want.sequence):
 		return refused

@@ -143,6 +143,23 @@ func TestAckCoversWhatWasTakenBack(t *testing.T) {
 	wantAccepted(t, s, "once nothing is left to send", other, true)
 }
 
+// TestChangeBackToWhatAProxyHas: a proxy that has a version is yet to get another one, if that was sent to it meanwhile.
+func TestChangeBackToWhatAProxyHas(t *testing.T) {
+	s, p := opened(t)
+	tell(t, s, "1")
+	p.request(p.receive(), "")
+	tell(t, s, "2")
+	back := tell(t, s, "1")
+	wantAccepted(t, s, "while another is about to be sent", back, false)
+	nonce := p.receive()
+	wantAccepted(t, s, "while another is on its way", back, false)
+	p.request(nonce, "")
+	nonce = p.receive()
+	wantAccepted(t, s, "while it is on its way itself", back, false)
+	p.request(nonce, "")
+	wantAccepted(t, s, "at its ACK", back, true)
+}
+
 func TestNackAcceptsNothing(t *testing.T) {
 	s, p := opened(t)
 	first := tell(t, s, "1")
