@@ -14,8 +14,11 @@ import (
 // metrics and the alerts are made from.
 type inquiry struct {
 	breaker breaker.Breaker
-	policy  *policy.Service
-	counts  []admin.ProxyCounts
+	// policy is the one in force, or the only one that there is.
+	policy *policy.Service
+	// stale is true if the version that Breakwater serves, or would serve if Envoy took it, is not the one on disk.
+	stale  bool
+	counts []admin.ProxyCounts
 	// orders are the overrides of the service.
 	orders []breaker.StandingOrder
 	// health is by proxy; one that is not in it has not been asked.
@@ -150,7 +153,7 @@ func (q *inquiry) lacks(p *breaker.ProxyBreaker) bool {
 
 // explainPolicy says where what is enforced is not what is on disk, and which errors and warnings there are.
 func (q *inquiry) explainPolicy(f *findings) {
-	stale := q.policy.Stale || slices.Contains(q.config.StaleServices, q.breaker.Service)
+	stale := q.stale || q.policy.Stale || slices.Contains(q.config.StaleServices, q.breaker.Service)
 	if stale {
 		f.add("", "its policy on disk has an error, so the last good version is in force", "fix the policy: see the errors below and `breakwater status`")
 	}

@@ -43,10 +43,11 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	if svc == nil {
 		return admin.Explanation{}, breaker.UnknownService(service, set)
 	}
+	applied := m.plane.publisher.Set().Lookup(service) // another than svc if Envoy has rejected it
 	addFailedAttempts(before, first)
 	addFailedAttempts(after, b)
 	q := inquiry{
-		breaker: b, policy: svc, counts: growth(before, after, b), health: m.plane.board.Health(),
+		breaker: b, policy: svc, stale: applied != nil && applied.Stale, counts: growth(before, after, b), health: m.plane.board.Health(),
 		windows: map[string]breaker.Window{}, events: m.plane.board.Events(breaker.EventFilter{Service: service}), now: time.Now(),
 	}
 	for _, o := range m.plane.board.Orders() {
@@ -71,7 +72,7 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 		return admin.Explanation{}, err
 	}
 	out := admin.Explanation{Breaker: b, Findings: q.findings(), Counts: q.counts}
-	if !slices.Contains(m.refused(), service) || svc != m.plane.publisher.Set().Lookup(service) {
+	if !slices.Contains(m.refused(), service) || svc != applied {
 		out.Settings = svc.Settings()
 	}
 	return out, nil

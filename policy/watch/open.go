@@ -56,14 +56,23 @@ func (r *reader) follow(path string) (*os.File, error) {
 
 // below gives the path of what a link leads to, from the directory, and whether it is in or below it; empty if the link leads nowhere.
 func (r *reader) below(path string) (name string, inside bool) {
-	target, err := filepath.EvalSymlinks(path)
+	target, err := final(path)
 	if err != nil {
 		return "", false
 	}
-	dir, err := filepath.EvalSymlinks(r.dir)
+	dir, err := final(r.dir)
 	if err != nil {
 		return "", false
 	}
 	name, err = filepath.Rel(dir, target)
 	return name, err == nil && filepath.IsLocal(name)
+}
+
+// final is the absolute path of what a path leads to.
+func final(path string) (string, error) {
+	target, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(target)
 }

@@ -44,7 +44,11 @@ func TestLinksWithin(t *testing.T) {
 	must(t, os.Symlink(filepath.Join(dir, "a.yaml"), filepath.Join(dir, "absolute.yaml")))
 	must(t, os.Symlink("absolute.yaml", filepath.Join(dir, "twice.yaml")))
 	must(t, os.Symlink(dir, dir+".link"))
-	for _, dir := range []string{dir, dir + ".link"} {
+	here, err := os.Getwd()
+	must(t, err)
+	relative, err := filepath.Rel(here, dir)
+	must(t, err)
+	for _, dir := range []string{dir, dir + ".link", relative} {
 		files, err := ReadDir(dir)
 		must(t, err)
 		if diff := cmp.Diff(map[string]string{"a.yaml": "a", "absolute.yaml": "a", "twice.yaml": "a"}, contents(files)); diff != "" {
