@@ -188,6 +188,7 @@ func marshalJSON(m proto.Message) ([]byte, error) {
 		return nil, err
 	}
 	var compact bytes.Buffer
+	compact.Grow(len(loose))
 	if err := json.Compact(&compact, loose); err != nil {
 		return nil, err
 	}

@@ -51,10 +51,10 @@ var acceptable = []string{
 func Lint(set *Set) []Problem {
 	l := linter{allowances: map[string][]*allowance{}, found: map[string]*findings{}, seen: map[Problem]bool{}, intervals: map[[2]uint32]time.Duration{}}
 	if set.state != nil {
-		l.allowances[""] = set.state.layers.source.allowances()
+		l.accept("", set.state.layers.source)
 	}
 	for _, s := range set.Services {
-		l.allowances[s.Name] = s.source.allowances()
+		l.accept(s.Name, s.source)
 	}
 	for _, s := range set.Services {
 		l.service(s)
@@ -79,6 +79,13 @@ type linter struct {
 	seen map[Problem]bool
 	// intervals are the results of tripInterval by failure count and window.
 	intervals map[[2]uint32]time.Duration
+}
+
+// accept takes in the comments of a service's document.
+func (l *linter) accept(service string, s source) {
+	if a := s.allowances(); len(a) > 0 {
+		l.allowances[service] = a
+	}
 }
 
 func (l *linter) warn(service string, at Origin, rule, path, format string, args ...any) {
