@@ -53,8 +53,14 @@ func (f *churnFiles) run(ctx context.Context) {
 		name string
 		do   func(context.Context, string) error
 	}{
-		{"slowly in place", f.slowly}, {"unlinked", f.unlinked}, {"torn", f.torn}, {"emptied", f.emptied},
-		{"invalid", f.invalid}, {"rejected", f.rejected}, {"renamed", f.renamed}, {"moved", f.moved},
+		{"slowly in place", f.slowly},
+		{"unlinked", f.unlinked},
+		{"torn", f.torn},
+		{"emptied", f.emptied},
+		{"invalid", f.invalid},
+		{"rejected", f.rejected},
+		{"renamed", f.renamed},
+		{"moved", f.moved},
 	}
 	for n := 0; ctx.Err() == nil; n++ {
 		if n%len(ways) == 0 {
