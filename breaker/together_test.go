@@ -105,7 +105,7 @@ func TestOrderBesideAnExpiry(t *testing.T) {
 		if _, err := b.Order(t.Context(), OrderRequest{Service: "a", State: Disabled, TTL: time.Minute}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Minute) // nothing has carried out its end yet
+		<-time.After(2 * time.Minute) // nothing has carried out its end yet
 		if _, err := b.Order(t.Context(), OrderRequest{Service: "b", State: ForcedOpen}); err != nil {
 			t.Fatal(err)
 		}
@@ -154,10 +154,10 @@ func TestResetOfAProxyThatIsNotConnected(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	killed := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept, Lease: time.Minute})
-	for what, b := range map[string]*Board{"": f.Board, " after a crash": killed} {
+	for what, b := range map[string]*Board{"before a crash": f.Board, "after a crash": killed} {
 		for _, p := range all[1:] {
 			if keys := b.Join(p).Breaker.Keys.AsMap(); keys["upstream.maintenance_mode.svc"] != nil {
-				t.Errorf("%s comes back%s, and is told %v", p.ID, what, keys)
+				t.Errorf("%s comes back %s, and is told %v", p.ID, what, keys)
 			}
 		}
 	}
@@ -249,7 +249,7 @@ func TestProxiesThatComeAndGoAtOnce(t *testing.T) {
 		if n := len(b.joined); n != 100 {
 			t.Errorf("%d have joined, want all 100: they may be about to connect", n)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		b.follow(t.Context(), &running)
 		if len(b.joined)+len(b.parked) > 0 {
 			t.Errorf("%d are kept that have joined, and %d parked", len(b.joined), len(b.parked))

@@ -75,7 +75,7 @@ func TestLateStreamKeepsALayerNoLonger(t *testing.T) {
 		}
 		late := func(after, want time.Duration) {
 			t.Helper()
-			time.Sleep(after)
+			<-time.After(after)
 			out := make(chan cachev3.DeltaResponse, 1)
 			cancel, err := s.cache.CreateDeltaWatch(&discoveryv3.DeltaDiscoveryRequest{Node: streamKey{delta: true, id: 2}.node("p1"), TypeUrl: typeRuntime},
 				streamv3.NewDeltaSubscription([]string{name}, nil, nil, false), out)
