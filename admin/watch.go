@@ -164,9 +164,9 @@ func (s summaries) learn(b *adminpb.Breaker) bool {
 	if s == nil {
 		return true
 	}
-	known := proto.Equal(s[b.GetService()], b)
+	last, known := s[b.GetService()]
 	s[b.GetService()] = b
-	return !known
+	return !known || !proto.Equal(last, b)
 }
 
 // serveWatch streams WatchBreakers: one JSON object a line, or one server-sent event

@@ -11,6 +11,7 @@ import (
 	"github.com/breakwater/breakwater/admin"
 	"github.com/breakwater/breakwater/breaker"
 	"github.com/breakwater/breakwater/envoy"
+	"github.com/breakwater/breakwater/policy"
 )
 
 const (
@@ -21,13 +22,22 @@ const (
 	explainLook = 800 * time.Millisecond
 )
 
+// leftOut adds to the error of an unknown service why it is left out; err itself if no policy with an error names it.
+func leftOut(err error, service string, problems []policy.Problem) error {
+	i := slices.IndexFunc(problems, func(p policy.Problem) bool { return p.Service == service && p.Severity == policy.SeverityError })
+	if i < 0 || !errors.Is(err, breaker.ErrUnknownService) {
+		return err
+	}
+	return fmt.Errorf("%w: %s: its policy has an error and no last good version: %s", breaker.ErrUnknownService, service, problems[i])
+}
+
 // Explain asks every proxy twice, a second apart, for the counts of the service alone.
 func (m *model) Explain(ctx context.Context, service string) (admin.Explanation, error) {
 	timer := time.NewTimer(explainWindow)
 	defer timer.Stop()
 	first, before, err := m.lookAt(ctx, service)
 	if err != nil {
-		return admin.Explanation{}, err
+		return admin.Explanation{}, leftOut(err, service, m.plane.reloader.Status().Problems)
 	}
 	select {
 	case <-ctx.Done():

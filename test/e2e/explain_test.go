@@ -42,10 +42,14 @@ func TestExplainKnowsWhatStatusKnows(t *testing.T) {
 	u := envoytest.NewUpstream(t)
 	rejected := refusables()[1]
 	s := newStack(t, map[string]string{
-		"nowhere.yaml": "service: nowhere\nupstream: no-such-host.invalid:80\nroutes: [{prefix: /nowhere}]\n",
-		"picky.yaml":   rejected.bad(u),
-		"other.yaml":   other(u, 10),
+		"nowhere.yaml":  "service: nowhere\nupstream: no-such-host.invalid:80\nroutes: [{prefix: /nowhere}]\n",
+		"picky.yaml":    rejected.bad(u),
+		"other.yaml":    other(u, 10),
+		"left-out.yaml": "service: left-out\nupstream: " + u.Addr() + "\ntimeout: {request: soon}\n",
 	})
+	if _, stderr, code := s.command("explain", "left-out", "--server", s.grpc); code != 1 || !strings.Contains(stderr, "left-out: its policy has an error and no last good version: left-out.yaml:3:") {
+		t.Errorf("of a service that is left out it says, with exit code %d: %s", code, stderr)
+	}
 	s.explained("nowhere", "the service has no hosts: its name does not resolve, so every request fails", "see that no-such-host.invalid resolves")
 	s.explained("picky", "was rejected: ", rejected.text, "What to do: fix the policy at picky.yaml:5:")
 	if out := s.run("status", "picky", "--server", s.grpc); !strings.Contains(out, "the proxy does not have this service: its policy at picky.yaml:5:") {
