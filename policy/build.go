@@ -365,12 +365,14 @@ func (b *builder) losers() map[string]string {
 			if last == nil {
 				continue
 			}
-			r := 1
+			r := 0
 			switch {
 			case last.entry.file == name:
 				r = 3
 			case file.changed || file.gone:
 				r = 2
+			case b.next.files[last.entry.file] != nil: // else there is no file that its problems could be at
+				r = 1
 			}
 			if r > rank[service] {
 				all[service], rank[service] = name, r
