@@ -105,7 +105,7 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	envoytest.Eventually(t, 10*time.Second, "the policy without a fallback is in force", func() error {
-		if said := s.Breakwater(t, "explain", "fraud-service", "--all"); !strings.Contains(strings.Join(strings.Fields(said), " "), "fallback off") {
+		if said := s.Breakwater(t, "explain", "fraud-service", "--all"); !strings.Contains(strings.Join(strings.Fields(said), " "), "fallback built-in off") {
 			return fmt.Errorf("%s", said)
 		}
 		return nil
