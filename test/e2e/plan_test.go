@@ -132,13 +132,15 @@ func TestPlans(t *testing.T) {
 	for range 20 {
 		get()
 	}
-	s.until("its window has as many", func() error {
-		if got := s.window("svc"); got < 20 {
-			return fmt.Errorf("%d", got)
+	s.untilReporting() // of all of them
+	window := 0
+	s.until("its window has as many, and no more come", func() error {
+		last := window
+		if window = s.window("svc"); window < 20 || window != last {
+			return fmt.Errorf("%d after %d", window, last)
 		}
 		return nil
 	})
-	window := s.window("svc")
 	p, do = edit(", window_size: 10}\ntimeout: {connect: 250ms, request: 7s}\n", bad, c)
 	if got := p.effects("svc"); len(got) != 2 || got[0] != planBreaker || !strings.HasPrefix(got[1], fmt.Sprintf("- its window keeps the newest 10 of %d attempts, with ", window)) {
 		t.Errorf("effects %q", got)
