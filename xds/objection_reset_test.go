@@ -2,6 +2,7 @@ package xds
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -63,7 +64,12 @@ func TestResetIsRefused(t *testing.T) {
 	})
 	connect(t, addr, "willing")
 	apply(t, p, service("a"))
-	eventually(t, "both have it", func() string { return agreedAll(p, "a") })
+	eventually(t, "both have it", func() string {
+		if n := p.ledger.count(); n != 2 {
+			return fmt.Sprintf("%d proxies are there", n)
+		}
+		return agreedAll(p, "a")
+	})
 	close(refuse)
 	change, err := p.Regenerate("a", "")
 	if err != nil {
