@@ -72,22 +72,6 @@ func (p *proxyState) reply(typeURL string, want target) reply {
 	return all
 }
 
-// Await waits until every connected proxy has accepted or refused the change or ctx ends, and says of each proxy
-// whether it has accepted it. What a proxy that objects to the policy has in its place counts as the change.
-func (p *Publisher) Await(ctx context.Context, c Change) map[string]bool {
-	for {
-		state, changed := p.ledger.confirmed(c)
-		if changed == nil {
-			return state
-		}
-		select {
-		case <-ctx.Done():
-			return state
-		case <-changed:
-		}
-	}
-}
-
 // AwaitOn waits until one proxy has accepted the change on all its streams, and reports false if ctx ends before. The zero
 // Change is accepted by all.
 func (p *Publisher) AwaitOn(ctx context.Context, proxy string, c Change) bool {
@@ -117,25 +101,4 @@ func (l *Ledger) reply(proxy, typeURL string, want target) (reply, <-chan struct
 		return unanswered, l.connections.wait()
 	}
 	return p.reply(typeURL, want), p.answers.wait()
-}
-
-// confirmed returns for each connected proxy whether it has accepted the change, and a channel that is closed when one that
-// has not answered may have; nil if all have.
-func (l *Ledger) confirmed(c Change) (by map[string]bool, changed <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	by = make(map[string]bool, len(l.proxies))
-	for id, p := range l.proxies {
-		want := c.of(id)
-		if want == (target{}) {
-			by[id] = false
-			continue
-		}
-		reply := p.reply(c.typeURL, want)
-		by[id] = reply == accepted
-		if reply == unanswered && changed == nil {
-			changed = p.answers.wait()
-		}
-	}
-	return by, changed
 }
