@@ -36,11 +36,11 @@ type Overview struct {
 	Overloaded bool
 }
 
-// gravity orders the states, the gravest first: trouble that nobody has asked for goes before what an operator wants.
-var gravity = [...]State{Open, HalfOpen, Unknown, ForcedOpen, Disabled, Closed}
+// Gravity orders the states, the gravest first: trouble that nobody has asked for goes before what an operator wants.
+var Gravity = []State{Open, HalfOpen, Unknown, ForcedOpen, Disabled, Closed}
 
-// graver reports whether a goes before b in gravity.
-func graver(a, b State) bool { return slices.Index(gravity[:], a) < slices.Index(gravity[:], b) }
+// graver reports whether a goes before b in Gravity.
+func graver(a, b State) bool { return slices.Index(Gravity, a) < slices.Index(Gravity, b) }
 
 // fold makes an Overview of proxies that are added one at a time, in ascending order of id. It keeps none of them.
 type fold struct {

@@ -12,22 +12,22 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/breakwater/breakwater/admin/adminpb"
+	"github.com/breakwater/breakwater/breaker"
 )
-
-// byGravity are the states, the gravest first, as the API orders them.
-var byGravity = []string{"open", "half_open", "unknown", "forced_open", "disabled", "closed"}
 
 // gravity is the place of a breaker in a list: trouble first, and a half-open one that waits for traffic, which is none,
 // just before those that are closed.
 func gravity(b *adminpb.Breaker) int {
 	if b.GetOverview().GetWaiting() {
-		return 2*len(byGravity) - 3
+		return 2*len(breaker.Gravity) - 3
 	}
-	return 2 * slices.Index(byGravity, b.GetState())
+	return 2 * slices.Index(breaker.Gravity, breaker.State(b.GetState()))
 }
 
 // isTrouble reports whether something has gone wrong that no operator wanted.
-func isTrouble(b *adminpb.Breaker) bool { return gravity(b) < 2*slices.Index(byGravity, "forced_open") }
+func isTrouble(b *adminpb.Breaker) bool {
+	return gravity(b) < 2*slices.Index(breaker.Gravity, breaker.ForcedOpen)
+}
 
 // compareBreakers orders breakers by gravity, and then by service.
 func compareBreakers(a, b *adminpb.Breaker) int {
@@ -44,13 +44,13 @@ func statesText(breakers []*adminpb.Breaker) string {
 		}
 	}
 	var out []string
-	for _, state := range byGravity {
-		n := in[state]
+	for _, state := range breaker.Gravity {
+		n := in[string(state)]
 		if n == 0 {
 			continue
 		}
 		text := fmt.Sprintf("%d %s", n, state)
-		if state == "half_open" && waiting > 0 {
+		if state == breaker.HalfOpen && waiting > 0 {
 			text += fmt.Sprintf(" (%d waiting for traffic)", waiting)
 		}
 		out = append(out, text)
