@@ -54,6 +54,7 @@ kustomize: need-go ## Build the pinned kustomize into .cache and print its path
 	@tools/get-kustomize
 
 ##@ Develop
+# One package after the other: real Envoys, browsers and loads of two packages at once leave neither the time it needs.
 .PHONY: test
 test: need-go need-cc ## Run all tests with the race detector, against a real Envoy and Prometheus
 	@envoy="$${ENVOY:-$$(tools/get-envoy)}"; \
@@ -63,8 +64,9 @@ test: need-go need-cc ## Run all tests with the race detector, against a real En
 		kustomize="$${KUSTOMIZE:-$$(tools/get-kustomize)}"; \
 		python="$${PYTHON_PACKAGES:-$$(tools/get-python)}"; \
 		export ENVOY="$$envoy" OLD_ENVOY="$$old" PROMETHEUS="$$prometheus" COMPOSE="$$compose" KUSTOMIZE="$$kustomize" PYTHON_PACKAGES="$$python"; \
-		echo "ENVOY=$$envoy OLD_ENVOY=$$old PROMETHEUS=$$prometheus COMPOSE=$$compose KUSTOMIZE=$$kustomize PYTHON_PACKAGES=$$python go test -race $(TESTFLAGS) $(PKGS)"; \
-		go test -race -timeout 10m $(TESTFLAGS) $(PKGS)
+		echo "ENVOY=$$envoy OLD_ENVOY=$$old PROMETHEUS=$$prometheus COMPOSE=$$compose KUSTOMIZE=$$kustomize PYTHON_PACKAGES=$$python go test -race -p 1 $(TESTFLAGS) $(PKGS)"; \
+		go build -race $(PKGS); \
+		go test -race -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
 	go -C tools/grafana test $(TESTFLAGS) ./...
 
 .PHONY: load

@@ -183,16 +183,34 @@ func writeJSON(w http.ResponseWriter, httpStatus int, v any) {
 // marshalJSON gives a message's JSON with the proto's names, unset fields and no
 // insignificant space: protojson alone varies the space from build to build.
 func marshalJSON(m proto.Message) ([]byte, error) {
-	loose, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+	// The JSON of a list is about six times as long as its protobuf. Room for it saves copying it whenever it grows.
+	loose, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.MarshalAppend(make([]byte, 0, 6*proto.Size(m)), m)
 	if err != nil {
 		return nil, err
 	}
-	var compact bytes.Buffer
-	compact.Grow(len(loose))
-	if err := json.Compact(&compact, loose); err != nil {
-		return nil, err
+	return withoutSpace(loose), nil
+}
+
+// withoutSpace takes the spaces between the values out of valid JSON, in place. json.Compact does so too, and takes as
+// long as half of protojson's work for checking what is valid.
+func withoutSpace(valid []byte) []byte {
+	n := 0
+	quoted, escaped := false, false
+	for _, c := range valid {
+		switch {
+		case escaped:
+			escaped = false
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+			escaped = c == '\\'
+		case c == ' ':
+			continue
+		}
+		valid[n] = c
+		n++
 	}
-	return compact.Bytes(), nil
+	return valid[:n]
 }
 
 // compactJSON is marshalJSON for the gateway. Unknown fields of a request are errors.

@@ -96,8 +96,8 @@ func (s *service) watch(ctx context.Context, req *adminpb.WatchBreakersRequest, 
 				delete(told, b.Service)
 				err = out.remove(b.Service)
 			default:
-				if message := breakerProto(b); told.learn(message) {
-					err = out.add(message)
+				if told.learn(b) {
+					err = out.add(breakerProto(b))
 				}
 			}
 			if err != nil {
@@ -155,18 +155,19 @@ func (m *messages) remove(service string) error {
 	return nil
 }
 
-// summaries are what a client was told last, by service; nil for a client that is told of every change.
-type summaries map[string]*adminpb.Breaker
+// summaries are what was last sent to a client, by service, without the proxies; nil for a client that gets every change.
+type summaries map[string]breaker.Breaker
 
 // learn reports whether the breaker differs from what the client knows: a summary is the same though hosts and proxies
 // have changed.
-func (s summaries) learn(b *adminpb.Breaker) bool {
+func (s summaries) learn(b breaker.Breaker) bool {
 	if s == nil {
 		return true
 	}
-	last, known := s[b.GetService()]
-	s[b.GetService()] = b
-	return !known || !proto.Equal(last, b)
+	last, known := s[b.Service]
+	b.Proxies = nil
+	s[b.Service] = b
+	return !known || last.State != b.State || last.Summary != b.Summary || !last.Overview.Equal(b.Overview)
 }
 
 // serveWatch streams WatchBreakers: one JSON object a line, or one server-sent event

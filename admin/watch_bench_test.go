@@ -29,8 +29,8 @@ func BenchmarkSummaries(b *testing.B) {
 			proxies[0].Attempts++
 			x := breaker.NewBreaker(fmt.Sprintf("some-service-%03d", i), proxies)
 			x.Proxies = nil
-			if summary := breakerProto(x); told.learn(summary) {
-				m.Breakers = append(m.Breakers, summary)
+			if told.learn(x) {
+				m.Breakers = append(m.Breakers, breakerProto(x))
 			}
 		}
 		if len(m.GetBreakers()) != services {

@@ -36,6 +36,15 @@ type Overview struct {
 	Overloaded bool
 }
 
+// Equal reports whether both say the same.
+func (o Overview) Equal(p Overview) bool {
+	if (o.Order == nil) != (p.Order == nil) || o.Order != nil && *o.Order != *p.Order {
+		return false
+	}
+	o.Order, p.Order = nil, nil
+	return o == p
+}
+
 // Gravity orders the states, the gravest first: trouble that nobody has asked for goes before what an operator wants.
 var Gravity = []State{Open, HalfOpen, Unknown, ForcedOpen, Disabled, Closed}
 
@@ -53,15 +62,17 @@ type fold struct {
 
 func (f *fold) add(p *ProxyBreaker) {
 	o := &f.out
-	isGraver := f.state == "" || graver(p.State, f.state)
+	first := false
 	switch {
-	case isGraver:
-		f.state, o.InState, o.Waiting = p.State, 1, p.Waiting
 	case p.State == f.state:
 		o.InState++
 		o.Waiting = o.Waiting && p.Waiting
+		first = p.Since.Before(o.Since)
+	case f.state == "" || graver(p.State, f.state):
+		f.state, o.InState, o.Waiting = p.State, 1, p.Waiting
+		first = true
 	}
-	if isGraver || p.State == f.state && p.Since.Before(o.Since) {
+	if first {
 		f.order, o.Cause, o.Since, o.Until = p.Order, p.Cause, p.Since, p.Until
 		o.RecentAttempts, o.RecentErrors, o.Successes = p.RecentAttempts, p.RecentErrors, p.Successes
 	}

@@ -88,7 +88,8 @@ func (l *linter) accept(service string, s source) {
 	}
 }
 
-func (l *linter) warn(service string, at Origin, rule, path, format string, args ...any) {
+// warn asks for the message only if the warning is given.
+func (l *linter) warn(service string, at Origin, rule, path string, message func() string) {
 	p := Problem{Severity: SeverityWarning, Position: at.Position, Service: service, Path: path, Rule: rule}
 	if at.Layer == LayerEnvironment {
 		p.Position = Position{File: environmentFile}
@@ -100,10 +101,9 @@ func (l *linter) warn(service string, at Origin, rule, path, format string, args
 		}
 		l.seen[p] = true
 	}
-	if l.allows(p) {
-		return
+	if !l.allows(p) {
+		l.add(p, message)
 	}
-	l.add(p, func() string { return fmt.Sprintf(format, args...) })
 }
 
 func (l *linter) add(p Problem, message func() string) {
@@ -117,7 +117,7 @@ func (l *linter) add(p Problem, message func() string) {
 
 // check warns at the value of the highest layer among those that the rule is about.
 // If users set none of them, it does not warn.
-func (l *linter) check(s *Service, rule string, paths []string, format string, args ...any) {
+func (l *linter) check(s *Service, rule string, paths []string, message func() string) {
 	var at string
 	for _, path := range paths {
 		o := s.Origins[path]
@@ -129,7 +129,7 @@ func (l *linter) check(s *Service, rule string, paths []string, format string, a
 		}
 	}
 	if at != "" {
-		l.warn(s.Name, s.Origins[at], rule, at, format, args...)
+		l.warn(s.Name, s.Origins[at], rule, at, message)
 	}
 }
 
@@ -137,22 +137,26 @@ func (l *linter) service(s *Service) {
 	l.retries(s)
 	b := &s.Breaker
 	if !b.FailureThreshold.Set && !b.FailureRate.Set && b.SlowCall == nil {
-		l.check(s, RuleNeverTrips, []string{"breaker.failure_threshold", "breaker.failure_rate", "breaker.slow_call"},
-			"the breaker can never trip: failure_threshold, failure_rate and slow_call are all off, and only Envoy's ejection of single hosts after 5 failures in a row is left")
+		l.check(s, RuleNeverTrips, []string{"breaker.failure_threshold", "breaker.failure_rate", "breaker.slow_call"}, func() string {
+			return "the breaker can never trip: failure_threshold, failure_rate and slow_call are all off, and only Envoy's ejection of single hosts after 5 failures in a row is left"
+		})
 	}
 	if every := l.tripInterval(b); every <= time.Hour {
-		l.check(s, RuleFailureCountLow, []string{"breaker.failure_threshold", "breaker.window_size"},
-			"%s failures among %s attempts is what ordinary errors reach: at 1%% errors and 100 requests a second about every %s; consider failure_rate with failure_threshold: off",
-			s.says("breaker.failure_threshold", b.FailureThreshold.String()), s.says("breaker.window_size", countText(b.WindowSize)), roughly(every))
+		l.check(s, RuleFailureCountLow, []string{"breaker.failure_threshold", "breaker.window_size"}, func() string {
+			return fmt.Sprintf("%s failures among %s attempts is what ordinary errors reach: at 1%% errors and 100 requests a second about every %s; consider failure_rate with failure_threshold: off",
+				s.says("breaker.failure_threshold", b.FailureThreshold.String()), s.says("breaker.window_size", countText(b.WindowSize)), roughly(every))
+		})
 	}
 	if s.HealthCheck != nil && s.HealthCheck.Uneject {
-		l.check(s, RuleHealthCheckUnejects, []string{"health_check.uneject"},
-			"a passing health check ends an ejection before breaker.timeout, so that an open breaker closes early")
+		l.check(s, RuleHealthCheckUnejects, []string{"health_check.uneject"}, func() string {
+			return "a passing health check ends an ejection before breaker.timeout, so that an open breaker closes early"
+		})
 	}
 	if t := &s.Timeout; t.Request.Set && t.Connect > t.Request.D {
-		l.check(s, RuleConnectExceedsRequest, []string{"timeout.connect", "timeout.request"},
-			"timeout.connect %s is over timeout.request %s and can never be reached",
-			s.says("timeout.connect", t.Connect.String()), s.says("timeout.request", t.Request.String()))
+		l.check(s, RuleConnectExceedsRequest, []string{"timeout.connect", "timeout.request"}, func() string {
+			return fmt.Sprintf("timeout.connect %s is over timeout.request %s and can never be reached",
+				s.says("timeout.connect", t.Connect.String()), s.says("timeout.request", t.Request.String()))
+		})
 	}
 	l.expressions(s)
 }
@@ -163,9 +167,10 @@ func (l *linter) expressions(s *Service) {
 		r := &s.Routes[i]
 		warn := func(path, text string) {
 			if size := expressionSize(text); size > maxExpressionSize {
-				l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleExpressionSize, originPath(s, i)+path,
-					"Envoy refuses the expression, and with it this policy: its program has %d instructions, and %d are allowed unless Envoy's runtime sets re2.max_program_size.error_level; repeat less, such as [^/]+ in place of .{100}",
-					size, maxExpressionSize)
+				l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleExpressionSize, originPath(s, i)+path, func() string {
+					return fmt.Sprintf("Envoy refuses the expression, and with it this policy: its program has %d instructions, and %d are allowed unless Envoy's runtime sets re2.max_program_size.error_level; repeat less, such as [^/]+ in place of .{100}",
+						size, maxExpressionSize)
+				})
 			}
 		}
 		if r.Match == MatchRegex {
@@ -184,9 +189,10 @@ func (l *linter) retries(s *Service) {
 	}
 	attempts := r.MaxRetries + 1
 	if t := &s.Timeout; t.PerTry.Set && t.Request.Set && t.PerTry.D*time.Duration(attempts) > t.Request.D {
-		l.check(s, RuleRetriesExceedTimeout, []string{"timeout.per_try", "retry.max_retries", "timeout.request"},
-			"%s attempts of %s do not fit into timeout.request %s: the last ones never happen",
-			s.attempts(), s.says("timeout.per_try", t.PerTry.String()), s.says("timeout.request", t.Request.String()))
+		l.check(s, RuleRetriesExceedTimeout, []string{"timeout.per_try", "retry.max_retries", "timeout.request"}, func() string {
+			return fmt.Sprintf("%s attempts of %s do not fit into timeout.request %s: the last ones never happen",
+				s.attempts(), s.says("timeout.per_try", t.PerTry.String()), s.says("timeout.request", t.Request.String()))
+		})
 	}
 	var unsafe []string
 	for _, m := range []string{"POST", "PATCH", "LOCK"} {
@@ -195,13 +201,15 @@ func (l *linter) retries(s *Service) {
 		}
 	}
 	if len(unsafe) > 0 && !s.retriesOnlyWhatWasNotBegun() {
-		l.check(s, RuleNonIdempotentRetry, []string{"retry.methods"},
-			"%s is not idempotent: a retry may do the same thing twice", s.says("retry.methods", strings.Join(unsafe, ", ")))
+		l.check(s, RuleNonIdempotentRetry, []string{"retry.methods"}, func() string {
+			return fmt.Sprintf("%s is not idempotent: a retry may do the same thing twice", s.says("retry.methods", strings.Join(unsafe, ", ")))
+		})
 	}
 	if load := amplification(r); attempts > 5 || load > 2 {
-		l.check(s, RuleAmplification, []string{"retry.max_retries", "retry.budget"},
-			"a failing service may get %s attempts for one request and %.1f times its load in all: more than 5 attempts or twice the load makes an outage worse",
-			s.attempts(), load)
+		l.check(s, RuleAmplification, []string{"retry.max_retries", "retry.budget"}, func() string {
+			return fmt.Sprintf("a failing service may get %s attempts for one request and %.1f times its load in all: more than 5 attempts or twice the load makes an outage worse",
+				s.attempts(), load)
+		})
 	}
 }
 
@@ -320,8 +328,9 @@ func (l *linter) shadowed(services []*Service) {
 			open := func(host string) bool { return everything[host].route == nil }
 			if hosts := hostsOf(r); r.Match == MatchRegex && !slices.ContainsFunc(hosts, open) {
 				o := everything[hosts[0]]
-				l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes, originPath(s, i),
-					"gets no requests: the prefix / of service %s at %s goes before every regex", o.service.title(), o.route.Position)
+				l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes, originPath(s, i), func() string {
+					return fmt.Sprintf("gets no requests: the prefix / of service %s at %s goes before every regex", o.service.title(), o.route.Position)
+				})
 			}
 		}
 	}
@@ -329,11 +338,15 @@ func (l *linter) shadowed(services []*Service) {
 
 // overlaps warns of routes that two services have in common: of each that another has too, once for a host.
 func (l *linter) overlaps(services []*Service) {
-	owners := map[string][]owner{}
+	routes := 0
+	for _, s := range services {
+		routes += len(s.Routes)
+	}
+	owners := make(map[string][]owner, routes)
 	for _, s := range services {
 		for i := range s.Routes {
 			r := &s.Routes[i]
-			warned := map[string]bool{}
+			var warned []*Service
 			for _, host := range hostsOf(r) {
 				key := host + "\x00" + string(r.Match) + "\x00" + r.Value
 				if len(r.Headers) > 0 {
@@ -343,12 +356,13 @@ func (l *linter) overlaps(services []*Service) {
 					if o.service == s || !methodsOverlap(o.route.Methods, r.Methods) {
 						continue
 					}
-					if !warned[o.service.Name] {
-						l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes,
-							cmp.Or(originPath(s, i), "routes"), "service %s has the same route at %s: only one of them gets the requests",
-							o.service.title(), o.route.Position)
+					if !slices.Contains(warned, o.service) {
+						l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleOverlappingRoutes, cmp.Or(originPath(s, i), "routes"), func() string {
+							return fmt.Sprintf("service %s has the same route at %s: only one of them gets the requests",
+								o.service.title(), o.route.Position)
+						})
 					}
-					warned[o.service.Name] = true
+					warned = append(warned, o.service)
 					break
 				}
 				owners[key] = append(owners[key], owner{service: s, route: r})

@@ -9,13 +9,14 @@ import (
 	"github.com/breakwater/breakwater/test/envoytest"
 )
 
-// reconnectTime bounds the time until a proxy is back at a Breakwater that is ready again.
-const reconnectTime = 2 * time.Second
+// reconnectTime bounds the time until a proxy is back at a Breakwater that is ready again: less than the 30 s that Envoy
+// may wait between its attempts if nobody sets that.
+const reconnectTime = 10 * time.Second
 
 // untilConnected waits until n proxies are connected.
-func (s *stack) untilConnected(n int, within time.Duration) {
+func (s *stack) untilConnected(n int) {
 	s.t.Helper()
-	envoytest.Eventually(s.t, within, fmt.Sprintf("%d proxies are connected", n), func() error {
+	envoytest.Eventually(s.t, reconnectTime, fmt.Sprintf("%d proxies are connected", n), func() error {
 		if got := s.metric("breakwater_connected_proxies"); got != float64(n) {
 			return fmt.Errorf("%v are", got)
 		}
@@ -64,7 +65,7 @@ func TestRestartReplacesNothing(t *testing.T) {
 		end.do()
 		load.more("/svc", 100)
 		s.start()
-		s.untilConnected(1, reconnectTime)
+		s.untilConnected(1)
 		s.until("the state is seen", func() error {
 			if got := s.state("svc"); got != "closed" {
 				return fmt.Errorf("it is %s", got)
@@ -100,7 +101,7 @@ func TestEnvoyIsKilled(t *testing.T) {
 	s := newStack(t, map[string]string{"other.yaml": other(o, 5)})
 	s.live("/other", o, 5)
 	s.envoy.Kill()
-	s.untilConnected(0, reconnectTime)
+	s.untilConnected(0)
 	if got := s.state("other"); got != "unknown" {
 		t.Errorf("without a proxy the state is %s", got)
 	}

@@ -81,7 +81,7 @@ func TestExplainBesideAFrozenEnvoy(t *testing.T) {
 	u := envoytest.NewUpstream(t)
 	s := newStack(t, operated(u))
 	frozen := s.startEnvoy("frozen")
-	s.untilConnected(2, reconnectTime)
+	s.untilConnected(2)
 	s.run("force-open", "svc", "--proxy", "e2e", "--ttl", "1h", "--reason", "a drill", "--server", s.grpc)
 	signal := func(sig syscall.Signal) {
 		t.Helper()

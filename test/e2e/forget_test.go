@@ -46,7 +46,7 @@ func TestForgetProxy(t *testing.T) {
 	s := newPlane(t, policies(layer2("svc", newScript(t), time.Minute)))
 	s.startEnvoy("one")
 	two := s.startEnvoy("two")
-	s.untilConnected(2, reconnectTime)
+	s.untilConnected(2)
 	if _, stderr, code := s.command("forget", "two"); code != 1 || !strings.Contains(stderr, "the proxy is connected: cannot forget two before it disconnects: end that Envoy first") {
 		t.Errorf("one that is connected: exit code %d, %q", code, stderr)
 	}
@@ -70,12 +70,12 @@ func TestForgetProxy(t *testing.T) {
 
 	s.kill()
 	s.start()
-	s.untilConnected(1, reconnectTime)
+	s.untilConnected(1)
 	s.untilMissed()
 	s.untilSaid("two", "ann", "scaled down")
 
 	two = s.startEnvoy("two")
-	s.untilConnected(2, reconnectTime)
+	s.untilConnected(2)
 	s.untilMissed()
 	two.Kill()
 	s.untilMissed("two")

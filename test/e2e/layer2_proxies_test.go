@@ -103,7 +103,7 @@ func TestLayer2OutlivesEnvoy(t *testing.T) {
 	s := newLayer2(t, layer2("svc", b, time.Minute))
 	s.trip("svc", b)
 	s.envoy.Kill()
-	s.untilConnected(0, reconnectTime)
+	s.untilConnected(0)
 	s.envoy = s.startEnvoy("e2e")
 	s.mustBeOpen("svc", b, 10)
 	s.untilIs("svc", "open")

@@ -30,7 +30,7 @@ func newLayer2On(t *testing.T, change []func(*bootstrapv3.Bootstrap), args []str
 func (s *stack) restart() {
 	s.t.Helper()
 	s.start()
-	s.untilConnected(1, reconnectTime)
+	s.untilConnected(1)
 }
 
 // While Breakwater is away its breakers stay what they are, and afterwards they go on from there.

@@ -43,7 +43,7 @@ func TestTwoEnvoysOfOneNodeID(t *testing.T) {
 			b, other := newScript(t), newScript(t)
 			s := newPlane(t, quiet(layer2("svc", b, time.Minute), at("drill", other)))
 			envoys := []*envoytest.Process{s.startEnvoy("e2e")}
-			s.untilConnected(1, reconnectTime)
+			s.untilConnected(1)
 			client := func(args ...string) string { return s.run(append(args, "--server", s.grpc)...) }
 			client("force-open", "drill", "--reason", "drill")
 			envoys = append(envoys, s.startEnvoy("e2e"))
@@ -89,7 +89,7 @@ func TestReportsOfTwoEnvoysOfOneNodeID(t *testing.T) {
 	b, other := newScript(t), newScript(t)
 	s := newPlane(t, quiet(layer2("svc", b, time.Minute), at("other", other)))
 	one := s.startEnvoy("e2e")
-	s.untilConnected(1, reconnectTime)
+	s.untilConnected(1)
 	two := s.startEnvoy("e2e")
 	s.untilStreams(2)
 	s.untilReporting(one, two)

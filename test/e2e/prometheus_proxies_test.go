@@ -36,7 +36,7 @@ func TestPrometheusMissesAnEnvoy(t *testing.T) {
 
 	// Another of its node cluster comes in its place.
 	o.envoy.Kill()
-	o.untilConnected(0, reconnectTime)
+	o.untilConnected(0)
 	o.envoy = o.startEnvoy("e2e-2")
 	want := fmt.Sprintf(`[{"targets":[%q],"labels":{"proxy":"e2e-2"}}]`, o.envoy.AdminAddr)
 	o.until("the one is replaced by the other", func() error {

@@ -21,9 +21,9 @@ const deployDir = "../../deploy"
 // The times of Prometheus in tests. An alert waits for alertDelay, what rules look at for minutes is alertRange, and an
 // hour is forgetHour seconds.
 const (
-	scrapeInterval = 250 * time.Millisecond
-	alertDelay     = "500ms"
-	alertRange     = "2s"
+	scrapeInterval = 500 * time.Millisecond
+	alertDelay     = "1s"
+	alertRange     = "4s"
 	forgetHour     = "0.1"
 )
 

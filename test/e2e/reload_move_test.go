@@ -85,7 +85,7 @@ func TestPathsMoveWhileBreakwaterIsDown(t *testing.T) {
 		s.kill()
 		s.write("moving.yaml", ways[i+1](11+i))
 		s.start()
-		s.untilConnected(1, reconnectTime)
+		s.untilConnected(1)
 		s.timed("/x", u, 11+i)
 		load.more("/x", 20)
 	}

@@ -89,7 +89,7 @@ func TestFrozenProxyHoldsNobodyBack(t *testing.T) {
 	s := newStack(t, map[string]string{"other.yaml": other(o, 5), "picky.yaml": goodPicky(a, 5)})
 	s.live("/other", o, 5)
 	s.freeze()
-	s.untilConnected(2, reconnectTime)
+	s.untilConnected(2)
 	s.untilState("other", "unknown", map[string]string{"e2e": "closed", "frozen": "unknown"})
 	load := s.newLoad("/other", "/picky")
 	s.write("other.yaml", other(o, 6))

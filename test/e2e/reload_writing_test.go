@@ -135,7 +135,7 @@ func TestStartWithAcceptedPolicies(t *testing.T) {
 	s.write("other.yaml", "service: other\nupst")
 	load := s.newLoad("/other")
 	s.start()
-	s.untilConnected(1, reconnectTime)
+	s.untilConnected(1)
 	s.live("/other", u, 5)
 	if got := fmt.Sprint(s.config().Stale); got != "[other]" {
 		t.Errorf("stale services %s", got)

@@ -19,7 +19,7 @@ func TestResetBesideAFrozenEnvoy(t *testing.T) {
 	bad := newCounted(t, always(http.StatusInternalServerError))
 	s := newStack(t, map[string]string{"svc.yaml": "service: svc\nupstream: " + bad.String() + "\nroutes: [{prefix: /svc}]\nretry: off\nbreaker: {timeout: 10m}\n"})
 	frozen := s.startEnvoy("frozen")
-	s.untilConnected(2, reconnectTime)
+	s.untilConnected(2)
 	s.until("its host is ejected", func() error {
 		if s.get("/svc"); len(s.ejected("svc")) != 1 {
 			return errors.New("it is not")

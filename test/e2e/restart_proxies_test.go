@@ -100,7 +100,7 @@ func TestProxiesComeAndGo(t *testing.T) {
 	s.untilState("svc", "unknown", nil)
 	s.startEnvoy("two")
 	s.untilState("svc", "closed", map[string]string{"two": "closed"})
-	s.untilConnected(1, reconnectTime)
+	s.untilConnected(1)
 }
 
 // change is one thing that a watcher was told: the state of a service.

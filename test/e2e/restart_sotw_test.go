@@ -56,7 +56,7 @@ func TestStateOfTheWorld(t *testing.T) {
 	modified := s.modified()
 	s.kill()
 	s.start()
-	s.untilConnected(1, reconnectTime)
+	s.untilConnected(1)
 	s.write("other.yaml", other(o, 9))
 	s.live("/other", o, 9)
 	if got := s.modified(); got != modified || len(s.ejected("svc")) != 1 {

@@ -28,6 +28,10 @@ import (
 // startTimeout bounds the start of a process with the race detector on a busy machine.
 const startTimeout = 30 * time.Second
 
+// patience bounds each wait for what is promised at once: it is long, because a test passes as soon as it has come, and a
+// machine may be busy.
+const patience = time.Minute
+
 // noRaceSleep takes back the second that the race detector's runtime waits at the end of a process.
 const noRaceSleep = "GORACE=atexit_sleep_ms=0"
 
@@ -296,7 +300,7 @@ func (s *stack) command(args ...string) (stdout, stderr string, code int) {
 // until waits for a condition.
 func (s *stack) until(what string, look func() error) {
 	s.t.Helper()
-	envoytest.Eventually(s.t, 15*time.Second, what, look)
+	envoytest.Eventually(s.t, patience, what, look)
 }
 
 // ejected returns the addresses of the service's ejected hosts, as Envoy's admin API says.
