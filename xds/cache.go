@@ -28,8 +28,7 @@ type resource struct {
 	// sequence is the number of its last publication; guarded by the cache's mu.
 	sequence uint64
 	// lease is how long a proxy keeps it if it hears nothing more of it; 0: for ever. expires is until when it does at most,
-	// whenever it hears of it; zero: as long as the lease. They are for incremental xDS only: in the state-of-the-world protocol Envoy tells every runtime layer of the one that has run out, and the first of
-	// another name ends the process (1.40: "Unexpected removal of unknown RTDS runtime layer").
+	// whenever it hears of it; zero: as long as the lease.
 	lease   time.Duration
 	expires time.Time
 }
@@ -85,7 +84,6 @@ type typeCache struct {
 	// variants are the resources that one proxy gets in place of those for all, by proxy and name.
 	variants map[string]map[string]*resource
 	deltas   map[*deltaWatch]struct{}
-	sotws    map[*sotwWatch]struct{}
 }
 
 // lookup returns the resource of a name as that proxy gets it; nil if there is none.
@@ -120,15 +118,6 @@ type deltaWatch struct {
 	out chan cachev3.DeltaResponse
 }
 
-type sotwWatch struct {
-	proxy  string
-	stream streamKey
-	// req as that of deltaWatch.
-	req *discoveryv3.DiscoveryRequest
-	sub cachev3.Subscription
-	out chan cachev3.Response
-}
-
 var _ cachev3.Cache = (*cache)(nil)
 
 func newCache(ledger *Ledger) *cache {
@@ -142,7 +131,6 @@ func (c *cache) ofType(typeURL string) *typeCache {
 		t = &typeCache{
 			resources: map[string]*resource{},
 			deltas:    map[*deltaWatch]struct{}{},
-			sotws:     map[*sotwWatch]struct{}{},
 		}
 		c.types[typeURL] = t
 	}
@@ -160,9 +148,6 @@ func (c *cache) openUp() {
 	for typeURL, t := range c.types {
 		for w := range t.deltas {
 			c.answerDelta(typeURL, t, w, nil)
-		}
-		for w := range t.sotws {
-			c.answerSotw(typeURL, t, w)
 		}
 	}
 }
@@ -211,11 +196,6 @@ func (c *cache) vary(typeURL string, set []*resource, variants map[string]map[st
 			c.answerDelta(typeURL, t, w, names)
 		}
 	}
-	for w := range t.sotws {
-		if len(changed(w.proxy)) > 0 {
-			c.answerSotw(typeURL, t, w)
-		}
-	}
 }
 
 // update sets and removes resources of one type and answers the watches that are
@@ -238,9 +218,6 @@ func (c *cache) update(typeURL string, set []*resource, remove []string) {
 		if names := w.of(changed); len(names) > 0 {
 			c.answerDelta(typeURL, t, w, names)
 		}
-	}
-	for w := range t.sotws {
-		c.answerSotw(typeURL, t, w)
 	}
 }
 
@@ -332,53 +309,5 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 		DeltaRequest:           w.req,
 		NextVersionMap:         next,
 		DeltaDiscoveryResponse: resp,
-	}
-}
-
-// answerSotw sends the whole state if the watch does not know it, and then forgets
-// the watch. The caller must hold c.mu.
-func (c *cache) answerSotw(typeURL string, t *typeCache, w *sotwWatch) {
-	known := w.sub.ReturnedResources()
-	var names []string
-	if w.sub.IsWildcard() {
-		names = slices.Collect(maps.Keys(t.resources))
-	} else {
-		for name := range w.sub.SubscribedResources() {
-			if _, ok := t.resources[name]; ok {
-				names = append(names, name)
-			}
-		}
-	}
-	slices.Sort(names)
-	versions := make(map[string]string, len(names))
-	bodies := make([]*anypb.Any, 0, len(names))
-	differs := len(names) != len(known)
-	for _, name := range names {
-		r := t.lookup(w.proxy, name)
-		versions[name] = r.version
-		bodies = append(bodies, r.body)
-		if known[name] != r.version {
-			differs = true
-			// In this protocol a whole type is accepted or rejected at once, so one held
-			// version holds the type back.
-			if c.ledger.held(w.stream, typeURL, name, r.version) {
-				t.sotws[w] = struct{}{}
-				return
-			}
-		}
-	}
-	first := w.req.GetResponseNonce() == "" && w.sub.IsWildcard()
-	if !differs && !first || len(names) == 0 && !w.sub.IsWildcard() {
-		t.sotws[w] = struct{}{}
-		c.ledger.upToDate(w.stream, typeURL, t.sequence)
-		return
-	}
-	versionInfo := hashVersions(versions)
-	delete(t.sotws, w)
-	c.ledger.built(w.stream, typeURL, batch{versions: versions, sequence: t.sequence, whole: true})
-	w.out <- &cachev3.PassthroughResponse{
-		Request:           w.req,
-		DiscoveryResponse: &discoveryv3.DiscoveryResponse{VersionInfo: versionInfo, Resources: bodies, TypeUrl: typeURL},
-		ReturnedResources: versions,
 	}
 }

@@ -58,8 +58,7 @@ type typeState struct {
 	// answered is the sequence number of the last publication to which the proxy has answered. All earlier ones are
 	// answered too.
 	answered uint64
-	// built is the response that was made for the proxy and is not sent yet: in the state-of-the-world protocol of all types, in
-	// the incremental one of route tables; the zero value if there is none.
+	// built is the response of a route table that was made for the proxy and is not sent yet; the zero value if there is none.
 	built batch
 }
 
@@ -69,8 +68,6 @@ type batch struct {
 	removed  []string
 	// sequence is the number of the last publication that the response covers.
 	sequence uint64
-	// whole is true if the batch is all that the proxy is to have (state of the world).
-	whole bool
 }
 
 type rejection struct {
@@ -235,16 +232,6 @@ func (l *Ledger) built(key streamKey, typeURL string, b batch) {
 	}
 }
 
-// sentBuilt notes that the response that was built last was sent under a nonce.
-func (l *Ledger) sentBuilt(key streamKey, typeURL, nonce string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s := l.streams[key]; s != nil {
-		t := s.ofType(typeURL)
-		t.pending[nonce], t.built = t.built, batch{}
-	}
-}
-
 // answered notes an ACK (text is empty) or a NACK of one response. It returns false if the
 // nonce is not one that was sent on this stream.
 func (l *Ledger) answered(key streamKey, typeURL, nonce, text string) bool {
@@ -262,15 +249,9 @@ func (l *Ledger) answered(key streamKey, typeURL, nonce, text string) bool {
 	delete(t.pending, nonce)
 	t.digest = ""
 	refused := b.refused(text)
-	if b.whole && text == "" {
-		clear(t.accepted)
-	}
 	reason := shorten(text)
 	for name, version := range b.versions {
 		if refused[name] {
-			if b.whole && t.accepted[name] == version {
-				continue
-			}
 			t.rejected[name] = rejection{version: version, sequence: b.sequence, text: reason, at: l.now()}
 			continue
 		}

@@ -12,7 +12,7 @@ func (b batch) refused(text string) map[string]bool {
 	}
 	for _, listed := range []func(name string) bool{
 		func(name string) bool { return mentions(text, name+":") },
-		func(name string) bool { return !b.whole && mentions(text, name) },
+		func(name string) bool { return mentions(text, name) },
 		func(string) bool { return true },
 	} {
 		for name := range b.versions {

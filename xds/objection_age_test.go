@@ -17,7 +17,7 @@ type script struct {
 }
 
 func (s script) connect(stream int64, proxy string) {
-	s.p.ledger.connect(streamKey{delta: true, id: stream}, Proxy{ID: proxy, Since: time.Now()})
+	s.p.ledger.connect(streamKey(stream), Proxy{ID: proxy, Since: time.Now()})
 }
 
 // send has a proxy be sent all that it is to have of a type; its answer is to be under the nonce.
@@ -27,14 +27,14 @@ func (s script) send(stream int64, proxy, typeURL, nonce string) {
 	for name := range c.resources {
 		versions[name] = c.lookup(proxy, name).version
 	}
-	s.p.ledger.sent(streamKey{delta: true, id: stream}, typeURL, nonce, batch{versions: versions})
+	s.p.ledger.sent(streamKey(stream), typeURL, nonce, batch{versions: versions})
 }
 
 // answer has a proxy be sent its clusters and its route table, and refuse those of which there is a text.
 func (s script) answer(stream int64, proxy, clusters, routes string) {
 	for typeURL, text := range map[string]string{typeCluster: clusters, typeRoute: routes} {
 		s.send(stream, proxy, typeURL, "nonce")
-		s.p.ledger.answered(streamKey{delta: true, id: stream}, typeURL, "nonce", text)
+		s.p.ledger.answered(streamKey(stream), typeURL, "nonce", text)
 	}
 	s.look()
 }
@@ -128,10 +128,10 @@ func TestTableOfTheProxyThatLeft(t *testing.T) {
 			apply(t, s.p, service("a", withRegex("^/a1$")))
 			s.send(1, "p", typeRoute, "last")
 			if answers {
-				s.p.ledger.answered(streamKey{delta: true, id: 1}, typeRoute, "last", "")
+				s.p.ledger.answered(streamKey(1), typeRoute, "last", "")
 			}
 			last := s.p.table.version
-			s.p.ledger.disconnect(streamKey{delta: true, id: 1})
+			s.p.ledger.disconnect(streamKey(1))
 			apply(t, s.p, service("a", withRegex("^/a2$")))
 			s.look()
 			if s.p.tables[last] == nil {
@@ -148,7 +148,7 @@ func TestTableBeforeItIsSent(t *testing.T) {
 	apply(t, s.p, service("a"))
 	s.answer(1, "p", "", "")
 	out := make(chan cachev3.DeltaResponse, 1)
-	req := &discoveryv3.DeltaDiscoveryRequest{Node: streamKey{delta: true, id: 1}.node("p"), TypeUrl: typeRoute, ResponseNonce: "nonce"}
+	req := &discoveryv3.DeltaDiscoveryRequest{Node: streamKey(1).node("p"), TypeUrl: typeRoute, ResponseNonce: "nonce"}
 	sub := streamv3.NewDeltaSubscription([]string{envoy.GatewayName}, nil, map[string]string{envoy.GatewayName: s.p.table.version}, false)
 	if _, err := s.p.cache.CreateDeltaWatch(req, sub, out); err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestFormerObjectionWhileRoutesAreHeldBack(t *testing.T) {
 		t.Run(first+" first", func(t *testing.T) {
 			s := ofTwoMinds(t, "route")
 			leave := func() {
-				s.p.ledger.disconnect(streamKey{delta: true, id: 1})
+				s.p.ledger.disconnect(streamKey(1))
 				s.look()
 			}
 			if first == "leave" {

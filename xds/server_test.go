@@ -91,7 +91,7 @@ func TestProxyIsServed(t *testing.T) {
 		t.Errorf("cluster a was removed %d times", n)
 	}
 	got := p.Ledger().Proxies()
-	if len(got) != 1 || got[0].ID != "p1" || got[0].Cluster != "test" || got[0].AdminAddress != "127.0.0.1:9901" || !got[0].Delta {
+	if len(got) != 1 || got[0].ID != "p1" || got[0].Cluster != "test" || got[0].AdminAddress != "127.0.0.1:9901" {
 		t.Errorf("the ledger has %+v", got)
 	}
 	proxy.close()
