@@ -3,7 +3,6 @@ package xds
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds/translate"
@@ -86,32 +85,17 @@ func (u *unit) paths() []string {
 	return keys
 }
 
-// quoted reports whether Envoy's text quotes one of the unit's own expressions or paths,
-// and where in the policy that value stands.
-func (u *unit) quoted(text string) (policy.Position, bool) {
-	for _, r := range u.policy.Routes {
-		values := []string{r.Rewrite}
-		if r.Match == policy.MatchRegex {
-			values = append(values, r.Value)
+// where is the place in the policy of what is in a resource of that type.
+func (u *unit) where(typeURL string) policy.Position {
+	path := "upstream"
+	if typeURL == typeRoute {
+		if len(u.policy.Routes) == 1 {
+			return u.policy.Routes[0].Position
 		}
-		for _, h := range r.Headers {
-			values = append(values, h.Regex)
-		}
-		for _, v := range values {
-			if v != "" && strings.Contains(text, v) {
-				return r.Position, true
-			}
-		}
+		path = "routes"
 	}
-	if tls := u.policy.Upstream.TLS; tls != nil {
-		for path, v := range map[string]string{"tls.ca_file": tls.CAFile, "tls.cert_file": tls.CertFile, "tls.key_file": tls.KeyFile} {
-			if v != "" && strings.Contains(text, v) {
-				if o, ok := u.policy.Origins[path]; ok && o.Position.Line > 0 {
-					return o.Position, true
-				}
-				return u.policy.Position, true
-			}
-		}
+	if o := u.policy.Origins[path]; o.Position.Line > 0 {
+		return o.Position
 	}
-	return u.policy.Position, false
+	return u.policy.Position
 }
