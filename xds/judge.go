@@ -143,12 +143,12 @@ func (p *Publisher) promote(now time.Time, next *deadline) {
 	if p.gatewayIsCurrent() && p.allCurrent() {
 		return
 	}
-	if end := p.began.Add(p.opts.Settle); now.Before(end) {
-		next.at(end)
-		return
-	}
 	unsettled := p.tablesAccepted()
-	due := func(since time.Time, lack, have int) bool {
+	due := func(since time.Time, lack, have int, former bool) bool {
+		if end := p.began.Add(p.opts.Settle); former && now.Before(end) {
+			next.at(end)
+			return false
+		}
 		lack = max(lack, len(unsettled))
 		if lack == 0 {
 			return have > 0
@@ -166,13 +166,13 @@ func (p *Publisher) promote(now time.Time, next *deadline) {
 		}
 		without := func(proxy string) bool { return p.withheld[proxy][name] != nil }
 		lack, have := p.ledger.lacking(typeCluster, u.cluster.name, u.cluster.version, without)
-		if due(p.since[name], lack, have) {
+		if due(p.since[name], lack, have, p.current[name] != nil) {
 			p.current[name] = u
 		}
 	}
 	if g.effective != g.current && g.rejected == nil {
 		lack, have := p.ledger.lacking(typeListener, g.effective.listener.name, g.effective.listener.version, func(string) bool { return false })
-		if due(g.since, lack, have) {
+		if due(g.since, lack, have, g.current != nil) {
 			g.current = g.effective
 		}
 	}

@@ -44,8 +44,8 @@ type PublisherOptions struct {
 	Log hclog.Logger
 	// Generations are forgotten at the end of the process if nil.
 	Generations Generations
-	// Settle is how long after the first Apply nothing is current yet, for proxies that are still to connect. It is 0 if they
-	// are not waited for.
+	// Settle is how long after the first Apply what there is from an earlier life stays current, for proxies that are still to
+	// connect. If it is 0 they are not waited for.
 	Settle time.Duration
 	// Accepted is called with a set once proxies have accepted all of it; may be nil. It is called
 	// in order, from the goroutine of Run.

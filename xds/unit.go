@@ -85,17 +85,21 @@ func (u *unit) paths() []string {
 	return keys
 }
 
-// where is the place in the policy of what is in a resource of that type.
+// where is the place in the policy of what Envoy most likely rejects in a resource of that type: an expression or a rewrite,
+// or a file of TLS. It is the service's own place if there is none of them.
 func (u *unit) where(typeURL string) policy.Position {
-	path := "upstream"
 	if typeURL == typeRoute {
-		if len(u.policy.Routes) == 1 {
-			return u.policy.Routes[0].Position
+		for _, r := range u.policy.Routes {
+			if r.Match == policy.MatchRegex || r.Rewrite != "" || slices.ContainsFunc(r.Headers, func(h policy.HeaderMatch) bool { return h.Regex != "" }) {
+				return r.Position
+			}
 		}
-		path = "routes"
+		return u.policy.Position
 	}
-	if o := u.policy.Origins[path]; o.Position.Line > 0 {
-		return o.Position
+	for _, path := range []string{"tls.ca_file", "tls.cert_file", "tls.key_file", "upstream"} {
+		if o := u.policy.Origins[path]; o.Position.Line > 0 && o.Layer != policy.LayerBuiltIn {
+			return o.Position
+		}
 	}
 	return u.policy.Position
 }
