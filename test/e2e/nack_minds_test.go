@@ -72,7 +72,9 @@ func TestOneEnvoyRejects(t *testing.T) {
 	s.envoy = older
 	load := s.newLoad("/picky", "/other") // both Envoys listen on the gateway's port
 	bad := refusables()[0].bad(a)
-	edited := func(seconds int) string { return strings.Replace(other(b, seconds), "/other}", "/other, rewrite: /}", 1) }
+	edited := func(seconds int) string {
+		return strings.Replace(other(b, seconds), "/other}", "/other, rewrite: /}", 1)
+	}
 	good := func(seconds int) {
 		t.Helper()
 		for _, e := range []*envoytest.Process{older, newer} {
