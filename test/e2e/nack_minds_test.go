@@ -174,6 +174,10 @@ func TestUpgradedEnvoy(t *testing.T) {
 	})
 	joins := s.startEnvoy("joins")
 	s.shown("picky [joins] partial")
+	if out := s.run("status"); !strings.Contains(out, "while others accepted it") {
+		t.Errorf("status says:\n%s", out)
+	}
+	s.explained("picky", "joins: requests to it fail: Envoy rejected this policy, which other proxies accepted")
 	s.mustHave(joins, `"/other"`)
 	for seconds := 6; seconds < 9; seconds++ {
 		s.write("other.yaml", other(b, seconds))
