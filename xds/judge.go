@@ -271,7 +271,7 @@ func (p *Publisher) withhold(proxy string, u *unit, r Rejection) {
 		p.withheld[proxy] = map[string]*withholding{}
 	}
 	p.withheld[proxy][name] = &withholding{Rejection: r, unit: u, since: p.ledger.since(proxy)}
-	p.objected = true
+	p.variantsChanged = true
 	p.log.Error("a proxy rejects what all others have of a service: it is withheld from that proxy", "service", name, "proxy", proxy,
 		"type", r.Type, "at", r.Position.String(), "error", p.Hide(r.Text))
 }
@@ -284,7 +284,7 @@ func (p *Publisher) lapse() {
 		for name, w := range services {
 			if !w.since.Equal(since) || !w.unit.samePolicy(p.effective[name]) || !w.unit.samePolicy(p.desired[name]) {
 				delete(services, name)
-				p.objected = true
+				p.variantsChanged = true
 			}
 		}
 		if len(services) == 0 {

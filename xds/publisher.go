@@ -92,10 +92,10 @@ type Publisher struct {
 	untranslated []Rejection
 	// rejected are the candidates that a proxy has rejected.
 	rejected map[string]*Rejection
-	// withheld are the services that single proxies do without, by proxy and service. objected is true if they, or what is
+	// withheld are the services that single proxies do without, by proxy and service. variantsChanged is true if they, or what is
 	// on trial, have changed and what is published for single proxies is to be made anew.
 	withheld map[string]map[string]*withholding
-	objected bool
+	variantsChanged bool
 	// trial is under way; nil for none. tried are the versions of the tables that proxies have rejected in which there is
 	// nothing to blame, by proxy.
 	trial *trial
@@ -334,12 +334,12 @@ func (p *Publisher) reconcile(now time.Time) time.Time {
 	var next deadline
 	p.judge(now, &next)
 	p.gateway.choose(now)
-	if p.choose(now) || p.gateway.clustersChanged || p.objected {
+	if p.choose(now) || p.gateway.clustersChanged || p.variantsChanged {
 		p.publishClusters(now)
 		p.gateway.clustersChanged = false
 	}
 	p.publishRoutes(now, &next)
-	p.objected = false
+	p.variantsChanged = false
 	p.cache.update(typeListener, p.gateway.listeners(), nil)
 	p.promote(now, &next)
 	p.retire(now, &next)

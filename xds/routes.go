@@ -47,7 +47,7 @@ func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
 	changed := p.table == nil || p.gateway.routesChanged || !maps.EqualFunc(routed, p.routed, (*unit).sameRoutes)
 	p.routed = routed
 	if !changed {
-		if p.objected {
+		if p.variantsChanged {
 			p.publishTables()
 		}
 		return

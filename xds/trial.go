@@ -125,17 +125,17 @@ func (p *Publisher) ask(now time.Time) {
 		return
 	}
 	t.sent, t.ends = &table{resource: r, composition: c}, now.Add(answerTimeout)
-	p.objected = true
+	p.variantsChanged = true
 }
 
-// proceed takes the proxy's answer to the table on trial, and reports whether it was there. A proxy that has left, or does
-// not answer, ends the trial. The caller must hold p.mu.
+// proceed takes the proxy's answer to the table on trial, and reports whether another one is to be looked at. The trial ends
+// if the proxy has left. If it does not answer, all that changed is held back. The caller must hold p.mu.
 func (p *Publisher) proceed(answers []answer, now time.Time, next *deadline) bool {
 	t := p.trial
 	i := slices.IndexFunc(answers, func(a answer) bool { return a.proxy == t.proxy && a.since.Equal(t.since) })
 	switch {
-	case i < 0 || now.After(t.ends):
-		p.trial, p.objected = nil, true
+	case i < 0:
+		p.trial, p.variantsChanged = nil, true
 		return false
 	case answers[i].accepted == t.sent.version:
 		t.queue = t.queue[1:]
@@ -143,7 +143,7 @@ func (p *Publisher) proceed(answers []answer, now time.Time, next *deadline) boo
 			p.convict(t, t.failed)
 			return false
 		}
-	case answers[i].rejected.version == t.sent.version && t.last, len(t.queue[0]) == 0:
+	case answers[i].rejected.version == t.sent.version && t.last:
 		p.convict(t, t.all())
 		return false
 	case answers[i].rejected.version == t.sent.version:
@@ -154,8 +154,11 @@ func (p *Publisher) proceed(answers []answer, now time.Time, next *deadline) boo
 		} else {
 			t.queue = append(halves(tried), t.queue...)
 		}
-	default:
+	case now.Before(t.ends):
 		next.at(t.ends)
+		return false
+	default:
+		p.convict(t, t.all())
 		return false
 	}
 	if len(t.queue) == 0 {
@@ -185,7 +188,7 @@ func (t *trial) all() map[string]rejection {
 
 // convict ends a trial with the services that are rejected. The caller must hold p.mu.
 func (p *Publisher) convict(t *trial, failed map[string]rejection) {
-	p.trial, p.objected = nil, true
+	p.trial, p.variantsChanged = nil, true
 	p.wake() // others may have rejected it too
 	found := false
 	for _, name := range slices.Sorted(maps.Keys(failed)) {

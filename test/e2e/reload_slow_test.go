@@ -11,7 +11,6 @@ import (
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/test/envoytest"
