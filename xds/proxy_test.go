@@ -163,12 +163,14 @@ func (p *fakeProxy) receive() {
 			}
 		}
 		if len(refused) > 0 {
-			if leave != nil {
-				defer leave()
-			}
 			req.ErrorDetail = &statuspb.Status{Code: 13, Message: "Error adding/updating: " + strings.Join(refused, ", ")}
 		}
-		if err := p.stream.Send(req); err != nil || len(refused) > 0 && leave != nil {
+		err = p.stream.Send(req)
+		if len(refused) > 0 && leave != nil {
+			leave()
+			return
+		}
+		if err != nil {
 			return
 		}
 	}
@@ -324,13 +326,6 @@ func eventually(t *testing.T, what string, look func() string) {
 		}
 		<-tick.C
 	}
-}
-
-// refusals returns how many responses the proxy has refused.
-func (p *fakeProxy) refusals() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.refused
 }
 
 // ttl is the TTL of a runtime layer as it was sent last; 0 for none.

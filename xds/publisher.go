@@ -94,7 +94,7 @@ type Publisher struct {
 	rejected map[string]*Rejection
 	// withheld are the services that single proxies do without, by proxy and service. variantsChanged is true if they, or what is
 	// on trial, have changed and what is published for single proxies is to be made anew.
-	withheld map[string]map[string]*withholding
+	withheld        map[string]map[string]*withholding
 	variantsChanged bool
 	// trial is under way; nil for none. tried are the versions of the tables that proxies have rejected in which there is
 	// nothing to blame, by proxy.
