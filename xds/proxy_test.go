@@ -36,7 +36,6 @@ type fakeProxy struct {
 	replaced  map[string]int               // how often what is in effect of a name has changed, by type and name
 	responses []*discoveryv3.DeltaDiscoveryResponse
 	refuse    func(typeURL, name string, body []byte) string
-	refused   int           // responses
 	leave     func()        // called once it has refused a response, after which it does nothing; nil: it goes on
 	hold      chan struct{} // until which it does not answer to route tables; nil: it does at once
 	ended     bool
@@ -149,9 +148,6 @@ func (p *fakeProxy) receive() {
 		for _, name := range resp.GetRemovedResources() {
 			delete(have, name)
 			delete(p.bodies, resp.GetTypeUrl()+" "+name)
-		}
-		if len(refused) > 0 {
-			p.refused++
 		}
 		leave, hold := p.leave, p.hold
 		p.mu.Unlock()
