@@ -13,6 +13,8 @@ type gatewayUnit struct {
 	policy   *policy.Gateway
 	listener *resource
 	clusters []*resource
+	// stored is that of unit.
+	stored bool
 }
 
 func newGatewayUnit(gw *policy.Gateway) (*gatewayUnit, error) {
@@ -89,7 +91,7 @@ func (g *gatewayState) want(gw *policy.Gateway) error {
 		// The secret is of this process, and of no version.
 		last := *c.policy
 		last.AdminSecret = gw.AdminSecret
-		g.current = &gatewayUnit{policy: &last, listener: c.listener, clusters: c.clusters}
+		g.current = &gatewayUnit{policy: &last, listener: c.listener, clusters: c.clusters, stored: c.stored}
 	}
 	if !u.same(g.desired) {
 		g.rejected = nil

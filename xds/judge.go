@@ -130,6 +130,7 @@ func (p *Publisher) regenerated(u *unit) *unit {
 		p.log.Error("cannot translate a reset", "service", u.policy.Name, "error", err)
 		return u
 	}
+	v.stored = u.stored
 	return v
 }
 
@@ -144,8 +145,8 @@ func (p *Publisher) promote(now time.Time, next *deadline) {
 		return
 	}
 	unsettled := p.tablesAccepted()
-	due := func(since time.Time, lack, have int, former bool) bool {
-		if end := p.began.Add(p.opts.Settle); former && now.Before(end) {
+	due := func(since time.Time, lack, have int, stored bool) bool {
+		if end := p.began.Add(p.opts.Settle); stored && now.Before(end) {
 			next.at(end)
 			return false
 		}
@@ -166,13 +167,13 @@ func (p *Publisher) promote(now time.Time, next *deadline) {
 		}
 		without := func(proxy string) bool { return p.withheld[proxy][name] != nil }
 		lack, have := p.ledger.lacking(typeCluster, u.cluster.name, u.cluster.version, without)
-		if due(p.since[name], lack, have, p.current[name] != nil) {
+		if due(p.since[name], lack, have, p.current[name] != nil && p.current[name].stored) {
 			p.current[name] = u
 		}
 	}
 	if g.effective != g.current && g.rejected == nil {
 		lack, have := p.ledger.lacking(typeListener, g.effective.listener.name, g.effective.listener.version, func(string) bool { return false })
-		if due(g.since, lack, have, g.current != nil) {
+		if due(g.since, lack, have, g.current != nil && g.current.stored) {
 			g.current = g.effective
 		}
 	}

@@ -204,11 +204,13 @@ func (p *Publisher) Baseline(set *policy.Set) {
 			p.log.Warn("the last good version of a service cannot be used", "service", svc.Name, "error", err)
 			continue
 		}
+		u.stored = true
 		p.current[svc.Name] = u
 	}
 	if g, err := newGatewayUnit(set.Gateway); err != nil {
 		p.log.Warn("cannot use the last good version of the gateway", "error", err)
 	} else {
+		g.stored = true
 		p.gateway.current = g
 	}
 }
@@ -255,7 +257,7 @@ func (p *Publisher) unitOf(svc *policy.Service) (*unit, error) {
 	if u := p.current[svc.Name]; u != nil && u.policy.Digest == svc.Digest && sameGeneration(u.generation, gen) {
 		// The same values as in a stored or an earlier version, maybe at other positions.
 		v := *u
-		v.policy = svc
+		v.policy, v.stored = svc, false
 		p.current[svc.Name] = &v
 		return &v, nil
 	}

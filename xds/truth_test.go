@@ -255,3 +255,20 @@ func TestUpgradedProxy(t *testing.T) {
 		})
 	}
 }
+
+// TestRestartBesideARejection: what proxies had accepted stays current for a while, for one that connects first may accept what
+// another one rejects.
+func TestRestartBesideARejection(t *testing.T) {
+	p := NewPublisher(PublisherOptions{Settle: time.Minute})
+	p.Baseline(set(service("a"), service("b")))
+	apply(t, p, service("a", withRegex(badRegex)), service("b"))
+	addr := serve(t, p)
+	willing := connect(t, addr, "willing")
+	eventually(t, "one has it", func() string { return willing.routes([]string{badRegex}, nil) })
+	strict := dial(t, addr, "strict", nil, refusesRegex)
+	eventually(t, "it goes back on both", func() string {
+		return rejections(p, "a route [strict]") + strict.routes([]string{"/a", "/b"}, nil) + willing.routes([]string{"/a", "/b"}, []string{badRegex})
+	})
+	apply(t, p, service("a", withRegex("^/a1$")), service("b"))
+	eventually(t, "an edit reaches both", func() string { return rejections(p) + strict.routes([]string{"^/a1$"}, nil) })
+}

@@ -16,6 +16,8 @@ type unit struct {
 	translated *translate.Unit
 	cluster    *resource
 	endpoints  *resource // nil for a DNS cluster
+	// stored is true if it was accepted in an earlier life of the control plane, and nobody has asked for it in this one.
+	stored bool
 }
 
 func newUnit(svc *policy.Service, gen translate.Generation) (*unit, error) {
