@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -81,7 +82,7 @@ func (g *gate) encode() *yaml.Node { return scalarNode("off") }
 // off is the word that switches a criterion or a feature off.
 const off = "off"
 
-// text is a string.
+// text is a string. The tag max bounds its characters.
 type text struct {
 	meta
 	V string
@@ -90,6 +91,9 @@ type text struct {
 func (t *text) parse(s string, _ kind, f *field) error {
 	if s == "" && !f.empty {
 		return fmt.Errorf("must not be empty")
+	}
+	if most, err := strconv.Atoi(f.max); err == nil && utf8.RuneCountInString(s) > most {
+		return fmt.Errorf("must have at most %d characters, not %d", most, utf8.RuneCountInString(s))
 	}
 	t.V = s
 	return nil

@@ -7,22 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
-	"google.golang.org/protobuf/types/known/structpb"
-
 	"github.com/breakwater/breakwater/test/envoytest"
 )
-
-// takesLargeRegexes makes an Envoy accept expressions that others refuse, as a newer release may.
-func takesLargeRegexes(b *bootstrapv3.Bootstrap) {
-	static := &bootstrapv3.RuntimeLayer{
-		Name: "static",
-		LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{Fields: map[string]*structpb.Value{
-			"re2.max_program_size.error_level": structpb.NewNumberValue(1e6),
-		}}},
-	}
-	b.LayeredRuntime.Layers = append([]*bootstrapv3.RuntimeLayer{static}, b.LayeredRuntime.Layers...)
-}
 
 // mustHave waits until Envoy's own dump of its configuration has all of these texts.
 func (s *stack) mustHave(e *envoytest.Process, texts ...string) {
@@ -44,7 +30,7 @@ func TestEnvoysOfTwoMinds(t *testing.T) {
 	t.Parallel()
 	a, b := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
 	s := newPlane(t, map[string]string{"picky.yaml": goodPicky(a, 5), "other.yaml": other(b, 5)})
-	older, newer := s.startEnvoy("older"), s.startEnvoy("newer", takesLargeRegexes)
+	older, newer := s.startEnvoy("older"), s.startEnvoy("newer", envoytest.MaxProgramSize(1e5))
 	s.envoy = older
 	load := s.newLoad("/picky", "/other") // both Envoys listen on the gateway's port
 	bad := refusables()[0]
@@ -61,11 +47,11 @@ func TestEnvoysOfTwoMinds(t *testing.T) {
 		})
 	}
 	rejected(true, "older")
-	s.mustHave(newer, `pL{200}`)
+	s.mustHave(newer, `pL{1000}`)
 	s.mustHaveGoodPicky(older)
 	for seconds := 6; seconds < 9; seconds++ {
 		s.write("other.yaml", other(b, seconds))
-		s.mustHave(newer, `pL{200}`, fmt.Sprintf(`"timeout": "%ds"`, seconds))
+		s.mustHave(newer, `pL{1000}`, fmt.Sprintf(`"timeout": "%ds"`, seconds))
 		s.mustHave(older, `"/picky"`, fmt.Sprintf(`"timeout": "%ds"`, seconds))
 	}
 	s.write("third.yaml", fmt.Sprintf("service: third\nupstream: %s\nroutes: [{prefix: /third}]\n", b.Addr()))
