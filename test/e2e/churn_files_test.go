@@ -184,7 +184,7 @@ func (f *churnFiles) invalid(ctx context.Context, file string) error {
 
 // rejected saves what Envoy refuses.
 func (f *churnFiles) rejected(ctx context.Context, file string) error {
-	if err := f.replace(file, fmt.Sprintf("  - regex: '/%s/%s'\n", f.files[file][0], tooLarge)); err != nil {
+	if err := f.replace(file, fmt.Sprintf("  - regex: '/%s/\\pL{200}'\n", f.files[file][0])); err != nil {
 		return err
 	}
 	f.c.pause(ctx, f.upTo(2*time.Second))

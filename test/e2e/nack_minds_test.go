@@ -30,7 +30,7 @@ func TestEnvoysOfTwoMinds(t *testing.T) {
 	t.Parallel()
 	a, b := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
 	s := newPlane(t, map[string]string{"picky.yaml": goodPicky(a, 5), "other.yaml": other(b, 5)})
-	older, newer := s.startEnvoy("older"), s.startEnvoy("newer", envoytest.MaxProgramSize(1e5))
+	older, newer := s.startEnvoy("older", strict), s.startEnvoy("newer")
 	s.envoy = older
 	load := s.newLoad("/picky", "/other") // both Envoys listen on the gateway's port
 	bad := refusables()[0]
@@ -47,11 +47,11 @@ func TestEnvoysOfTwoMinds(t *testing.T) {
 		})
 	}
 	rejected(true, "older")
-	s.mustHave(newer, `pL{1000}`)
+	s.mustHave(newer, `pL{200}`)
 	s.mustHaveGoodPicky(older)
 	for seconds := 6; seconds < 9; seconds++ {
 		s.write("other.yaml", other(b, seconds))
-		s.mustHave(newer, `pL{1000}`, fmt.Sprintf(`"timeout": "%ds"`, seconds))
+		s.mustHave(newer, `pL{200}`, fmt.Sprintf(`"timeout": "%ds"`, seconds))
 		s.mustHave(older, `"/picky"`, fmt.Sprintf(`"timeout": "%ds"`, seconds))
 	}
 	s.write("third.yaml", fmt.Sprintf("service: third\nupstream: %s\nroutes: [{prefix: /third}]\n", b.Addr()))
@@ -62,7 +62,7 @@ func TestEnvoysOfTwoMinds(t *testing.T) {
 	}
 	load.mustBeClean(50) // before an Envoy ends, which loses what waits at its socket
 	// One that joins is tried once, for it may be a newer one.
-	late := s.startEnvoy("late")
+	late := s.startEnvoy("late", strict)
 	s.mustHaveGoodPicky(late)
 	rejected(true, "late", "older")
 	late.Stop()
@@ -72,7 +72,7 @@ func TestEnvoysOfTwoMinds(t *testing.T) {
 	s.live("/picky", a, 5)
 	s.write("other.yaml", other(b, 9))
 	s.live("/other", b, 9)
-	after := s.startEnvoy("after")
+	after := s.startEnvoy("after", strict)
 	s.mustHaveGoodPicky(after)
 	if got := s.refused(after); got != 0 {
 		t.Errorf("an Envoy that joins when all reject it has refused %d updates, want none", got)

@@ -84,7 +84,7 @@ func (s *stack) freeze() {
 func TestFrozenProxyHoldsNobodyBack(t *testing.T) {
 	t.Parallel()
 	a, o := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
-	s := newStack(t, map[string]string{"other.yaml": other(o, 5), "picky.yaml": goodPicky(a, 5)})
+	s := newStrict(t, map[string]string{"other.yaml": other(o, 5), "picky.yaml": goodPicky(a, 5)})
 	s.live("/other", o, 5)
 	s.freeze()
 	s.untilConnected(2)
@@ -111,9 +111,9 @@ func TestFrozenProxyHoldsNobodyBack(t *testing.T) {
 func TestSomeEnvoysRefuse(t *testing.T) {
 	t.Parallel()
 	a, o := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
-	s := newStack(t, map[string]string{"other.yaml": other(o, 5), "picky.yaml": goodPicky(a, 5)})
+	s := newStrict(t, map[string]string{"other.yaml": other(o, 5), "picky.yaml": goodPicky(a, 5)})
 	s.live("/picky", a, 5)
-	newer := s.startEnvoy("newer", envoytest.MaxProgramSize(1e5))
+	newer := s.startEnvoy("newer")
 	regex := refusables()[0]
 	s.write("picky.yaml", regex.bad(a))
 	s.until("the partial rejection is shown", func() error {
@@ -129,7 +129,7 @@ func TestSomeEnvoysRefuse(t *testing.T) {
 	}
 	s.until("the newer Envoy has it", func() error {
 		dump, err := s.fetch("http://" + newer.AdminAddr + "/config_dump")
-		if err == nil && !strings.Contains(dump, "pL{1000}") {
+		if err == nil && !strings.Contains(dump, "pL{200}") {
 			err = errors.New("it has not")
 		}
 		return err
