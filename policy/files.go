@@ -48,10 +48,8 @@ func (l *layers) document() (File, bool) {
 	doc := defaultsDocument{settings: l.own}
 	doc.Profiles.V = map[string]settings{}
 	for name, p := range l.profiles {
-		if p.merged != nil && !p.frozen {
-			doc.Profiles.V[name] = p.own
-			doc.Profiles.Set = true
-		}
+		doc.Profiles.V[name] = p.own
+		doc.Profiles.Set = true
 	}
 	n := defaultsPlan.encode(reflect.ValueOf(&doc).Elem())
 	if len(n.Content) == 0 {
@@ -60,18 +58,13 @@ func (l *layers) document() (File, bool) {
 	return File{Name: l.file, Data: marshal(n)}, true
 }
 
-// asWritten reports whether the record's own document gives the service again.
-func (s *state) asWritten(r *record) bool {
-	return !r.frozen && !s.layers.frozen(r.entry.doc.Profile.V)
-}
-
 // assemble writes the documents of one file that are in force.
 func (s *state) assemble(records []*record, file *fileState) []byte {
 	slices.SortStableFunc(records, func(a, b *record) int { return a.entry.line - b.entry.line })
 	if file != nil && len(file.entries) == len(records) && !file.fault {
 		whole := true
 		for i, r := range records {
-			whole = whole && s.asWritten(r) && r.entry.hash == file.entries[i].hash && r.entry.line == file.entries[i].line
+			whole = whole && !r.frozen && r.entry.hash == file.entries[i].hash && r.entry.line == file.entries[i].line
 		}
 		if whole {
 			return file.data
@@ -85,7 +78,7 @@ func (s *state) assemble(records []*record, file *fileState) []byte {
 	}
 	for _, r := range records {
 		text := r.entry.text
-		if !s.asWritten(r) {
+		if r.frozen {
 			text = r.entry.explicit()
 		}
 		marked := bytes.HasPrefix(text, []byte("---"))
