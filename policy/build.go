@@ -56,8 +56,8 @@ type record struct {
 //
 // The Set is never nil and always valid. A fault is confined: a document with an
 // error keeps that service's version of prev, which may be nil, and so do
-// defaults.yaml, each profile and gateway.yaml; a new service with an error is left
-// out. Of two documents for one service the one that prev served stays. A file with an
+// defaults.yaml with its profiles, as a whole, and gateway.yaml; a new service with an
+// error is left out. Of two documents for one service the one that prev served stays. A file with an
 // error gives up no service, for it may be torn. A file that became empty, and a
 // directory that did, are faults too. Files other than *.yaml and *.yml are ignored.
 //
