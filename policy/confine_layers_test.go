@@ -87,6 +87,19 @@ func TestProfileFaultKeepsTheFile(t *testing.T) {
 	}
 }
 
+// TestFallbackOfKeptDefaults: what stands in a defaults.yaml that is no longer there is reported at the service.
+func TestFallbackOfKeptDefaults(t *testing.T) {
+	d := directory{"defaults.yaml": "\nprofiles:\n  x: {fallback: {service: b}}\n", "a.yaml": doc("a", "profile: x"), "b.yaml": doc("b")}
+	first := d.good(t, nil)
+	d["defaults.yaml"] = "profiles: 5\n"
+	delete(d, "b.yaml")
+	set, problems := d.build(t, first)
+	wantProblems(t, problems,
+		"a.yaml:1:1: fallback.service: there is no service b (set in the last good version of defaults.yaml)",
+		"defaults.yaml:1:11: profiles: must be a map of names to settings")
+	wantServices(t, set, "a")
+}
+
 func TestProfileThatContradictsNewDefaultsKeepsTheFile(t *testing.T) {
 	services := doc("a", "profile: slow") + "---\n" + doc("b")
 	first := directory{

@@ -3,7 +3,6 @@ package policy
 import (
 	"bytes"
 	"maps"
-	"reflect"
 	"slices"
 )
 
@@ -12,18 +11,18 @@ import (
 //	Build(s.Files(), env, nil)
 //
 // gives a Set of the same Digest: what is stored to have a last good policy at the
-// next start. A file whose every document is in force is returned as it is. Of
-// others only the documents in force are returned, each at its own line where there
-// is room; what fits no present document together (a service kept as it was before
-// an edit of the defaults) is written out with every value. A Set that Build did not
-// make has none.
+// next start. A file whose every document is in force is returned as it is, and so is
+// the defaults.yaml that the layers are from. Of others only the documents in force
+// are returned, each at its own line where there is room; what fits no present
+// document together (a service kept as it was before an edit of the defaults) is
+// written out with every value. A Set that Build did not make has none.
 func (s *Set) Files() []File {
 	if s.state == nil {
 		return nil
 	}
 	var files []File
-	if f, ok := s.state.layers.document(); ok {
-		files = append(files, f)
+	if defaults := s.state.layers.source; defaults.file != "" {
+		files = append(files, File{Name: defaults.file, Data: defaults.text})
 	}
 	if doc := s.state.gateway.doc; doc != nil {
 		files = append(files, File{Name: doc.name, Data: doc.data})
@@ -38,24 +37,6 @@ func (s *Set) Files() []File {
 	}
 	slices.SortFunc(files, func(a, b File) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
 	return files
-}
-
-// document gives defaults.yaml as it is in force, if there is anything in it.
-func (l *layers) document() (File, bool) {
-	if l.raw != nil {
-		return File{Name: l.file, Data: l.raw}, true
-	}
-	doc := defaultsDocument{settings: l.own}
-	doc.Profiles.V = map[string]settings{}
-	for name, p := range l.profiles {
-		doc.Profiles.V[name] = p.own
-		doc.Profiles.Set = true
-	}
-	n := defaultsPlan.encode(reflect.ValueOf(&doc).Elem())
-	if len(n.Content) == 0 {
-		return File{}, false
-	}
-	return File{Name: l.file, Data: marshal(n)}, true
 }
 
 // assemble writes the documents of one file that are in force.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"maps"
 	"reflect"
@@ -84,24 +85,12 @@ func (v *settings) ignore(variable string) {
 	}
 }
 
-// profile is one shared set.
-type profile struct {
-	own settings
-	// merged is own over the base.
-	merged *settings
-}
-
 // layers are what the services' documents are laid over.
 type layers struct {
-	// own are the settings that defaults.yaml itself gives.
-	own  settings
 	base *settings
-	// profiles by name.
-	profiles map[string]*profile
-	// raw is the text of defaults.yaml if all of it is in force, at file.
-	raw  []byte
-	file string
-	// source is the defaults.yaml that these layers are from.
+	// profiles are the shared sets by name, each over the base.
+	profiles map[string]*settings
+	// source is the defaults.yaml that these layers are from; zero if there is none.
 	source source
 	// fault is true if the newest defaults.yaml has an error. The layers are then those before it as a whole, or, where
 	// there are none, what is right in it.
@@ -135,27 +124,13 @@ func (m *profileMap) decode(d *decoder, n *yaml.Node, path string, _ *field) {
 	}
 }
 
-func (m *profileMap) encode() *yaml.Node {
-	n := mappingNode()
-	names := make([]string, 0, len(m.V))
-	for name := range m.V {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		s := m.V[name]
-		appendField(n, name, settingsPlan.encode(reflect.ValueOf(&s).Elem()))
-	}
-	return n
-}
-
 // buildLayers reads the layers below the services. file is nil if there is no
 // defaults.yaml, and prev if there were no layers before.
 func buildLayers(file *specialFile, env environment, prev *layers) (*layers, []Problem) {
 	fromEnv, problems := fromEnvironment(env)
 	below := builtIn
 	settingsPlan.merge(reflect.ValueOf(&below).Elem(), reflect.ValueOf(&fromEnv).Elem())
-	l := &layers{file: "defaults.yaml", base: &below, profiles: map[string]*profile{}}
+	l := &layers{base: &below, profiles: map[string]*settings{}}
 	if file != nil {
 		found := l.read(file, env, prev)
 		problems = append(problems, found.listed...)
@@ -174,11 +149,11 @@ func buildLayers(file *specialFile, env environment, prev *layers) (*layers, []P
 // read lays defaults.yaml over the base. With an error outside of the profiles none of it is laid there, and a profile
 // with an error is left out.
 func (l *layers) read(file *specialFile, env environment, prev *layers) findings {
-	l.file, l.source = file.name, source{file: file.name, line: 1, text: file.data}
 	var doc defaultsDocument
 	found := file.found
 	if file.root != nil {
-		if prev != nil && bytes.Equal(file.data, prev.raw) {
+		l.source = source{file: file.name, line: 1, text: file.data}
+		if prev != nil && bytes.Equal(file.data, prev.source.text) {
 			env.refuse = nil // what is in force may be asked for again
 		}
 		d := newDecoder(file.name, file.line, file.text, LayerDefaults, env)
@@ -189,19 +164,17 @@ func (l *layers) read(file *specialFile, env environment, prev *layers) findings
 	merged, faults := over(l.base, &doc.settings)
 	found.contradictions(faults, "")
 	if !found.full() && !found.any(func(path string) bool { return path != "profiles" && !strings.HasPrefix(path, "profiles.") }) {
-		l.own, l.base = doc.settings, merged
+		l.base = merged
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Profiles.V)) {
 		own, at := doc.Profiles.V[name], "profiles."+name
 		merged, faults := over(l.base, &own)
 		found.contradictions(faults, at+".")
 		if !found.full() && !found.any(func(path string) bool { return path == at || strings.HasPrefix(path, at+".") }) {
-			l.profiles[name] = &profile{own: own, merged: merged}
+			l.profiles[name] = merged
 		}
 	}
-	if l.fault = found.n > 0; !l.fault {
-		l.raw = file.data
-	}
+	l.fault = found.n > 0
 	return found
 }
 
@@ -225,8 +198,8 @@ func (l *layers) reuse(prev *layers) {
 		l.base = prev.base
 	}
 	for name, p := range l.profiles {
-		if last := prev.profiles[name]; last != nil && reflect.DeepEqual(last.merged, p.merged) {
-			p.merged = last.merged
+		if last := prev.profiles[name]; last != nil && reflect.DeepEqual(last, p) {
+			l.profiles[name] = last
 		}
 	}
 }
@@ -264,6 +237,9 @@ func (v *settings) explicit() settings {
 	return all
 }
 
+// file is the name of defaults.yaml.
+func (l *layers) file() string { return cmp.Or(l.source.file, "defaults.yaml") }
+
 // below gives what a document that names the profile is laid over, or says why
 // there is nothing.
 func (l *layers) below(name string) (*settings, error) {
@@ -271,11 +247,11 @@ func (l *layers) below(name string) (*settings, error) {
 		return l.base, nil
 	}
 	if p := l.profiles[name]; p != nil {
-		return p.merged, nil
+		return p, nil
 	}
 	if l.fault {
-		return nil, misfitf("there is no profile %s in force: %s has an error", barePart(name), l.file)
+		return nil, misfitf("there is no profile %s in force: %s has an error", barePart(name), l.file())
 	}
 	names := slices.Sorted(maps.Keys(l.profiles))
-	return nil, misfitf("there is no profile %s in %s%s", barePart(name), l.file, meant(name, names))
+	return nil, misfitf("there is no profile %s in %s%s", barePart(name), l.file(), meant(name, names))
 }

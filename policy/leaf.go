@@ -14,6 +14,11 @@ import (
 // leaf is a value of a raw document that is layered as a whole.
 type leaf interface {
 	base() *meta
+}
+
+// encodedLeaf is a leaf that can be written.
+type encodedLeaf interface {
+	leaf
 	// encode gives the value in the user's notation.
 	encode() *yaml.Node
 }
@@ -21,7 +26,7 @@ type leaf interface {
 // scalarLeaf is a leaf that one scalar can give. parse sets the value, not the
 // meta, and its error says what is allowed.
 type scalarLeaf interface {
-	leaf
+	encodedLeaf
 	parse(text string, k kind, f *field) error
 }
 

@@ -86,7 +86,7 @@ func (b *builder) reportFallback(r *record, message string) {
 		message += " (the last good version of this service)"
 	case origin.Layer != LayerService && b.next.layers.fault:
 		at = s.Position
-		message += " (set in the last good version of " + b.next.layers.file + ")"
+		message += " (set in the last good version of " + b.next.layers.file() + ")"
 	}
 	b.problems = append(b.problems, Problem{
 		Severity: SeverityError, Position: at, Service: s.Name, Path: "fallback.service", Message: message,

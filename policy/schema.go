@@ -199,7 +199,8 @@ func (f *field) annotate(l leaf, s *jsonschema.Schema) {
 		return
 	}
 	// newPlan's documents have parsed every default before.
-	if err := l.(scalarLeaf).parse(f.standard, anyKind, f); err != nil {
+	scalar := l.(scalarLeaf)
+	if err := scalar.parse(f.standard, anyKind, f); err != nil {
 		panic("policy: default of " + f.name + ": " + err.Error())
 	}
 	if strings.HasSuffix(f.standard, "%") {
@@ -211,7 +212,7 @@ func (f *field) annotate(l leaf, s *jsonschema.Schema) {
 		return
 	}
 	var value any
-	if err := yaml.Unmarshal(marshal(l.encode()), &value); err == nil {
+	if err := yaml.Unmarshal(marshal(scalar.encode()), &value); err == nil {
 		s.Default = value
 	}
 }
