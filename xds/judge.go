@@ -144,13 +144,13 @@ func (p *Publisher) promote(now time.Time, next *deadline) {
 	if p.gatewayIsCurrent() && p.allCurrent() {
 		return
 	}
-	unsettled := p.tablesAccepted()
+	tables := p.lackTables()
 	due := func(since time.Time, lack, have int, stored bool) bool {
 		if end := p.began.Add(p.opts.Settle); stored && now.Before(end) {
 			next.at(end)
 			return false
 		}
-		lack = max(lack, len(unsettled))
+		lack = max(lack, tables)
 		if lack == 0 {
 			return have > 0
 		}
@@ -165,14 +165,14 @@ func (p *Publisher) promote(now time.Time, next *deadline) {
 		if p.current[name] == u || p.routed[name] != u || p.rejected[name] != nil {
 			continue
 		}
-		without := func(proxy string) bool { return p.withheld[proxy][name] != nil }
-		lack, have := p.ledger.lacking(typeCluster, u.cluster.name, u.cluster.version, without)
+		lack, have := p.lackCluster(u)
 		if due(p.since[name], lack, have, p.current[name] != nil && p.current[name].stored) {
 			p.current[name] = u
 		}
 	}
 	if g.effective != g.current && g.rejected == nil {
-		lack, have := p.ledger.lacking(typeListener, g.effective.listener.name, g.effective.listener.version, func(string) bool { return false })
+		l := g.effective.listener
+		lack, have := p.ledger.lacking(typeListener, l.name, func(string) string { return l.version })
 		if due(g.since, lack, have, g.current != nil && g.current.stored) {
 			g.current = g.effective
 		}
@@ -193,15 +193,21 @@ func (p *Publisher) allCurrent() bool {
 	return true
 }
 
-// tablesAccepted returns the proxies that have not accepted the route table that they are to have; nil for none. The caller
-// must hold p.mu.
-func (p *Publisher) tablesAccepted() (unsettled []string) {
-	for _, a := range p.ledger.answers(typeRoute, p.table.name) {
-		if a.accepted != p.tableOf(a.proxy).version {
-			unsettled = append(unsettled, a.proxy)
+// lackTables returns how many proxies have not accepted the route table that they are to have. The caller must hold p.mu.
+func (p *Publisher) lackTables() int {
+	lack, _ := p.ledger.lacking(typeRoute, p.table.name, func(id string) string { return p.tableOf(id).version })
+	return lack
+}
+
+// lackCluster returns how many proxies have not accepted the unit's cluster, and how many have, without those that it is
+// withheld from. The caller must hold p.mu.
+func (p *Publisher) lackCluster(u *unit) (lack, have int) {
+	return p.ledger.lacking(typeCluster, u.cluster.name, func(id string) string {
+		if p.withheld[id][u.policy.Name] != nil {
+			return ""
 		}
-	}
-	return unsettled
+		return u.cluster.version
+	})
 }
 
 // Rejections returns what is rejected now, in order of service, type and resource.

@@ -173,7 +173,7 @@ func unsettled(p *Publisher) string {
 		}
 	}
 	switch {
-	case p.table == nil || p.trial != nil || len(p.tablesAccepted()) > 0:
+	case p.table == nil || p.trial != nil || p.lackTables() > 0:
 		return "not all have their tables"
 	case !p.allCurrent():
 		return "something is no candidate and not current"

@@ -12,7 +12,7 @@ func (p *Publisher) retire(now time.Time, next *deadline) {
 		return true
 	}
 	if len(p.leaving) > 0 {
-		settled := p.table == nil || p.trial == nil && p.tablesAccepted() == nil
+		settled := p.table == nil || p.trial == nil && p.lackTables() == 0
 		used := map[string]bool{}
 		for name, u := range p.routed {
 			used[name], used[u.fallback()] = true, true

@@ -80,8 +80,7 @@ func (p *Publisher) warm(name string, u *unit, now time.Time, next *deadline) bo
 	if p.table == nil || p.routed[name] != nil {
 		return true
 	}
-	withheld := func(proxy string) bool { return p.withheld[proxy][name] != nil }
-	if lack, _ := p.ledger.lacking(typeCluster, u.cluster.name, u.cluster.version, withheld); lack == 0 {
+	if lack, _ := p.lackCluster(u); lack == 0 {
 		return true
 	}
 	since, ok := p.warming[name]

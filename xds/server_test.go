@@ -162,7 +162,7 @@ func TestRestartedControlPlaneSendsNothing(t *testing.T) {
 	apply(t, second, service("a"))
 	after := dial(t, serve(t, second), "p1", has, nil)
 	eventually(t, "the proxy is known to have everything", func() string {
-		if _, have := second.Ledger().lacking(typeCluster, "a", second.effective["a"].cluster.version, func(string) bool { return false }); have != 1 {
+		if _, have := second.Ledger().lacking(typeCluster, "a", func(string) string { return second.effective["a"].cluster.version }); have != 1 {
 			return fmt.Sprintf("%d proxies have it", have)
 		}
 		return ""

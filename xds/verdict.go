@@ -60,14 +60,15 @@ func (a *answer) add(t *typeState, name string, first bool) {
 	}
 }
 
-// lacking returns how many connected proxies have not accepted a version, and how many have. Those in without do not count.
-func (l *Ledger) lacking(typeURL, name, version string, without func(proxy string) bool) (lack, have int) {
+// lacking returns how many connected proxies have not accepted the version of a resource that they are to have, and how many
+// have. Those for which it is empty do not count.
+func (l *Ledger) lacking(typeURL, name string, version func(proxy string) string) (lack, have int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, p := range l.proxies {
-		switch {
-		case without(id):
-		case p.accepts(typeURL, name, version):
+		switch v := version(id); {
+		case v == "":
+		case p.accepts(typeURL, name, v):
 			have++
 		default:
 			lack++
