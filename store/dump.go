@@ -26,7 +26,7 @@ var errBusy = errors.New("it is written all the time")
 func Dump(dir string) (map[string]any, error) {
 	documents, _, err := readCopy(filepath.Join(dir, FileName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no %s in %s", FileName, dir)
+		return nil, noFile(dir)
 	}
 	if err != nil {
 		err = fmt.Errorf("cannot read %s: %w", filepath.Join(dir, FileName), err)
@@ -78,6 +78,22 @@ func dumpJournals(dir string, out map[string]any) error {
 	}
 	return nil
 }
+
+// Copy writes the file of a state directory to w as of one transaction, whether a process has it or not: it is a FileName
+// for another state directory.
+func Copy(dir string, w io.Writer) error {
+	data, err := copied(filepath.Join(dir, FileName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return noFile(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot read %s: %w", filepath.Join(dir, FileName), err)
+	}
+	_, err = w.Write(data)
+	return err
+}
+
+func noFile(dir string) error { return fmt.Errorf("there is no %s in %s", FileName, dir) }
 
 // readCopy is file.read of a copy of a file, which another process may have open, or fs.ErrNotExist.
 func readCopy(path string) (documents map[string]contents, meta contents, err error) {

@@ -216,9 +216,12 @@ func put(tx *bolt.Tx, name string, c contents) error {
 		return err
 	}
 	var stale [][]byte
-	if err := b.ForEach(func(k, _ []byte) error {
-		if _, ok := c[string(k)]; !ok {
+	same := make(map[string]bool, len(c))
+	if err := b.ForEach(func(k, v []byte) error {
+		if want, ok := c[string(k)]; !ok {
 			stale = append(stale, bytes.Clone(k))
+		} else if bytes.Equal(v, want) {
+			same[string(k)] = true
 		}
 		return nil
 	}); err != nil {
@@ -230,9 +233,8 @@ func put(tx *bolt.Tx, name string, c contents) error {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(c)) {
-		v := c[k]
-		if former := b.Get([]byte(k)); former == nil || !bytes.Equal(former, v) {
-			if err := b.Put([]byte(k), v); err != nil {
+		if !same[k] {
+			if err := b.Put([]byte(k), c[k]); err != nil {
 				return err
 			}
 		}

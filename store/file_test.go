@@ -89,7 +89,7 @@ func TestFileIsDamagedWhileItIsOpen(t *testing.T) {
 
 // A page that somebody else has written over is no end of the process, and what comes next is saved.
 func TestFileIsOverwrittenWhileItIsOpen(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		dir := t.TempDir()
 		d := open(t, dir)
@@ -161,7 +161,7 @@ func TestCorruptFile(t *testing.T) {
 
 func TestCorruptPages(t *testing.T) {
 	set := map[bool]int{}
-	for seed := range uint64(400) {
+	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		dir := t.TempDir()
 		d := open(t, dir)

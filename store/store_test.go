@@ -140,7 +140,7 @@ func TestDocumentsSurviveReopening(t *testing.T) {
 	if diff := cmp.Diff(files, gotFiles); diff != "" {
 		t.Errorf("files (-saved +loaded):\n%s", diff)
 	}
-		entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("the state directory has %v, %v, want one file", entries, err)
 	}

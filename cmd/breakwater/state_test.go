@@ -53,6 +53,13 @@ func TestStateDump(t *testing.T) {
 		if strings.Contains(got.stdout, secret) || !strings.Contains(got.stdout, "\n  \"policies\": {\n    \"directory\"") {
 			t.Errorf("%s:\n%s", when, got.stdout)
 		}
+		copied := filepath.Join(t.TempDir(), store.FileName)
+		if o := runMain(t, "state", "copy", copied); o != (outcome{}) {
+			t.Errorf("%s: copy: %+v", when, o)
+		}
+		if o := runMain(t, "state", "dump", "--state", filepath.Dir(copied)); o != got {
+			t.Errorf("%s: the copy has %+v, want %+v", when, o, got)
+		}
 		if err := p.close(); err != nil {
 			t.Fatal(err)
 		}
@@ -62,6 +69,7 @@ func TestStateDump(t *testing.T) {
 func TestStateDumpWithoutState(t *testing.T) {
 	dir := t.TempDir()
 	runMain(t, "state", "dump", "--state", dir).mustFail(t, exitFailed, "there is no state.db in "+dir)
+	runMain(t, "state", "copy", "x", "--state", dir).mustFail(t, exitFailed, "there is no state.db in "+dir)
 	runMain(t, "state", "dump", "--state", "").mustFail(t, exitUsage, "--state is required")
 	runMain(t, "state", "dump", dir).mustFail(t, exitUsage, `breakwater state dump takes no argument and got [%s`)
 	if err := os.WriteFile(filepath.Join(dir, store.FileName), []byte("nonsense"), 0o600); err != nil {
