@@ -30,7 +30,7 @@ func TestEnvoysWordsHaveNoValueOfAVariable(t *testing.T) {
 		if strings.Contains(text, "hunter2") {
 			t.Errorf("%s has the value of a variable:\n%s", what, text)
 		}
-		if what != "a plan" && (!strings.Contains(text, "${PICKY_CA}") || !strings.Contains(text, "${PICKY_WORD}")) {
+		if what != "a plan" && what != "proxies" && (!strings.Contains(text, "${PICKY_CA}") || !strings.Contains(text, "${PICKY_WORD}")) {
 			t.Errorf("%s does not quote the policies:\n%s", what, text)
 		}
 	}
