@@ -11,22 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
-	"google.golang.org/protobuf/types/known/structpb"
-
 	"github.com/breakwater/breakwater/test/envoytest"
 )
-
-// takesLargeRegexes makes an Envoy accept expressions that others refuse, as a newer release may.
-func takesLargeRegexes(b *bootstrapv3.Bootstrap) {
-	static := &bootstrapv3.RuntimeLayer{
-		Name: "static",
-		LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{Fields: map[string]*structpb.Value{
-			"re2.max_program_size.error_level": structpb.NewNumberValue(1e6),
-		}}},
-	}
-	b.LayeredRuntime.Layers = append([]*bootstrapv3.RuntimeLayer{static}, b.LayeredRuntime.Layers...)
-}
 
 // mustHave waits until Envoy's own dump of its configuration has all of these texts.
 func (s *stack) mustHave(e *envoytest.Process, texts ...string) {
@@ -68,7 +54,7 @@ func TestOneEnvoyRejects(t *testing.T) {
 	t.Parallel()
 	a, b := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
 	s := newPlane(t, map[string]string{"all.yaml": goodPicky(a, 5) + "---\n" + other(b, 5)})
-	older, newer := s.startEnvoy("older"), s.startEnvoy("newer", takesLargeRegexes)
+	older, newer := s.startEnvoy("older", strict), s.startEnvoy("newer")
 	s.envoy = older
 	load := s.newLoad("/picky", "/other") // both Envoys listen on the gateway's port
 	bad := refusables()[0].bad(a)
@@ -166,13 +152,13 @@ func TestUpgradedEnvoy(t *testing.T) {
 	t.Parallel()
 	a, b := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
 	s := newPlane(t, map[string]string{"picky.yaml": refusables()[0].bad(a), "other.yaml": other(b, 5)})
-	s.envoy = s.startEnvoy("newer", takesLargeRegexes)
+	s.envoy = s.startEnvoy("newer")
 	s.live("/other", b, 5)
 	s.until("it is accepted", func() error {
 		_, err := os.Stat(filepath.Join(s.stateDir, "accepted.json"))
 		return err
 	})
-	joins := s.startEnvoy("joins")
+	joins := s.startEnvoy("joins", strict)
 	s.shown("picky [joins] partial")
 	if out := s.run("status"); !strings.Contains(out, "while others accepted it") {
 		t.Errorf("status says:\n%s", out)

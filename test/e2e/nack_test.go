@@ -24,6 +24,17 @@ type refusable struct {
 	text, kind string
 }
 
+// strict has an Envoy refuse expressions that one with our bootstrap as it is accepts.
+var strict = envoytest.MaxProgramSize(100)
+
+// newStrict is newStack with a strict Envoy.
+func newStrict(t testing.TB, files map[string]string) *stack {
+	t.Helper()
+	s := newPlane(t, files)
+	s.envoy = s.startEnvoy("e2e", strict)
+	return s
+}
+
 func goodPicky(u *envoytest.Upstream, seconds int) string {
 	return fmt.Sprintf("service: picky\nupstream: %s\nroutes: [{prefix: /picky}]\ntimeout: {request: %ds}\n", u.Addr(), seconds)
 }
@@ -131,7 +142,7 @@ func TestPolicyThatOnlyEnvoyRefuses(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			a, b := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
-			s := newStack(t, map[string]string{"picky.yaml": goodPicky(a, 5), "other.yaml": other(b, 5)})
+			s := newStrict(t, map[string]string{"picky.yaml": goodPicky(a, 5), "other.yaml": other(b, 5)})
 			s.live("/picky", a, 5)
 			load := s.newLoad("/picky", "/other")
 
@@ -184,7 +195,7 @@ func TestNewServiceThatOnlyEnvoyRefuses(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			a, b := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
-			s := newStack(t, map[string]string{"other.yaml": other(b, 5)})
+			s := newStrict(t, map[string]string{"other.yaml": other(b, 5)})
 			s.live("/other", b, 5)
 			load := s.newLoad("/other")
 			s.write("picky.yaml", r.bad(a))
@@ -220,7 +231,7 @@ func TestRestartWithARefusedPolicyOnDisk(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			a, b := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
-			s := newStack(t, map[string]string{"picky.yaml": goodPicky(a, 5), "other.yaml": other(b, 5)})
+			s := newStrict(t, map[string]string{"picky.yaml": goodPicky(a, 5), "other.yaml": other(b, 5)})
 			s.live("/picky", a, 5)
 			s.live("/other", b, 5)
 			load := s.newLoad("/picky", "/other")
@@ -228,7 +239,7 @@ func TestRestartWithARefusedPolicyOnDisk(t *testing.T) {
 			s.untilRefused(r)
 
 			// Whoever joins now gets what was accepted, and is not tried with what was not.
-			second := s.startEnvoy("second")
+			second := s.startEnvoy("second", strict)
 			s.mustHaveGoodPicky(second)
 			if got := s.refused(second); got != 0 {
 				t.Errorf("the new Envoy has refused %d updates, want none: it was to get the accepted version", got)
@@ -244,7 +255,7 @@ func TestRestartWithARefusedPolicyOnDisk(t *testing.T) {
 			if got := s.refused(s.envoy); got > 4 {
 				t.Errorf("Envoy has refused %d updates, want at most two in each life of Breakwater", got)
 			}
-			s.mustHaveGoodPicky(s.startEnvoy("third"))
+			s.mustHaveGoodPicky(s.startEnvoy("third", strict))
 			load.mustBeClean(100)
 		})
 	}

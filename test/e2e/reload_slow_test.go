@@ -81,7 +81,7 @@ func (s *stack) freeze() {
 func TestFrozenProxyHoldsNobodyBack(t *testing.T) {
 	t.Parallel()
 	a, o := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
-	s := newStack(t, map[string]string{"other.yaml": other(o, 5), "picky.yaml": goodPicky(a, 5)})
+	s := newStrict(t, map[string]string{"other.yaml": other(o, 5), "picky.yaml": goodPicky(a, 5)})
 	s.live("/other", o, 5)
 	s.freeze()
 	s.untilConnected(2)
