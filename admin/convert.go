@@ -190,7 +190,7 @@ func configStatusProto(c ConfigStatus) *adminpb.GetConfigStatusResponse {
 }
 
 func storageFaultProto(f StorageFault) *adminpb.StorageFault {
-	return &adminpb.StorageFault{Document: f.Document, Error: strings.ToValidUTF8(f.Error, "\uFFFD"), Since: timestampProto(f.Since)}
+	return &adminpb.StorageFault{Document: f.Document, Error: strings.ToValidUTF8(f.Error, "\uFFFD"), Since: timestampProto(f.Since), Corrupt: f.Corrupt}
 }
 
 func problemProto(p Problem) *adminpb.Problem {

@@ -284,7 +284,7 @@ func (f *fakeModel) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 			Excerpt: []policy.SourceLine{{Line: 1, Text: "service: search-service"}},
 		}},
 		StaleServices: []string{"fraud-service"}, MoreProblems: 7,
-		StorageFaults: []admin.StorageFault{{Document: "orders", Error: "no space left on device", Since: day}},
+		StorageFaults: []admin.StorageFault{{Document: "orders", Error: "no space left on device", Since: day, Corrupt: true}},
 	}, f.err
 }
 

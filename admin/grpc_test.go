@@ -117,7 +117,7 @@ func TestRPCs(t *testing.T) {
 				Excerpt: []*adminpb.SourceLine{{Line: 1, Text: "service: search-service"}},
 			}},
 			StaleServices: []string{"fraud-service"}, MoreProblems: 7,
-			StorageFaults: []*adminpb.StorageFault{{Document: "orders", Error: "no space left on device", Since: timestamppb.New(day)}},
+			StorageFaults: []*adminpb.StorageFault{{Document: "orders", Error: "no space left on device", Since: timestamppb.New(day), Corrupt: true}},
 		}},
 		{name: "history from no time", do: call(c.GetHistory, &adminpb.GetHistoryRequest{From: &timestamppb.Timestamp{Nanos: -1}}), code: codes.InvalidArgument, says: "from:"},
 		{

@@ -89,7 +89,7 @@ const (
 		`"excerpt":[{"line":2,"text":"retry:"},{"line":3,"text":"    max_delay: ${DELAY}"}]}],` +
 		`"rejections":[{"service":"search-service","type_url":"type.googleapis.com/envoy.config.route.v3.RouteConfiguration","resource":"gateway","proxies":["edge-1"],"message":"bad regex","partial":true,"position":{"file":"search.yaml","line":1,"column":1},` +
 		`"excerpt":[{"line":1,"text":"service: search-service"}],"more_proxies":0}],` +
-		`"stale_services":["fraud-service"],"more_problems":7,"storage_faults":[{"document":"orders","error":"no space left on device","since":"2026-03-04T05:06:07Z"}],"more_rejections":0}`
+		`"stale_services":["fraud-service"],"more_problems":7,"storage_faults":[{"document":"orders","error":"no space left on device","since":"2026-03-04T05:06:07Z","corrupt":true}],"more_rejections":0}`
 	proxiesJSON = `{"proxies":[{"id":"edge-1","node_cluster":"edge","version":"envoy/1.40.0","address":"127.0.0.1:40000","admin_address":"127.0.0.1:9901",` +
 		`"connected_since":"2026-03-04T05:06:07Z","admin_reachable":true,"admin_error":"","resources":[{"type_url":"type.googleapis.com/envoy.config.cluster.v3.Cluster",` +
 		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}],"last_load_report":"2026-03-04T05:06:08Z","faults":[]},` +

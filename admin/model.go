@@ -171,14 +171,16 @@ type ConfigStatus struct {
 	StorageFaults []StorageFault
 }
 
-// StorageFault is a document of the state directory that cannot be saved.
+// StorageFault is a document of the state directory that cannot be saved, or was corrupt.
 type StorageFault struct {
 	// Document is its name.
 	Document string
-	// Error says why it could not be saved when that was tried last.
+	// Error says why it could not be saved when that was tried last, or what was corrupt.
 	Error string
-	// Since is when it could not be saved first.
+	// Since is when it could not be saved first, or was found to be corrupt.
 	Since time.Time
+	// Corrupt is true if it was set aside and what could not be read of it is lost.
+	Corrupt bool
 }
 
 // Problem is one violation or lint finding.

@@ -32,6 +32,13 @@ func (k *killed) Save(name string, v any) error {
 	return k.Dir.Save(name, v)
 }
 
+func (k *killed) SaveLog(name string, entries []store.Entry) error {
+	if k.dead.Load() || k.slow.Load() {
+		return errKilled
+	}
+	return k.Dir.SaveLog(name, entries)
+}
+
 func (k *killed) Append(name string, v any) error {
 	if k.dead.Load() {
 		return errKilled

@@ -2,10 +2,12 @@ package breaker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"time"
 
+	"github.com/breakwater/breakwater/store"
 	"github.com/breakwater/breakwater/xds"
 )
 
@@ -15,6 +17,11 @@ type Memory interface {
 	Load(name string, v any) (found bool, err error)
 	// Save replaces a document as a whole. What cannot be saved is saved as soon as that works.
 	Save(name string, v any) error
+	// LoadLog gives the values of a log, from the oldest to the newest. Those that take does not want are set aside and an
+	// error.
+	LoadLog(name string, take func(value []byte) error) error
+	// SaveLog makes a log consist of entries, as Save does.
+	SaveLog(name string, entries []store.Entry) error
 	// Unsaved reports whether the document's last Save failed, and has not been made up for since.
 	Unsaved(name string) bool
 	// Append, Turn, Drop and Replay are for what is not to be lost until the next Save; see store.Dir.
@@ -51,13 +58,13 @@ func (b *Board) load() {
 	}
 	breakers := map[string]parked{}
 	if _, err := b.opts.Memory.Load(breakersDoc, &breakers); err != nil {
-		b.log.Error("the breakers' states of before are lost: they start closed", "error", err)
+		b.log.Error("cannot load saved breaker states: all breakers start closed", "error", err)
 	} else if breakers != nil {
 		b.parked = breakers
 	}
 	var orders []StandingOrder
 	if _, err := b.opts.Memory.Load(ordersDoc, &orders); err != nil {
-		b.log.Error("the operators' orders of before are lost", "error", err)
+		b.log.Error("cannot load saved overrides: those that were in force end", "error", err)
 		orders = nil
 	}
 	for _, o := range orders {
@@ -69,9 +76,15 @@ func (b *Board) load() {
 		b.orders[orderKey{o.Service, o.Proxy}] = o
 	}
 	var kept []Event
-	if _, err := b.opts.Memory.Load(eventsDoc, &kept); err != nil {
-		b.log.Error("the events of before are lost", "error", err)
-		kept = nil
+	if err := b.opts.Memory.LoadLog(eventsDoc, func(value []byte) error {
+		var e Event
+		if err := json.Unmarshal(value, &e); err != nil {
+			return err
+		}
+		kept = append(kept, e)
+		return nil
+	}); err != nil {
+		b.log.Error("cannot load saved events: they are not shown", "error", err)
 	}
 	b.events.restore(b.replay(kept))
 }
@@ -107,7 +120,7 @@ func (b *Board) save(told *uint64) {
 	// What cannot be saved the store tries again by itself, so each is to be given to it.
 	err := b.opts.Memory.Save(breakersDoc, breakers)
 	if n := len(kept); n > 0 && kept[n-1].ID != *told {
-		eventsErr := b.opts.Memory.Save(eventsDoc, kept)
+		eventsErr := b.opts.Memory.SaveLog(eventsDoc, entries(kept))
 		if eventsErr == nil {
 			*told = kept[n-1].ID
 		}
@@ -119,6 +132,15 @@ func (b *Board) save(told *uint64) {
 	if err := b.opts.Memory.Drop(breakersDoc); err != nil {
 		b.log.Error("the journal of the breakers' states cannot be ended", "error", err)
 	}
+}
+
+// entries are those of the log of events.
+func entries(events []Event) []store.Entry {
+	out := make([]store.Entry, len(events))
+	for i, e := range events {
+		out[i] = store.Entry{ID: e.ID, Value: e}
+	}
+	return out
 }
 
 // unkept returns what is to be saved now. From here on the journal has what is not in it.

@@ -17,11 +17,13 @@ func TestAbsurdMemory(t *testing.T) {
 	for name, doc := range map[string]any{
 		breakersDoc: map[string]any{"p1": parked{At: now, Snapshots: map[string]Snapshot{"svc": forced}}, "p2": nil},
 		ordersDoc:   []StandingOrder{{Service: "svc", State: Open}, {Service: "svc", Proxy: "p1"}, {Service: "svc", Proxy: "p2", State: Disabled}, {}},
-		eventsDoc:   []Event{{ID: 7, Service: "a"}, {ID: math.MaxUint64, Service: "b"}, {ID: 3, Service: "c"}},
 	} {
 		if err := kept.Save(name, doc); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := kept.SaveLog(eventsDoc, entries([]Event{{ID: 7, Service: "a"}, {ID: math.MaxUint64, Service: "b"}, {ID: 3, Service: "c"}})); err != nil {
+		t.Fatal(err)
 	}
 	f := startWith(t, Options{Memory: kept}, []*policy.Service{layer2Service()}, "p1", "p2")
 	if layers := f.Join(xds.Proxy{ID: "p3"}); len(layers.Operator.Keys.AsMap()) > 0 {

@@ -1,10 +1,9 @@
 package store
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/breakwater/breakwater/policy"
 )
@@ -54,7 +53,7 @@ type Policies struct {
 
 // Policies is for the policies directory with that absolute path. What is stored of
 // another directory counts as not stored, and is replaced by the next save; the log says
-// so once. What was stored without its directory belongs to any.
+// so once.
 func (d *Dir) Policies(of string) *Policies { return &Policies{state: d, of: of} }
 
 // LoadPolicies returns the last good policy files. Where there are none, those that
@@ -84,7 +83,7 @@ func (p *Policies) load(name string) ([]policy.File, error) {
 	if found, err := p.state.Load(name, &stored); !found {
 		return nil, err
 	}
-	if stored.Directory != "" && stored.Directory != p.of {
+	if stored.Directory != p.of {
 		p.other.Do(func() {
 			p.state.log.Warn("the stored policies are those of another directory and are not used",
 				"stored", stored.Directory, "policies", p.of)
@@ -94,6 +93,9 @@ func (p *Policies) load(name string) ([]policy.File, error) {
 	files := make([]policy.File, len(stored.Files))
 	for i, f := range stored.Files {
 		files[i] = policy.File{Name: f.Name, Data: f.Data}
+		if f.Data == nil {
+			files[i].Data = []byte(f.Text)
+		}
 	}
 	return files, nil
 }
@@ -101,30 +103,27 @@ func (p *Policies) load(name string) ([]policy.File, error) {
 func (p *Policies) save(name string, files []policy.File) error {
 	stored := policyFiles{Directory: p.of, Files: make([]policyFile, len(files))}
 	for i, f := range files {
-		stored.Files[i] = policyFile{Name: f.Name, Data: f.Data}
+		stored.Files[i] = policyFile{Name: f.Name}
+		if utf8.Valid(f.Data) {
+			stored.Files[i].Text = string(f.Data)
+		} else {
+			stored.Files[i].Data = f.Data
+		}
 	}
 	return p.state.Save(name, stored)
 }
 
 // policyFiles is the stored form of a directory's policy files.
 type policyFiles struct {
-	// Directory is an absolute path; empty if it is not known.
+	// Directory is an absolute path.
 	Directory string       `json:"directory"`
 	Files     []policyFile `json:"files"`
 }
 
-// policyFile is the stored form of a policy.File. Data is base64 in JSON, so that
-// bytes which are no UTF-8 come back as they were.
+// policyFile is the stored form of a policy.File: what somebody has written, so that variables are not expanded. Data,
+// which is base64 in JSON, is in place of Text where the bytes are no UTF-8, so that they come back as they were.
 type policyFile struct {
 	Name string `json:"name"`
-	Data []byte `json:"data"`
-}
-
-// UnmarshalJSON also reads a bare list of files, whose directory is not known.
-func (p *policyFiles) UnmarshalJSON(data []byte) error {
-	if bytes.HasPrefix(data, []byte("[")) {
-		return json.Unmarshal(data, &p.Files)
-	}
-	type plain policyFiles
-	return json.Unmarshal(data, (*plain)(p))
+	Text string `json:"text,omitempty"`
+	Data []byte `json:"data,omitempty"`
 }

@@ -2,13 +2,12 @@ package store_test
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/store"
@@ -74,41 +73,29 @@ func TestPoliciesBelongToTheirDirectory(t *testing.T) {
 	}
 }
 
-func TestPoliciesStoredWithoutTheirDirectory(t *testing.T) {
-	dir := t.TempDir()
-	d := open(t, dir)
-	for name := range versions(d.Policies("/one")) {
-		if err := os.WriteFile(filepath.Join(dir, name+".json"), []byte(`[{"name":"a.yaml","data":"eA=="}]`), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, v := range versions(d.Policies("/one")) {
-		wantFiles(t, name, v, []policy.File{{Name: "a.yaml", Data: []byte("x")}})
-	}
-}
-
 // What proxies accepted last is as good as the last good version, where that is lost.
 func TestAcceptedPoliciesStandIn(t *testing.T) {
 	accepted := []policy.File{{Name: "a.yaml", Data: []byte("accepted")}}
 	for name, tt := range map[string]struct {
-		lose    func(path string) error
+		lose    func(tx *bolt.Tx) error
 		corrupt bool
 	}{
-		"removed":   {lose: os.Remove},
-		"corrupted": {lose: func(path string) error { return os.WriteFile(path, []byte(`{"files":`), 0o600) }, corrupt: true},
+		"removed": {lose: func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("policies")) }},
+		"corrupted": {lose: func(tx *bolt.Tx) error {
+			return tx.Bucket([]byte("policies")).Put([]byte("value"), []byte(`{"files":`))
+		}, corrupt: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			p := open(t, dir).Policies("/one")
-			for _, err := range []error{p.SaveAccepted(accepted), p.SavePolicies([]policy.File{{Name: "a.yaml", Data: []byte("applied")}})} {
+			d := open(t, dir)
+			p := d.Policies("/one")
+			for _, err := range []error{p.SaveAccepted(accepted), p.SavePolicies([]policy.File{{Name: "a.yaml", Data: []byte("applied")}}), d.Close()} {
 				if err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := tt.lose(filepath.Join(dir, "policies.json")); err != nil {
-				t.Fatal(err)
-			}
-			got, err := p.LoadPolicies()
+			edit(t, dir, tt.lose)
+			got, err := open(t, dir).Policies("/one").LoadPolicies()
 			if diff := cmp.Diff(accepted, got); diff != "" {
 				t.Errorf("files (-want +got):\n%s", diff)
 			}

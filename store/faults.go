@@ -12,26 +12,28 @@ import (
 // retryInterval is the time between two tries to save a document that could not be saved.
 const retryInterval = time.Second
 
-// Fault is a document that could not be saved. It is kept in memory, and saved as soon as that works.
+// Fault is a document that could not be saved, which is kept in memory and saved as soon as that works, or one that was
+// corrupt when it was loaded.
 type Fault struct {
-	// Document is its name.
+	// Document is its name, or FileName.
 	Document string
-	// Err is why it could not be saved when that was tried last.
+	// Err is why it could not be saved when that was tried last, or a *CorruptError.
 	Err error
-	// Since is when it could not be saved first.
+	// Since is when it could not be saved first, or was found to be corrupt.
 	Since time.Time
+	// Corrupt is true if what is set aside of it could not be read. That stays a fault until the process ends.
+	Corrupt bool
 }
 
 // saving is what has become of a document's saves.
 type saving struct {
 	failures int
-	// fault is nil if the document is saved; data is what is to be saved otherwise.
+	// fault is nil if the document is saved.
 	fault *Fault
-	data  []byte
 }
 
 // saved notes what has become of a try to save a document, and returns the try's error. The caller must hold d.mu.
-func (d *Dir) saved(name string, data []byte, err error) error {
+func (d *Dir) saved(name string, err error) error {
 	d.savingsMu.Lock()
 	defer d.savingsMu.Unlock()
 	s := d.savings[name]
@@ -43,7 +45,7 @@ func (d *Dir) saved(name string, data []byte, err error) error {
 		if s.fault != nil {
 			d.log.Info("a document is saved again", "document", name, "unsaved_since", s.fault.Since)
 		}
-		s.fault, s.data = nil, nil
+		s.fault = nil
 		return nil
 	}
 	s.failures++
@@ -51,21 +53,28 @@ func (d *Dir) saved(name string, data []byte, err error) error {
 		s.fault = &Fault{Document: name, Since: time.Now()}
 		d.log.Error("cannot save a document: it is lost if Breakwater ends before it is saved", "document", name, "error", err)
 	}
-	s.fault.Err, s.data = err, data
+	s.fault.Err = err
 	return err
 }
 
-// Faults returns the documents that could not be saved, in ascending order of name.
+// noteCorrupt has Faults say that a document, or the file, was corrupt.
+func (d *Dir) noteCorrupt(name string, err error) {
+	d.savingsMu.Lock()
+	defer d.savingsMu.Unlock()
+	d.corrupt = append(d.corrupt, Fault{Document: name, Err: err, Since: time.Now(), Corrupt: true})
+}
+
+// Faults returns what could not be saved and what was corrupt, in ascending order of name.
 func (d *Dir) Faults() []Fault {
 	d.savingsMu.Lock()
 	defer d.savingsMu.Unlock()
-	var out []Fault
+	out := slices.Clone(d.corrupt)
 	for _, s := range d.savings {
 		if s.fault != nil {
 			out = append(out, *s.fault)
 		}
 	}
-	slices.SortFunc(out, func(a, b Fault) int { return cmp.Compare(a.Document, b.Document) })
+	slices.SortStableFunc(out, func(a, b Fault) int { return cmp.Compare(a.Document, b.Document) })
 	return out
 }
 
@@ -98,19 +107,19 @@ func (d *Dir) retry() {
 	if d.closed.Load() {
 		return
 	}
-	for name, data := range d.unsaved() {
-		_ = d.saved(name, data, d.write(name, data)) // it is a fault until it is saved
+	for _, name := range d.unsaved() {
+		_ = d.saved(name, d.write(name)) // it is a fault until it is saved
 	}
 }
 
-// unsaved returns what is to be saved of the documents that could not be saved, by name.
-func (d *Dir) unsaved() map[string][]byte {
+// unsaved names the documents that could not be saved.
+func (d *Dir) unsaved() []string {
 	d.savingsMu.Lock()
 	defer d.savingsMu.Unlock()
-	out := map[string][]byte{}
+	var out []string
 	for name, s := range d.savings {
 		if s.fault != nil {
-			out[name] = s.data
+			out = append(out, name)
 		}
 	}
 	return out

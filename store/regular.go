@@ -42,18 +42,62 @@ func readRegular(path string) ([]byte, error) {
 	return data, errors.Join(err, f.Close())
 }
 
-// makeRoom sets aside what is in the place of a state file and is none. Its error is nil if there is room.
-func makeRoom(path string) error {
+// makeRoom sets aside what is in the place of a state file and is none, and returns what it was. Its error is nil if there
+// is room.
+func makeRoom(path string) (aside *CorruptError, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() {
-		return nil
+		return nil, nil
 	}
 	if err == nil {
 		err = fmt.Errorf("%w: %s", errNotRegular, info.Mode().Type())
 	}
-	var aside *CorruptError
-	if err = setFileAside(path, err); errors.As(err, &aside) && aside.Aside != "" {
-		return nil
+	e := setFileAside(path, err)
+	if e.Aside == "" {
+		return nil, e
 	}
-	return err
+	return e, nil
+}
+
+// setFileAside moves a corrupt file out of the way, and says so.
+func setFileAside(path string, cause error) *CorruptError {
+	e := &CorruptError{Path: path, Err: cause}
+	aside, err := freeName(path)
+	if err == nil {
+		err = os.Rename(path, aside)
+	}
+	if err != nil {
+		e.Err = errors.Join(cause, err)
+		return e
+	}
+	e.Aside = aside
+	return e
+}
+
+// freeName is path.corrupt-N, with the least N that is not there.
+func freeName(path string) (string, error) {
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("%s.corrupt-%d", path, n)
+		_, err := os.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return name, nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}
+
+// unwritable reports whether an error says that a directory is full or read-only.
+func unwritable(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+}
+
+// syncDir makes a new name in dir durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }

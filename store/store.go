@@ -1,55 +1,74 @@
-// Package store keeps what must outlive the process: the generations of the
-// clusters and hosts that were reset, and the last good policy files of one policies
-// directory. Each is one JSON document in a state directory.
+// Package store keeps what must outlive the process: overrides, open breakers, events, generations, the list of the
+// proxies and the last good policies. All of it is one bbolt file, state.db, in a state directory.
 //
-// It is not a database: a document is small, is read once at start and is
-// replaced as a whole. Its one invariant: a document on disk is either the one
-// that was saved last or the one before it, never a part of either. A document can
-// have a journal, for what is not to be lost until the next save.
+// It is not a database: a document is small, is read once at start and is replaced as a whole, in one transaction. Its
+// one invariant: a document in the file is either the one that was saved last or the one before it, never a part of
+// either. All documents are in memory too, so that a file that is removed or damaged is made anew from there. A document
+// can have a journal beside the file, for what is not to be lost until the next save.
 package store
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
-	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
 )
 
 const (
-	extension = ".json"
-	dirPerm   = 0o700
-	filePerm  = 0o600
+	// FileName is that of the file in the state directory.
+	FileName = "state.db"
+
+	dirPerm  = 0o700
+	filePerm = 0o600
 )
 
-// ErrClosed is returned by every use of a Dir after Close.
-var ErrClosed = errors.New("the state store is closed")
+var (
+	// ErrClosed is returned by every use of a Dir after Close.
+	ErrClosed = errors.New("the state store is closed")
+	// ErrLocked means that another process uses the state directory.
+	ErrLocked = errors.New("already running")
+)
 
 var nameRE = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// contents of a document by key: those of its bucket.
+type contents map[string][]byte
+
+// valueKey is the only key of a document that is one value. Those of a log are numbers.
+const valueKey = "value"
 
 // Dir is a state directory that this process alone writes, or a store in memory.
 // All methods may be called from several goroutines.
 type Dir struct {
 	path string // empty: in memory
 	log  hclog.Logger
-	lock *os.File // nil in memory
 
 	closed atomic.Bool
-	// mu guards memory, and orders all access to the documents.
-	mu     sync.Mutex
-	memory map[string][]byte
-	// savingsMu guards savings, by name of the document. It is not mu, which a slow disk holds up, and comes after it.
+	// mu guards what follows, and orders all access to the file.
+	mu sync.Mutex
+	// documents by name: those that are saved, and those that could not be.
+	documents map[string]contents
+	// file is nil if there is none that can be written.
+	file *file
+	// reading is the file while it can only be read; nil otherwise. claim is then the lock of the directory.
+	reading *file
+	claim   *os.File
+	// imported are the files of the version before the file that are to be removed, for it has what they had.
+	imported []string
+
+	// savingsMu guards savings, by name of the document, and corrupt. It is not mu, which a slow disk holds up, and comes
+	// after it.
 	savingsMu sync.Mutex
 	savings   map[string]*saving
+	corrupt   []Fault
 	// journaling guards journals, those that are open by the name of their document, and orders all access to their
 	// files. It is not mu: an append is not to wait for a save.
 	journaling sync.Mutex
@@ -58,27 +77,24 @@ type Dir struct {
 	remembered map[string][]byte
 }
 
-// Open takes the state directory dir for this process, creating it with mode
-// 0700 if it is not there. It fails with ErrLocked if another process has it, and not
-// because the directory is full or read-only: then what is saved is a Fault. If dir is empty the store is in memory and is lost with the process. A nil log
-// logs nothing.
+// Open takes the state directory dir for this process, creating it with mode 0700 if it is not there, and loads its
+// documents. It fails with ErrLocked if another process has it, and not because the directory is full or read-only: then
+// what is saved is a Fault. A file that is corrupt is set aside with an error in the log and a Fault; what can be read of
+// it is saved in a new one. If dir is empty the store is in memory and is lost with the process. A nil log logs nothing.
 func Open(dir string, log hclog.Logger) (*Dir, error) {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	d := &Dir{path: dir, log: log, memory: map[string][]byte{}, savings: map[string]*saving{}, journals: map[string]*os.File{}, remembered: map[string][]byte{}}
+	d := &Dir{path: dir, log: log, documents: map[string]contents{}, savings: map[string]*saving{}, journals: map[string]*os.File{}, remembered: map[string][]byte{}}
 	if dir == "" {
 		return d, nil
 	}
 	if err := os.MkdirAll(dir, dirPerm); err != nil {
-		return nil, fmt.Errorf("create the state directory: %w", err)
+		return nil, fmt.Errorf("cannot create the state directory: %w", err)
 	}
-	lock, err := takeLock(dir)
-	if err != nil {
-		return nil, err
+	if err := d.load(); err != nil {
+		return nil, errors.Join(err, d.closeFiles())
 	}
-	d.lock = lock
-	d.removeUnfinished()
 	return d, nil
 }
 
@@ -97,80 +113,114 @@ func (d *Dir) Close() error {
 	for name := range d.journals {
 		errs = append(errs, d.closeJournal(name))
 	}
-	if d.lock != nil {
-		errs = append(errs, d.lock.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.closeFiles())...)
 }
 
 // Path is the state directory; empty if the store is in memory.
 func (d *Dir) Path() string { return d.path }
 
-// Load decodes the document of that name into v, which must be a pointer. found
-// is false if it was never saved. A document that can't be decoded is set aside as
-// NAME.json.corrupt-N beside it and reported as a *CorruptError with found false, as is
-// what is in its place and no regular file: the caller logs it and goes on without, and must not use v.
+// Load decodes the document of that name into v, which must be a pointer. found is false if it was never saved. A document
+// that cannot be decoded is set aside as NAME.corrupt-N in the state directory and reported as a *CorruptError with found
+// false: the caller logs it and goes on without, and must not use v.
 func (d *Dir) Load(name string, v any) (found bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.usable(name); err != nil {
 		return false, err
 	}
-	data, err := d.read(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, found := d.documents[name][valueKey]
+	if !found {
 		return false, nil
 	}
-	if errors.Is(err, errNotRegular) {
-		return false, d.setAside(name, err)
-	}
-	if err != nil {
-		return false, fmt.Errorf("load state %q: %w", name, err)
-	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return false, d.setAside(name, err)
+		delete(d.documents, name)
+		return false, d.setAside(name, data, err)
 	}
 	return true, nil
 }
 
 // Save replaces the document of that name by the JSON of v. When it returns nil
 // the document survives a crash of the machine; when it fails the former one is
-// still there, and v is a Fault that is saved as soon as that works.
+// still in the file, and v is a Fault that is saved as soon as that works.
 func (d *Dir) Save(name string, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("save state %q: %w", name, err)
+		return fmt.Errorf("cannot save state %q: %w", name, err)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.save(name, contents{valueKey: data})
+}
+
+// Entry is one value of a log.
+type Entry struct {
+	// ID orders the entries.
+	ID    uint64
+	Value any
+}
+
+// key is that of an entry with an id, in the order of the ids.
+func key(id uint64) string { return fmt.Sprintf("%020d", id) }
+
+// LoadLog gives the values of the log of that name, from the oldest to the newest. Those that take returns an error for are
+// set aside as the documents of Load are, and reported as one *CorruptError.
+func (d *Dir) LoadLog(name string, take func(value []byte) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.usable(name); err != nil {
 		return err
 	}
-	if d.path == "" {
-		d.memory[name] = data
+	log := d.documents[name]
+	var bad []byte
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(log)) {
+		if err := take(log[key]); err != nil {
+			errs = append(errs, err)
+			bad = append(append(bad, log[key]...), '\n')
+			delete(log, key)
+		}
+	}
+	if len(errs) == 0 {
 		return nil
 	}
-	return d.saved(name, data, d.write(name, data))
+	cause := errs[0]
+	if n := len(errs) - 1; n > 0 {
+		cause = fmt.Errorf("%w, and %d more", cause, n)
+	}
+	return d.setAside(name, bad, cause)
 }
 
-// write replaces the file of a document. The caller must hold d.mu.
-func (d *Dir) write(name string, data []byte) error {
-	err := makeRoom(d.file(name))
-	if err == nil {
-		err = renameio.WriteFile(d.file(name), append(slices.Clip(data), '\n'), filePerm,
-			renameio.WithTempDir(d.path), renameio.WithStaticPermissions(filePerm))
+// SaveLog makes the log of that name consist of those entries. It is Save otherwise, and writes only the
+// entries that are new or have changed.
+func (d *Dir) SaveLog(name string, entries []Entry) error {
+	log := make(contents, len(entries))
+	for _, e := range entries {
+		data, err := json.Marshal(e.Value)
+		if err != nil {
+			return fmt.Errorf("cannot save state %q: %w", name, err)
+		}
+		log[key(e.ID)] = data
 	}
-	if err == nil {
-		err = syncDir(d.path)
-	}
-	if err != nil {
-		return fmt.Errorf("save state %q: %w", name, err)
-	}
-	return nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.save(name, log)
 }
 
-// CorruptError says that a document could not be decoded.
+// save replaces a document, and returns why it could not be saved. The caller must hold d.mu.
+func (d *Dir) save(name string, c contents) error {
+	if err := d.usable(name); err != nil {
+		return err
+	}
+	d.documents[name] = c
+	if d.path == "" {
+		return nil
+	}
+	return d.saved(name, d.write(name))
+}
+
+// CorruptError says that a document or the file could not be read.
 type CorruptError struct {
-	// Path of the document, and Aside where it is now; Aside is empty if it could
+	// Path of what is corrupt, and Aside where it is now; Aside is empty if it could
 	// not be moved. Both are empty for a store in memory.
 	Path, Aside string
 	Err         error
@@ -185,34 +235,22 @@ func (e *CorruptError) Error() string {
 
 func (e *CorruptError) Unwrap() error { return e.Err }
 
-// setAside moves a corrupt document out of the way. The caller must hold d.mu.
-func (d *Dir) setAside(name string, cause error) error {
-	if d.path == "" {
-		delete(d.memory, name)
-		return &CorruptError{Err: cause}
-	}
-	return setFileAside(d.file(name), cause)
-}
-
-// setFileAside moves a corrupt file out of the way, and says so.
-func setFileAside(path string, cause error) error {
-	e := &CorruptError{Path: path, Err: cause}
-	for n := 1; ; n++ {
-		aside := fmt.Sprintf("%s.corrupt-%d", e.Path, n)
-		switch _, err := os.Lstat(aside); {
-		case err == nil:
-			continue
-		case !errors.Is(err, fs.ErrNotExist):
+// setAside keeps what is corrupt of a document in a file of its own. The caller must hold d.mu.
+func (d *Dir) setAside(name string, data []byte, cause error) error {
+	e := &CorruptError{Path: name, Err: cause}
+	if d.path != "" {
+		e.Path = filepath.Join(d.path, FileName) + ": " + name
+		if aside, err := freeName(filepath.Join(d.path, name)); err != nil {
 			e.Err = errors.Join(cause, err)
-			return e
-		}
-		if err := os.Rename(e.Path, aside); err != nil {
+		} else if err := os.WriteFile(aside, data, filePerm); err != nil {
 			e.Err = errors.Join(cause, err)
-			return e
+		} else {
+			e.Aside = aside
 		}
-		e.Aside = aside
-		return e
+		_ = d.saved(name, d.write(name)) // it is a fault until the file is without it
 	}
+	d.noteCorrupt(name, e)
+	return e
 }
 
 // usable checks the name and that the store is open. The caller must hold d.mu or d.journaling.
@@ -224,53 +262,4 @@ func (d *Dir) usable(name string) error {
 		return ErrClosed
 	}
 	return nil
-}
-
-// read returns the bytes of a document, or fs.ErrNotExist. The caller must hold d.mu.
-func (d *Dir) read(name string) ([]byte, error) {
-	if d.path != "" {
-		return readRegular(d.file(name))
-	}
-	data, ok := d.memory[name]
-	if !ok {
-		return nil, fs.ErrNotExist
-	}
-	return data, nil
-}
-
-func (d *Dir) file(name string) string { return filepath.Join(d.path, name+extension) }
-
-// removeUnfinished removes what a Save that was killed has left behind, if it can.
-func (d *Dir) removeUnfinished() {
-	entries, err := os.ReadDir(d.path)
-	if err != nil {
-		d.log.Warn("cannot read the state directory", "error", err)
-	}
-	for _, e := range entries {
-		if !unfinished(e.Name()) {
-			continue
-		}
-		if err := os.Remove(filepath.Join(d.path, e.Name())); err != nil {
-			d.log.Warn("cannot remove an unfinished state file", "error", err)
-			continue
-		}
-		d.log.Debug("removed an unfinished state file", "name", e.Name())
-	}
-}
-
-// unfinished reports whether name is one that renameio gives to a temporary file:
-// a dot, the document's file name and a number.
-func unfinished(name string) bool {
-	doc, number, ok := strings.Cut(strings.TrimPrefix(name, "."), extension)
-	return ok && strings.HasPrefix(name, ".") && nameRE.MatchString(doc) &&
-		number != "" && strings.Trim(number, "0123456789") == ""
-}
-
-// syncDir makes a rename in dir durable.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/store"
@@ -25,6 +27,9 @@ const holdLockEnv = "BREAKWATER_TEST_HOLD_LOCK"
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(holdLockEnv); dir != "" {
 		os.Exit(holdLock(dir))
+	}
+	if dir := os.Getenv(fillEnv); dir != "" {
+		os.Exit(fill(dir))
 	}
 	os.Exit(m.Run())
 }
@@ -135,7 +140,11 @@ func TestDocumentsSurviveReopening(t *testing.T) {
 	if diff := cmp.Diff(files, gotFiles); diff != "" {
 		t.Errorf("files (-saved +loaded):\n%s", diff)
 	}
-	for path, perm := range map[string]fs.FileMode{"": 0o700, "generations.json": 0o600, "policies.json": 0o600, "lock": 0o600} {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the state directory has %v, %v, want one file", entries, err)
+	}
+	for path, perm := range map[string]fs.FileMode{"": 0o700, store.FileName: 0o600} {
 		info, err := os.Stat(filepath.Join(dir, path))
 		if err != nil {
 			t.Fatal(err)
@@ -146,22 +155,41 @@ func TestDocumentsSurviveReopening(t *testing.T) {
 	}
 }
 
+// edit changes the file of a store that nobody has open.
+func edit(t *testing.T, dir string, do func(tx *bolt.Tx) error) {
+	t.Helper()
+	db, err := bolt.Open(filepath.Join(dir, store.FileName), 0o600, &bolt.Options{Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Update(do), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Losing a document costs no more than that document.
 func TestCorruptDocumentIsSetAside(t *testing.T) {
 	dir := t.TempDir()
-	d := open(t, dir)
-	path := filepath.Join(dir, "generations.json")
 	for n, content := range []string{"", `{"fraud-service": {"clus`, `["not", "a", "map"]`} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		d := open(t, dir)
+		if err := errors.Join(d.SaveGenerations(nil), d.Save("doc", doc{A: 1}), d.Close()); err != nil {
 			t.Fatal(err)
 		}
-		aside := path + ".corrupt-" + strconv.Itoa(n+1)
+		edit(t, dir, func(tx *bolt.Tx) error {
+			return tx.Bucket([]byte("generations")).Put([]byte("value"), []byte(content))
+		})
+		d = open(t, dir)
+		aside := filepath.Join(dir, "generations.corrupt-"+strconv.Itoa(n+1))
 		g, err := d.LoadGenerations()
 		var corrupt *store.CorruptError
-		if !errors.As(err, &corrupt) || corrupt.Path != path || corrupt.Aside != aside {
-			t.Fatalf("content %q: error %v, want a CorruptError for %s, aside %s", content, err, path, aside)
+		if !errors.As(err, &corrupt) || corrupt.Aside != aside || !strings.Contains(err.Error(), "generations is corrupt and was set aside as "+filepath.Base(aside)) {
+			t.Fatalf("content %q: error %v, want a CorruptError, aside %s", content, err, aside)
 		}
 		if g == nil || len(g) != 0 {
 			t.Errorf("content %q: generations %v, want empty and not nil", content, g)
+		}
+		if f := d.Faults(); len(f) != 1 || !f[0].Corrupt || f[0].Document != "generations" {
+			t.Errorf("content %q: faults %+v", content, f)
 		}
 		kept, err := os.ReadFile(aside)
 		if err != nil || string(kept) != content {
@@ -170,34 +198,63 @@ func TestCorruptDocumentIsSetAside(t *testing.T) {
 		if _, err := d.LoadGenerations(); err != nil {
 			t.Errorf("content %q: second load: %v", content, err)
 		}
-	}
-}
-
-func TestUnfinishedFilesAreRemoved(t *testing.T) {
-	dir := t.TempDir()
-	keep := []string{".hidden", "notes.json123", ".notes.json", "doc.json", ".doc.json12x"}
-	for _, name := range append([]string{".doc.json123456"}, keep...) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("1"), 0o600); err != nil {
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		d = open(t, dir)
+		var x doc
+		if found, err := d.Load("doc", &x); !found || err != nil || x.A != 1 || len(d.Faults()) > 0 {
+			t.Errorf("content %q: the other document: %t, %+v, %v; faults %+v", content, found, x, err, d.Faults())
+		}
+		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	open(t, dir)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
+}
+
+func TestLog(t *testing.T) {
+	load := func(d *store.Dir) (out []string, err error) {
+		err = d.LoadLog("log", func(value []byte) error {
+			if string(value) == `"bad"` {
+				return errors.New("it is bad")
+			}
+			out = append(out, string(value))
+			return nil
+		})
+		return out, err
 	}
-	names := map[string]bool{}
-	for _, e := range entries {
-		names[e.Name()] = true
-	}
-	if names[".doc.json123456"] {
-		t.Error("the unfinished file is still there")
-	}
-	for _, name := range keep {
-		if !names[name] {
-			t.Errorf("%s was removed", name)
+	want := func(t *testing.T, d *store.Dir, want ...string) {
+		t.Helper()
+		got, err := load(d)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("the log has (-want +got):\n%s%v", diff, err)
 		}
 	}
+	eachKind(t, func(t *testing.T, d *store.Dir) {
+		want(t, d)
+		must(t, d.SaveLog("log", []store.Entry{{ID: 9, Value: "a"}, {ID: 10, Value: "b"}}))
+		want(t, d, `"a"`, `"b"`)
+		must(t, d.SaveLog("log", []store.Entry{{ID: 10, Value: "c"}, {ID: 11, Value: "bad"}, {ID: 1 << 60, Value: "d"}}))
+		d = reopened(t, d)
+		got, err := load(d)
+		if diff := cmp.Diff([]string{`"c"`, `"d"`}, got); diff != "" {
+			t.Errorf("what is whole (-want +got):\n%s", diff)
+		}
+		if corrupt := (*store.CorruptError)(nil); !errors.As(err, &corrupt) {
+			t.Errorf("error %v", err)
+		}
+		want(t, reopened(t, d), `"c"`, `"d"`)
+	})
+}
+
+// reopened is the next life of a store; one in memory has only this one.
+func reopened(t *testing.T, d *store.Dir) *store.Dir {
+	t.Helper()
+	if d.Path() == "" {
+		return d
+	}
+	must(t, d.Close())
+	return open(t, d.Path())
 }
 
 func TestOneProcessPerDirectory(t *testing.T) {

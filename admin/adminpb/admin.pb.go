@@ -4393,8 +4393,8 @@ type GetConfigStatusResponse struct {
 	StaleServices []string `protobuf:"bytes,8,rep,name=stale_services,json=staleServices,proto3" json:"stale_services,omitempty"`
 	// How many problems there are beside those in problems.
 	MoreProblems uint32 `protobuf:"varint,10,opt,name=more_problems,json=moreProblems,proto3" json:"more_problems,omitempty"`
-	// The documents of the state directory that cannot be saved now, in ascending order of name.
-	// Each is tried again every second.
+	// The documents of the state directory that cannot be saved now, each of which is tried again
+	// every second, and those that were corrupt, in ascending order of name.
 	StorageFaults []*StorageFault `protobuf:"bytes,12,rep,name=storage_faults,json=storageFaults,proto3" json:"storage_faults,omitempty"`
 	// How many there are beside those in rejections, which have at most 1 MiB.
 	MoreRejections uint32 `protobuf:"varint,14,opt,name=more_rejections,json=moreRejections,proto3" json:"more_rejections,omitempty"`
@@ -4509,16 +4509,19 @@ func (x *GetConfigStatusResponse) GetMoreRejections() uint32 {
 	return 0
 }
 
-// StorageFault is a document of the state directory that cannot be saved. What is in it is lost
-// if Breakwater ends before it is.
+// StorageFault is a document of the state directory that cannot be saved, and is lost if Breakwater
+// ends before it is; or one that was corrupt.
 type StorageFault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Its name, such as "orders".
+	// Its name, such as "orders", or that of the file, "state.db".
 	Document string `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
-	// Why it could not be saved when that was tried last.
+	// Why it could not be saved when that was tried last, or what was corrupt and where it is now.
 	Error string `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
-	// Since when it cannot be saved.
-	Since         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// Since when it cannot be saved, or when it was found to be corrupt.
+	Since *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// True if it was corrupt, and was set aside: what could not be read is lost. It is shown until
+	// Breakwater is restarted.
+	Corrupt       bool `protobuf:"varint,4,opt,name=corrupt,proto3" json:"corrupt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4572,6 +4575,13 @@ func (x *StorageFault) GetSince() *timestamppb.Timestamp {
 		return x.Since
 	}
 	return nil
+}
+
+func (x *StorageFault) GetCorrupt() bool {
+	if x != nil {
+		return x.Corrupt
+	}
+	return false
 }
 
 // Position is a place in a policy file.
@@ -6122,11 +6132,12 @@ const file_admin_proto_rawDesc = "" +
 	"\rmore_problems\x18\n" +
 	" \x01(\rR\fmoreProblems\x12H\n" +
 	"\x0estorage_faults\x18\f \x03(\v2!.breakwater.admin.v1.StorageFaultR\rstorageFaults\x12'\n" +
-	"\x0fmore_rejections\x18\x0e \x01(\rR\x0emoreRejections\"r\n" +
+	"\x0fmore_rejections\x18\x0e \x01(\rR\x0emoreRejections\"\x8c\x01\n" +
 	"\fStorageFault\x12\x1a\n" +
 	"\bdocument\x18\x01 \x01(\tR\bdocument\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x120\n" +
-	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"J\n" +
+	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x18\n" +
+	"\acorrupt\x18\x04 \x01(\bR\acorrupt\"J\n" +
 	"\bPosition\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\rR\x04line\x12\x16\n" +

@@ -100,7 +100,7 @@ func serveConns(talk func(net.Conn)) func(net.Listener) {
 
 func TestUnknownCommand(t *testing.T) {
 	for args, want := range map[string]string{
-		"statu":     `unknown command "statu" for "breakwater"; did you mean status?`,
+		"statu":     `unknown command "statu" for "breakwater"; did you mean state or status?`,
 		"forceopen": `unknown command "forceopen" for "breakwater"; did you mean force-open?`,
 		"xyzzy":     `unknown command "xyzzy" for "breakwater"`,
 		"demo fial": `unknown command "fial" for "breakwater demo"; did you mean fail or heal?`,

@@ -74,7 +74,10 @@ func newFakeAPI() *fakeAPI {
 				Excerpt: []*adminpb.SourceLine{{Line: 1, Text: "service: search-service"}},
 			}},
 			StaleServices: []string{"fraud-service"},
-			StorageFaults: []*adminpb.StorageFault{{Document: "orders", Error: "no space left\non device", Since: noon}},
+			StorageFaults: []*adminpb.StorageFault{
+				{Document: "orders", Error: "no space left\non device", Since: noon},
+				{Document: "state.db", Error: "state state.db is corrupt", Since: noon, Corrupt: true},
+			},
 		},
 		reset: &adminpb.ResetBreakerResponse{Service: "fraud-service", Ok: true, Pushed: true, Generation: 7, Proxies: []*adminpb.ProxyReset{
 			{Proxy: "edge-1", Acknowledged: true, EjectedBefore: []string{"10.0.0.1:8005", "10.0.0.2:8005"}, Note: "0 of 2 hosts ejected", From: "open"},

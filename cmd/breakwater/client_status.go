@@ -234,6 +234,10 @@ func printConfig(w io.Writer, config *adminpb.GetConfigStatusResponse) error {
 		lines = append(lines, "served by the last good version: "+strings.Join(stale, ", "))
 	}
 	for _, f := range config.GetStorageFaults() {
+		if f.GetCorrupt() {
+			lines = append(lines, fmt.Sprintf("cannot read %s, since %s: %s; what could not be read is lost", f.GetDocument(), formatTime(f.GetSince()), f.GetError()))
+			continue
+		}
 		lines = append(lines, fmt.Sprintf("not saved since %s: %s: %s", formatTime(f.GetSince()), f.GetDocument(), f.GetError()))
 	}
 	for _, line := range lines {

@@ -23,6 +23,7 @@ warning: search.yaml: can never trip (never-trips)
 rejected: search.yaml:1:1: search-service: RouteConfiguration gateway was refused by edge-1, while others accepted it: bad regex [31m
 served by the last good version: fraud-service
 not saved since 2026-03-04T12:00:00Z: orders: no space left on device
+cannot read state.db, since 2026-03-04T12:00:00Z: state state.db is corrupt; what could not be read is lost
 `
 
 func TestClientOutput(t *testing.T) {
@@ -163,7 +164,14 @@ fraud-service  edge-3  forced_open  ann  2026-03-04T12:00:00Z  now      a drill
       {
         "document": "orders",
         "error": "no space left\non device",
-        "since": "2026-03-04T12:00:00Z"
+        "since": "2026-03-04T12:00:00Z",
+        "corrupt": false
+      },
+      {
+        "document": "state.db",
+        "error": "state state.db is corrupt",
+        "since": "2026-03-04T12:00:00Z",
+        "corrupt": true
       }
     ],
     "more_rejections": 0

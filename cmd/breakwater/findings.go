@@ -190,9 +190,14 @@ func (q *inquiry) explainReports(f *findings) {
 	}
 }
 
-// explainStorage says what a restart of Breakwater would lose.
+// explainStorage says what a restart of Breakwater would lose, and what the last one has lost.
 func (q *inquiry) explainStorage(f *findings) {
 	for _, s := range q.config.StorageFaults {
+		if s.Corrupt {
+			f.add("", fmt.Sprintf("Breakwater could not read all of %s at %s, such as overrides that were in force: %s", s.Document, s.Since.UTC().Format(time.RFC3339), s.Error),
+				"see `breakwater status` for what is in force now")
+			continue
+		}
 		f.add("", fmt.Sprintf("Breakwater has not been able to save %s since %s, and a restart loses what is not saved: %s", s.Document, s.Since.UTC().Format(time.RFC3339), s.Error),
 			"see that the state directory (--state) is writable and not full")
 	}

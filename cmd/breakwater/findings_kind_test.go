@@ -102,6 +102,7 @@ var trouble = map[string]func(*inquiry){
 	"ConfigStatus.StorageFaults": func(q *inquiry) { q.config.StorageFaults = []admin.StorageFault{{Document: "orders"}} },
 	"StorageFault.Document":      func(q *inquiry) { q.config.StorageFaults = []admin.StorageFault{{Document: "orders"}} },
 	"StorageFault.Error":         func(q *inquiry) { q.config.StorageFaults = []admin.StorageFault{{Error: "disk full"}} },
+	"StorageFault.Corrupt":       func(q *inquiry) { q.config.StorageFaults = []admin.StorageFault{{Corrupt: true}} },
 	"StorageFault.Since":         func(q *inquiry) { q.config.StorageFaults = []admin.StorageFault{{Since: q.now}} },
 	"Proxy.Faults":               func(q *inquiry) { q.connected = []admin.Proxy{{ID: "p", Faults: []string{"is too old"}}} },
 	"Order.Action":               func(q *inquiry) { standing(q).Actor = "ann" },

@@ -253,13 +253,17 @@ func TestFindings(t *testing.T) {
 			ask: func(q *inquiry) {
 				q.orders = []breaker.StandingOrder{{Service: "a", State: breaker.Disabled, NotSaved: true, Order: breaker.Order{Until: now.Add(time.Minute)}}}
 				q.connected = []admin.Proxy{{ID: "p", Faults: []string{"is too old"}}, {ID: "q", Faults: []string{"is too old"}}}
-				q.config.StorageFaults = []admin.StorageFault{{Document: "orders", Error: "no space left on device", Since: now}}
+				q.config.StorageFaults = []admin.StorageFault{
+					{Document: "orders", Error: "no space left on device", Since: now},
+					{Document: "state.db", Error: "it is corrupt", Since: now, Corrupt: true},
+				}
 			},
 			want: []string{
 				"p: an operator has turned the breaker off, failures reach the callers and no host is ejected: disabled by ann; it ends in 1m | `breakwater release a` ends that",
 				"p: this proxy is too old | see `breakwater proxies`",
 				"the override disabled is not saved: a restart of Breakwater ends it; it ends in 1m | see that the state directory (--state) is writable and not full",
 				"Breakwater has not been able to save orders since 2026-03-04T05:06:07Z, and a restart loses what is not saved: no space left on device | see that the state directory (--state) is writable and not full",
+				"Breakwater could not read all of state.db at 2026-03-04T05:06:07Z, such as overrides that were in force: it is corrupt | see `breakwater status` for what is in force now",
 			},
 		},
 		{

@@ -68,7 +68,7 @@ a circuit breaker, retries, timeouts, limits and a fallback.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add(groupServe, newRunCmd(), newServeCmd(), newBootstrapCmd())
+	add(groupServe, newRunCmd(), newServeCmd(), newBootstrapCmd(), newStateCmd())
 	add(groupPolicy, newValidateCmd(), newLintCmd(), newRenderCmd())
 	add(groupClient, newStatusCmd(), newWatchCmd(), newExplainCmd(), newPlanCmd(), newEventsCmd(), newHealthcheckCmd(),
 		newResetCmd(), newForceOpenCmd(), newDisableCmd(), newReleaseCmd(), newProxiesCmd(), newForgetCmd(), newLogLevelCmd())

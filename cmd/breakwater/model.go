@@ -169,7 +169,7 @@ func (m *model) ConfigStatus(context.Context) (admin.ConfigStatus, error) {
 	}
 	out.OK = out.OK && len(out.Rejections) == 0
 	for _, f := range m.plane.store.Faults() {
-		out.StorageFaults = append(out.StorageFaults, admin.StorageFault{Document: f.Document, Error: f.Err.Error(), Since: f.Since})
+		out.StorageFaults = append(out.StorageFaults, admin.StorageFault{Document: f.Document, Error: f.Err.Error(), Since: f.Since, Corrupt: f.Corrupt})
 	}
 	return out, nil
 }

@@ -197,41 +197,37 @@ func TestMissingDirectory(t *testing.T) {
 func TestStoredVersionOfAMissingDirectory(t *testing.T) {
 	root := t.TempDir()
 	t.Chdir(root)
-	for name, of := range map[string]string{"marked": filepath.Join(root, "policies"), "of before the mark": ""} {
-		t.Run(name, func(t *testing.T) {
-			var log strings.Builder
-			s, err := planeFlags{
-				policies: "policies", state: t.TempDir(), xds: "127.0.0.1:0", http: "127.0.0.1:0", grpc: "127.0.0.1:0",
-				log: logFlags{level: "info", format: "text"}, lease: time.Minute,
-			}.check(&log)
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, err := newPlane(s)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := p.close(); err != nil {
-					t.Error(err)
-				}
-			}()
-			if err := p.store.Policies(of).SavePolicies([]policy.File{{Name: "svc.yaml", Data: []byte(doubtful)}}); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.bind(); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.load(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			if set := p.publisher.Set(); len(set.Services) != 1 || set.Services[0].Name != "svc" {
-				t.Errorf("%s are served", count(len(set.Services), "service", "services"))
-			}
-			if !strings.Contains(log.String(), "[ERROR]") || !strings.Contains(log.String(), "no such file or directory") {
-				t.Errorf("log:\n%s\nwant a loud error", log.String())
-			}
-		})
+	var log strings.Builder
+	s, err := planeFlags{
+		policies: "policies", state: t.TempDir(), xds: "127.0.0.1:0", http: "127.0.0.1:0", grpc: "127.0.0.1:0",
+		log: logFlags{level: "info", format: "text"}, lease: time.Minute,
+	}.check(&log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := newPlane(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := p.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := p.store.Policies(filepath.Join(root, "policies")).SavePolicies([]policy.File{{Name: "svc.yaml", Data: []byte(doubtful)}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.bind(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if set := p.publisher.Set(); len(set.Services) != 1 || set.Services[0].Name != "svc" {
+		t.Errorf("%s are served", count(len(set.Services), "service", "services"))
+	}
+	if !strings.Contains(log.String(), "[ERROR]") || !strings.Contains(log.String(), "no such file or directory") {
+		t.Errorf("log:\n%s\nwant a loud error", log.String())
 	}
 }
 

@@ -50,6 +50,7 @@ var stand = map[string]string{
 	"ADDR":      `"${FRAUD_SERVICE_URL#http://}"`,
 	"PASSWORD":  "correct-horse",
 	"WHY":       "drill",
+	"FILE":      "state-copy.db",
 	"URL":       "http://127.0.0.1:8081/readyz",
 }
 

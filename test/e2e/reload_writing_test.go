@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/breakwater/breakwater/store"
 	"github.com/breakwater/breakwater/test/envoytest"
 )
 
@@ -120,18 +123,24 @@ func TestFilesAreWrittenUnderLoad(t *testing.T) {
 	}
 }
 
-// TestStartWithAcceptedPolicies: the policies are broken on disk and policies.json is gone, but what proxies accepted is there.
+// TestStartWithAcceptedPolicies: the policies are broken on disk and the last good version is gone, but what proxies accepted is there.
 func TestStartWithAcceptedPolicies(t *testing.T) {
 	t.Parallel()
 	u := envoytest.NewUpstream(t)
 	s := newStack(t, map[string]string{"other.yaml": other(u, 5)})
 	s.live("/other", u, 5)
 	s.until("what was accepted is stored", func() error {
-		_, err := os.Stat(filepath.Join(s.stateDir, "accepted.json"))
+		documents, err := store.Dump(s.stateDir)
+		if err == nil && documents["accepted"] == nil {
+			err = fmt.Errorf("stored are %v", documents)
+		}
 		return err
 	})
 	s.stop()
-	s.must(os.Remove(filepath.Join(s.stateDir, "policies.json")))
+	db, err := bolt.Open(filepath.Join(s.stateDir, store.FileName), 0o600, &bolt.Options{Timeout: time.Second})
+	s.must(err)
+	s.must(db.Update(func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("policies")) }))
+	s.must(db.Close())
 	s.write("other.yaml", "service: other\nupst")
 	load := s.newLoad("/other")
 	s.start()

@@ -44,6 +44,8 @@ def unsaved(page):
         page.goto(page.url.split("#")[0] + "#/")
         readable(page, f"two faults at {width}", "body")
         shot(page, f"faults-{width}")
+    config(storage_faults=[{"document": "state.db", "error": "state.db is corrupt", "since": at(-60), "corrupt": True}])
+    expect(page.locator(".storage-bar")).to_have_text(re.compile(r"^Cannot read state\.db, since .*: state\.db is corrupt; what could not be read is lost\.$"))
     config()
     expect(page.locator(".storage-bar")).to_have_count(0)
     expect(badge(page)).to_have_count(0)

@@ -230,11 +230,12 @@ export interface Rejection {
   excerpt: SourceLine[];
 }
 
-/** StorageFault is a document that cannot be saved. */
+/** StorageFault is a document that cannot be saved, or was corrupt. */
 export interface StorageFault {
   document: string;
   error: string;
   since: Timestamp;
+  corrupt: boolean;
 }
 
 export interface ConfigStatus {

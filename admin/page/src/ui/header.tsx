@@ -103,12 +103,12 @@ function Unsaved() {
   return (
     <section class="storage-bar" aria-label="What cannot be saved">
       {storageFaults.value.map((f) => (
-        <p key={f.document}>
+        <p key={`${f.document} ${f.corrupt}`}>
           <b>
-            Cannot save {f.document}
+            {f.corrupt ? `Cannot read ${f.document},` : `Cannot save ${f.document}`}
             {f.since && ` since ${dateTime(Date.parse(f.since), now.peek())}`}:
           </b>{" "}
-          {f.error}; changes are lost on a restart.
+          {f.error}; {f.corrupt ? "what could not be read is lost" : "changes are lost on a restart"}.
         </p>
       ))}
     </section>
