@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// untilMissed waits for the proxies that are missed, in the API and in the metrics.
-func (s *stack) untilMissed(want ...string) {
+// untilDisconnected waits for the proxies that are missed, in the API and in the metrics.
+func (s *stack) untilDisconnected(want ...string) {
 	s.t.Helper()
 	s.until(fmt.Sprintf("%v are missed", want), func() error {
 		var reply struct {
@@ -52,7 +52,7 @@ func TestForgetProxy(t *testing.T) {
 	}
 
 	two.Stop()
-	s.untilMissed("two")
+	s.untilDisconnected("two")
 	if _, stderr, code := s.command("forget", "three"); code != 1 || !strings.Contains(stderr, "unknown proxy three: it is neither connected nor missed") {
 		t.Errorf("one that is unknown: exit code %d, %q", code, stderr)
 	}
@@ -62,7 +62,7 @@ func TestForgetProxy(t *testing.T) {
 	if out := s.run("forget", "two", "--reason", "scaled down", "--actor", "ann"); !strings.HasPrefix(out, "two: forgotten") {
 		t.Errorf("forget says %q", out)
 	}
-	s.untilMissed()
+	s.untilDisconnected()
 	if _, stderr, code := s.command("forget", "two"); code != 1 || !strings.Contains(stderr, "unknown proxy two") {
 		t.Errorf("again: exit code %d, %q", code, stderr)
 	}
@@ -71,14 +71,14 @@ func TestForgetProxy(t *testing.T) {
 	s.kill()
 	s.start()
 	s.untilConnected(1)
-	s.untilMissed()
+	s.untilDisconnected()
 	s.untilSaid("two", "ann", "scaled down")
 
 	two = s.startEnvoy("two")
 	s.untilConnected(2)
-	s.untilMissed()
+	s.untilDisconnected()
 	two.Kill()
-	s.untilMissed("two")
+	s.untilDisconnected("two")
 }
 
 // untilSaid waits until an event tells who has forgotten a proxy, and why.

@@ -82,7 +82,7 @@ def forgets(page):
     missed = page.get_by_role("region", name="Disconnected proxies")
     expect(missed).to_have_count(0)
     do("lose a proxy")
-    line = missed.locator("[data-missed='edge-9']")
+    line = missed.locator("[data-disconnected='edge-9']")
     expect(line).to_contain_text("spare")
     line.get_by_role("button", name="Forget edge-9").click()
     dialog = page.get_by_role("dialog")
