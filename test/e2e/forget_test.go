@@ -9,20 +9,11 @@ import (
 	"time"
 )
 
-// untilDisconnected waits for the proxies that are missed, in the API and in the metrics.
+// untilDisconnected waits for the proxies that are disconnected and not replaced, in the API and in the metrics.
 func (s *stack) untilDisconnected(want ...string) {
 	s.t.Helper()
-	s.until(fmt.Sprintf("%v are missed", want), func() error {
-		var reply struct {
-			Missed []struct {
-				ID string `json:"id"`
-			} `json:"missed"`
-		}
-		s.api("/api/v1/proxies", &reply)
-		got := make([]string, 0, len(want))
-		for _, p := range reply.Missed {
-			got = append(got, p.ID)
-		}
+	s.until(fmt.Sprintf("%v are disconnected", want), func() error {
+		got := s.proxyLists().disconnected
 		metrics, err := s.fetch("http://" + s.http + "/metrics")
 		if err != nil {
 			return err
@@ -40,7 +31,7 @@ func (s *stack) untilDisconnected(want ...string) {
 	})
 }
 
-// TestForgetProxy: an Envoy that was ended for good is struck off, over a crash of Breakwater too, and back once it runs.
+// TestForgetProxy: an Envoy that was ended for good is forgotten, over a crash of Breakwater too, and back once it runs.
 func TestForgetProxy(t *testing.T) {
 	t.Parallel()
 	s := newPlane(t, policies(layer2("svc", newScript(t), time.Minute)))
@@ -53,7 +44,7 @@ func TestForgetProxy(t *testing.T) {
 
 	two.Stop()
 	s.untilDisconnected("two")
-	if _, stderr, code := s.command("forget", "three"); code != 1 || !strings.Contains(stderr, "unknown proxy three: it is neither connected nor missed") {
+	if _, stderr, code := s.command("forget", "three"); code != 1 || !strings.Contains(stderr, "unknown proxy three: it is neither connected nor disconnected") {
 		t.Errorf("one that is unknown: exit code %d, %q", code, stderr)
 	}
 	if out := s.run("proxies"); !strings.Contains(out, "\ntwo ") {
