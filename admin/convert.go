@@ -161,8 +161,8 @@ func proxyProto(p Proxy) *adminpb.Proxy {
 	}
 }
 
-func missedProxyProto(p MissedProxy) *adminpb.MissedProxy {
-	return &adminpb.MissedProxy{Id: p.ID, NodeCluster: p.NodeCluster, AdminAddress: p.AdminAddress, Left: timestampProto(p.Left)}
+func disconnectedProxyProto(p DisconnectedProxy) *adminpb.DisconnectedProxy {
+	return &adminpb.DisconnectedProxy{Id: p.ID, NodeCluster: p.NodeCluster, AdminAddress: p.AdminAddress, Left: timestampProto(p.Since), Replaced: p.Replaced}
 }
 
 func proxyResourcesProto(r ProxyResources) *adminpb.ProxyResources {

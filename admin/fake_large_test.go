@@ -111,10 +111,10 @@ func (*largeModel) Proxies(context.Context) ([]admin.Proxy, error) {
 	return out, nil
 }
 
-func (*largeModel) Missed(context.Context) ([]admin.MissedProxy, error) {
-	out := make([]admin.MissedProxy, largeProxies)
+func (*largeModel) Disconnected(context.Context) ([]admin.DisconnectedProxy, error) {
+	out := make([]admin.DisconnectedProxy, largeProxies)
 	for i := range out {
-		out[i] = admin.MissedProxy{ID: largeProxy(i)}
+		out[i] = admin.DisconnectedProxy{ID: largeProxy(i)}
 	}
 	return out, nil
 }

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	forgetPath = "/api/v1/proxies/edge-3/forget"
-	missedJSON = `{"id":"edge-3","node_cluster":"edge","admin_address":"127.0.0.1:9903","left":"2026-03-04T05:06:07Z"}`
+	forgetPath       = "/api/v1/proxies/edge-3/forget"
+	disconnectedJSON = `{"id":"edge-3","node_cluster":"edge","admin_address":"127.0.0.1:9903","left":"2026-03-04T05:06:07Z","replaced":false}`
 )
 
 func TestForgetProxy(t *testing.T) {
@@ -29,13 +29,13 @@ func TestForgetProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &adminpb.ForgetProxyResponse{Proxy: &adminpb.MissedProxy{
+	want := &adminpb.ForgetProxyResponse{Proxy: &adminpb.DisconnectedProxy{
 		Id: "edge-3", NodeCluster: "edge", AdminAddress: "127.0.0.1:9903", Left: timestamppb.New(day),
 	}}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
-	if got := do(t, "POST", run.url+forgetPath, `{"reason":"scaled down"}`, nil); got.status != 200 || got.body != `{"proxy":`+missedJSON+`,"not_saved":false,"not_saved_reason":""}` {
+	if got := do(t, "POST", run.url+forgetPath, `{"reason":"scaled down"}`, nil); got.status != 200 || got.body != `{"proxy":`+disconnectedJSON+`,"not_saved":false,"not_saved_reason":""}` {
 		t.Errorf("over HTTP: %d %s", got.status, got.body)
 	}
 	asked := []forgotten{

@@ -103,7 +103,7 @@ func TestRPCs(t *testing.T) {
 				}},
 			},
 			{Id: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: timestamppb.New(day), AdminError: "its bootstrap names no admin port", Faults: []string{"runs Envoy 1.38.3; Breakwater needs 1.39 or later"}},
-		}, Missed: []*adminpb.MissedProxy{{Id: "edge-3", NodeCluster: "edge", AdminAddress: "127.0.0.1:9903", Left: timestamppb.New(day)}}}},
+		}, Missed: []*adminpb.DisconnectedProxy{{Id: "edge-3", NodeCluster: "edge", AdminAddress: "127.0.0.1:9903", Left: timestamppb.New(day)}}}},
 		{name: "config", do: call(c.GetConfigStatus, &adminpb.GetConfigStatusRequest{}), want: &adminpb.GetConfigStatusResponse{
 			Digest: "abc", LastSuccess: timestamppb.New(day), LastAttempt: timestamppb.New(day.Add(time.Minute)), Services: 2,
 			Problems: []*adminpb.Problem{{

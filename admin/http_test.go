@@ -94,7 +94,7 @@ const (
 		`"connected_since":"2026-03-04T05:06:07Z","admin_reachable":true,"admin_error":"","resources":[{"type_url":"type.googleapis.com/envoy.config.cluster.v3.Cluster",` +
 		`"acknowledged_version":"v1","last_nack":{"version":"v2","message":"no such filter","time":"2026-03-04T05:06:07Z"}}],"last_load_report":"2026-03-04T05:06:08Z","faults":[]},` +
 		`{"id":"edge-2","node_cluster":"","version":"","address":"127.0.0.1:40001","admin_address":"","connected_since":"2026-03-04T05:06:07Z",` +
-		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[],"last_load_report":null,"faults":["runs Envoy 1.38.3; Breakwater needs 1.39 or later"]}],"missed":[` + missedJSON + `],"next_page_token":""}`
+		`"admin_reachable":false,"admin_error":"its bootstrap names no admin port","resources":[],"last_load_report":null,"faults":["runs Envoy 1.38.3; Breakwater needs 1.39 or later"]}],"missed":[` + disconnectedJSON + `],"next_page_token":""}`
 	orderedJSON = `"proxies":[{"proxy":"edge-1","acknowledged":true,"state":"closed","note":"Envoy sends no request to the service","error":""}],"not_saved":false,"not_saved_reason":""}`
 	ordersJSON  = `{"orders":[{"service":"fraud-service","proxy":"edge-2","since":"2026-03-04T05:06:07Z",` +
 		`"order":{"state":"forced_open","actor":"ann","reason":"drill","until":"2026-03-04T06:06:07Z"},"not_saved":true}],"next_page_token":""}`

@@ -20,7 +20,7 @@ var ErrUnknownSubsystem = errors.New("unknown subsystem")
 // proxies there are.
 var ErrUnsettled = errors.New("too early to say")
 
-// ErrProxyConnected is a Model's answer to forgetting a proxy that has not gone. It comes
+// ErrProxyConnected is a Model's answer to forgetting a proxy that is connected. It comes
 // wrapped, with what to do.
 var ErrProxyConnected = errors.New("the proxy is connected")
 
@@ -67,13 +67,13 @@ type Model interface {
 	Explain(ctx context.Context, service string) (Explanation, error)
 	// Proxies returns the connected proxies in ascending order of id.
 	Proxies(ctx context.Context) ([]Proxy, error)
-	// Missed returns the proxies that are missed in ascending order of id; none while that is not known yet.
-	Missed(ctx context.Context) ([]MissedProxy, error)
+	// Disconnected returns the disconnected proxies in ascending order of id; none while that is not known yet.
+	Disconnected(ctx context.Context) ([]DisconnectedProxy, error)
 	// Forget removes a disconnected proxy from the list, and returns what it was, and why that could not be
 	// saved; empty if it was. It returns breaker.ErrUnknownProxy, ErrProxyConnected or ErrUnsettled.
-	Forget(ctx context.Context, proxy string, by breaker.Action) (missed MissedProxy, unsaved string, err error)
+	Forget(ctx context.Context, proxy string, by breaker.Action) (forgotten DisconnectedProxy, unsaved string, err error)
 	// Targets returns the proxies that Prometheus is to scrape in ascending order of id: those that are connected, and
-	// those that are missed. It returns ErrUnsettled.
+	// those that are disconnected and not replaced. It returns ErrUnsettled.
 	Targets(ctx context.Context) ([]Target, error)
 	// ConfigStatus says what became of the policies on disk.
 	ConfigStatus(ctx context.Context) (ConfigStatus, error)
@@ -112,14 +112,16 @@ type Proxy struct {
 	Faults []string
 }
 
-// MissedProxy is an Envoy that has gone, and that neither came back nor was replaced.
-type MissedProxy struct {
+// DisconnectedProxy is an Envoy that is known and has no stream.
+type DisconnectedProxy struct {
 	// ID and NodeCluster are from its node; NodeCluster may be empty.
 	ID, NodeCluster string
 	// AdminAddress is its admin API as ip:port; empty if its bootstrap names no port.
 	AdminAddress string
-	// Left is when it went.
-	Left time.Time
+	// Since is when it disconnected.
+	Since time.Time
+	// Replaced is true if another of its node cluster has replaced it: it is not scraped, and no alert fires for it.
+	Replaced bool
 }
 
 // Target is a proxy that Prometheus is to scrape.

@@ -246,19 +246,19 @@ func (s *service) ListProxies(ctx context.Context, req *adminpb.ListProxiesReque
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	missed, err := s.model.Missed(ctx)
+	disconnectedProxies, err := s.model.Disconnected(ctx)
 	if err != nil {
 		return nil, toStatus(err)
 	}
-	// One list, with those that are missed behind the others.
+	// One list, with the disconnected behind the others.
 	resp := &adminpb.ListProxiesResponse{}
-	const connected, gone = "1", "2"
+	const connected, disconnected = "1", "2"
 	if p.after == "" || strings.HasPrefix(p.after, connected) {
 		resp.Proxies, resp.NextPageToken = fillPage(p, proxies, func(p Proxy) string { return keyOf(connected, p.ID) }, proxyProto)
 	}
 	if resp.NextPageToken == "" {
-		key := func(p MissedProxy) string { return keyOf(gone, p.ID) }
-		resp.Missed, resp.NextPageToken = fillPage(p, missed, key, missedProxyProto)
+		key := func(p DisconnectedProxy) string { return keyOf(disconnected, p.ID) }
+		resp.Missed, resp.NextPageToken = fillPage(p, disconnectedProxies, key, disconnectedProxyProto)
 	}
 	return resp, nil
 }
@@ -275,7 +275,7 @@ func (s *service) ForgetProxy(ctx context.Context, req *adminpb.ForgetProxyReque
 		return nil, toStatus(err)
 	}
 	log.Info("forget", "not_saved", unsaved != "")
-	return &adminpb.ForgetProxyResponse{Proxy: missedProxyProto(proxy), NotSaved: unsaved != "", NotSavedReason: unsaved}, nil
+	return &adminpb.ForgetProxyResponse{Proxy: disconnectedProxyProto(proxy), NotSaved: unsaved != "", NotSavedReason: unsaved}, nil
 }
 
 func (s *service) GetConfigStatus(ctx context.Context, _ *adminpb.GetConfigStatusRequest) (*adminpb.GetConfigStatusResponse, error) {

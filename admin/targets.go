@@ -9,7 +9,7 @@ type target struct {
 }
 
 // serveTargets lists the admin APIs of the proxies for Prometheus to scrape, each with the label proxy that Breakwater's
-// own metrics have. One that is missed is among them, so that its scrape fails and somebody hears of it. One whose
+// own metrics have. One that is disconnected and not replaced is among them, so that its scrape fails and somebody hears of it. One whose
 // bootstrap names no admin port is left out. Until it is known which proxies there are the answer is 503, for Prometheus
 // then goes on with what it had.
 func (s *service) serveTargets(w http.ResponseWriter, r *http.Request) {

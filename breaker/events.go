@@ -187,8 +187,8 @@ func (b *Board) FollowEvents(ctx context.Context, f EventFilter) <-chan Event {
 	return out
 }
 
-// Forgot records that an operator has struck off a proxy, and writes that down before it returns: the proxy stays struck
-// off, whenever this process ends.
+// Forgot records that an operator has forgotten a proxy, and saves that before it returns: the proxy stays forgotten,
+// whenever this process ends.
 func (b *Board) Forgot(proxy string, by Action) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -79,7 +79,7 @@ func TestKilledBeforeTheSave(t *testing.T) {
 	}
 }
 
-// Who has struck off a proxy, and why, outlives the process as that does, and what is parked of the proxy is left as it was.
+// Who has forgotten a proxy, and why, outlives the process as that does, and what is parked of the proxy is left as it was.
 func TestKilledAfterAProxyWasForgotten(t *testing.T) {
 	kept := &killed{Dir: memory(t)}
 	at := time.Now().Add(-time.Second).UTC()

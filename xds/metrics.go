@@ -59,9 +59,9 @@ func (c rejectedCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 var connectedDesc = prometheus.NewDesc("breakwater_proxy_connected",
-	"1 for a proxy that is connected, 0 for one that has gone within the last hour and has been neither replaced nor forgotten.", []string{"proxy"}, nil)
+	"1 for a proxy that is connected, 0 for one that disconnected within the last hour and has been neither replaced nor forgotten.", []string{"proxy"}, nil)
 
-// rosterCollector tells the proxies that are connected from those that are missed.
+// rosterCollector tells the proxies that are connected from those that are disconnected and not replaced.
 type rosterCollector struct{ roster *Roster }
 
 func (c rosterCollector) Describe(ch chan<- *prometheus.Desc) { ch <- connectedDesc }
@@ -69,11 +69,14 @@ func (c rosterCollector) Describe(ch chan<- *prometheus.Desc) { ch <- connectedD
 func (c rosterCollector) Collect(ch chan<- prometheus.Metric) {
 	members, err := c.roster.Members()
 	if err != nil {
-		return // too early to miss anybody
+		return // it is not known yet which proxies there are
 	}
 	for _, m := range members {
+		if m.ReplacedBy != "" {
+			continue
+		}
 		connected := 0.0
-		if m.Left.IsZero() {
+		if m.Disconnected.IsZero() {
 			connected = 1
 		}
 		ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, connected, m.ID)

@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// goneFor is how long a proxy that has gone is remembered unless it is struck off: long enough to alert and to be
-	// looked into, and short enough that nobody has to strike off one that was ended for good.
-	goneFor = time.Hour
-	// maxGone bounds the proxies that are remembered so, for a fleet that comes and goes.
-	maxGone = 1000
-	// turnover is how long before a proxy goes its successor may have come: the most that a rolling deployment runs both.
-	turnover = 10 * time.Minute
-	// settleTime is how long proxies are given to connect after a start without a roster. They try each second.
+	// rememberFor is how long a disconnected proxy is remembered unless it is forgotten: long enough to alert and to be
+	// looked into, and short enough that nobody has to forget one that was ended for good.
+	rememberFor = time.Hour
+	// maxDisconnected bounds the disconnected proxies that are remembered, for a fleet that comes and goes.
+	maxDisconnected = 1000
+	// replaceWithin is the most time between the end of a proxy and the first connection of the one that replaces it.
+	replaceWithin = time.Minute
+	// settleTime is how long proxies are given to connect after a start without a saved roster. They try each second.
 	settleTime = 3 * time.Second
 	// saveInterval is the least time between two writes of the roster.
 	saveInterval = time.Second
@@ -31,25 +31,27 @@ const (
 var (
 	// ErrUnsettled says that Breakwater has just started, and does not know yet which proxies there are.
 	ErrUnsettled = errors.New("the proxies are given a few seconds to connect after the start")
-	// ErrConnected says that a proxy has not gone.
+	// ErrConnected says that a proxy is connected.
 	ErrConnected = errors.New("the proxy is connected")
 	// ErrNotSaved says that a proxy was forgotten, and that this could not be saved: it may be back after a restart.
 	ErrNotSaved = errors.New("cannot save the list of the proxies")
-	// ErrNotMissed says that no proxy of an id is missed: there was none within goneFor, or another has come in its place.
-	ErrNotMissed = errors.New("no such proxy is missed")
+	// ErrNotDisconnected says that no proxy of an id is remembered as disconnected.
+	ErrNotDisconnected = errors.New("no disconnected proxy has that id")
 )
 
-// Member is a proxy that is connected, or is missed: it has gone, and neither has it come back nor another in its place.
+// Member is a proxy that is connected, or has disconnected and is remembered.
 type Member struct {
 	ID string `json:"id"`
-	// Cluster of its node. Only a proxy of the same one comes in its place.
+	// Cluster of its node. Only a proxy of the same one replaces it.
 	Cluster string `json:"cluster,omitempty"`
 	// AdminAddress is ip:port; empty if its metadata has no port.
 	AdminAddress string `json:"admin,omitempty"`
-	// Came is when it connected first; zero if it was there before Breakwater.
-	Came time.Time `json:"came,omitzero"`
-	// Left is when it went; zero while it is connected.
-	Left time.Time `json:"left,omitzero"`
+	// FirstConnected is when its id was first seen; zero if that is not known.
+	FirstConnected time.Time `json:"came,omitzero"`
+	// Disconnected is when its last stream ended; zero while it is connected.
+	Disconnected time.Time `json:"left,omitzero"`
+	// ReplacedBy is the id of the new proxy that replaces it; empty if none does, and while it is connected.
+	ReplacedBy string `json:"replaced_by,omitempty"`
 }
 
 // Memory keeps documents over a restart; *store.Dir does.
@@ -60,11 +62,14 @@ type Memory interface {
 	Save(name string, v any) error
 }
 
-// Roster remembers which proxies there are and which have gone. A proxy that goes is missed for goneFor, unless it comes
-// back or another of its node cluster comes in its place, as in a rolling deployment: a newcomer stands in for one proxy
-// that went before it came, or within turnover after it and was older by twice the time that both were there: two of one
-// age do not stand in for each other, and one deployment may soon follow another. The roster is kept over a restart,
-// after which all proxies count as gone until they are back.
+// Roster remembers which proxies are connected and which have disconnected. A disconnected proxy is remembered until it
+// connects again, is forgotten, or rememberFor has passed. The roster is kept over a restart, after which all proxies are
+// disconnected until they connect again.
+//
+// A disconnected proxy that another replaces, as in a rolling deployment, is kept apart and is no fault. How its stream
+// ended does not enter into that: an Envoy that is drained, ends on SIGTERM, is killed or loses its connection ends the
+// stream in the same way, with Canceled. See [Member.replaces] for the rule. Each new proxy replaces one, so of several
+// that were killed together all but one are still faults.
 type Roster struct {
 	now    func() time.Time
 	memory Memory
@@ -74,17 +79,17 @@ type Roster struct {
 	saving sync.Mutex
 
 	mu sync.Mutex
-	// members by id, with all that have gone, missed or not; guarded by mu.
+	// members by id, connected and disconnected; guarded by mu.
 	members map[string]*Member
 	// settled is when those that are there are known; zero before open. Guarded by mu.
 	settled time.Time
-	// closed is true once the server ends: those that go then are not gone. Guarded by mu.
+	// closed is true once the server ends: it ends the streams itself then, and no proxy disconnects. Guarded by mu.
 	closed bool
 	// changed holds one value while there is something to save.
 	changed chan struct{}
 }
 
-// newRoster takes over what an earlier life has kept; a nil memory keeps nothing.
+// newRoster loads the saved roster; a nil memory keeps nothing.
 func newRoster(now func() time.Time, memory Memory, log hclog.Logger) *Roster {
 	r := &Roster{now: now, memory: memory, log: log, members: map[string]*Member{}, changed: make(chan struct{}, 1)}
 	if memory == nil {
@@ -92,104 +97,159 @@ func newRoster(now func() time.Time, memory Memory, log hclog.Logger) *Roster {
 	}
 	var kept []Member
 	if _, err := memory.Load(rosterDoc, &kept); err != nil {
-		log.Error("which proxies there were is lost", "error", err)
+		log.Error("cannot load the list of the proxies; those that do not connect again are not known", "error", err)
 		return r
 	}
 	for _, m := range kept {
-		if m.Left.IsZero() {
-			m.Left = now()
+		if m.Disconnected.IsZero() {
+			m.Disconnected = now()
 		}
 		r.members[m.ID] = &m
 	}
-	r.prune()
+	r.pruneLocked()
 	if len(r.members) > 0 {
 		r.settled = now()
 	}
 	return r
 }
 
-// came notes that a proxy has connected.
-func (r *Roster) came(p Proxy) {
+// connected notes that a proxy has connected.
+func (r *Roster) connected(p Proxy) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m := r.members[p.ID]
 	if m == nil {
-		m = &Member{ID: p.ID, Came: r.now()}
+		m = &Member{ID: p.ID, FirstConnected: r.now()}
 		r.members[p.ID] = m
 	}
-	m.Cluster, m.AdminAddress, m.Left = p.Cluster, p.AdminAddress, time.Time{}
-	r.change()
+	m.Cluster, m.AdminAddress, m.Disconnected = p.Cluster, p.AdminAddress, time.Time{}
+	newcomer := m
+	if m.ReplacedBy != "" { // that one is free to replace another
+		newcomer, m.ReplacedBy = r.members[m.ReplacedBy], ""
+	}
+	if newcomer != nil {
+		r.replaceOneLocked(newcomer)
+	}
+	r.changeLocked()
 }
 
-// brought notes that a connected proxy has resources of an earlier connection: it is no newcomer, if since is when it
-// was seen first.
-func (r *Roster) brought(id string, since time.Time) {
+// disconnected notes that a proxy's last stream has ended.
+func (r *Roster) disconnected(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m := r.members[id]; m != nil && !m.Came.IsZero() && !m.Came.Before(since) {
-		m.Came = time.Time{}
-		r.change()
+	m := r.members[id]
+	if m == nil || r.closed {
+		return
+	}
+	m.Disconnected = r.now()
+	var by *Member
+	used := r.replacementsLocked()
+	for _, n := range r.members {
+		if !used[n.ID] && n.replaces(m) && (by == nil || n.FirstConnected.Before(by.FirstConnected)) {
+			by = n
+		}
+	}
+	if by != nil {
+		m.ReplacedBy = by.ID
+	}
+	r.pruneLocked()
+	r.changeLocked()
+}
+
+// replaceOneLocked has a new proxy replace the one that disconnected first of those that it may.
+func (r *Roster) replaceOneLocked(newcomer *Member) {
+	if r.replacementsLocked()[newcomer.ID] {
+		return
+	}
+	var old *Member
+	for _, m := range r.members {
+		if m.ReplacedBy == "" && newcomer.replaces(m) && (old == nil || m.Disconnected.Before(old.Disconnected)) {
+			old = m
+		}
+	}
+	if old != nil {
+		old.ReplacedBy = newcomer.ID
 	}
 }
 
-// left notes that a proxy has gone.
-func (r *Roster) left(id string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if m := r.members[id]; m != nil && !r.closed {
-		m.Left = r.now()
-		r.prune()
-		r.change()
+// replacementsLocked returns the ids of the proxies that replace one.
+func (r *Roster) replacementsLocked() map[string]bool {
+	used := map[string]bool{}
+	for _, m := range r.members {
+		if m.ReplacedBy != "" {
+			used[m.ReplacedBy] = true
+		}
 	}
+	return used
 }
 
-// change has the roster saved. The caller must hold r.mu.
-func (r *Roster) change() {
+// replaces reports whether a proxy may replace one that has disconnected. It is of the same node cluster, its id was new
+// within replaceWithin before or after that end, and then more than half of the old one's time was over: proxies that were
+// started together do not replace each other.
+func (m *Member) replaces(old *Member) bool {
+	if old.Disconnected.IsZero() || m.ID == old.ID || m.Cluster != old.Cluster {
+		return false
+	}
+	both := old.Disconnected.Sub(m.FirstConnected) // negative if the old one ended first
+	return both.Abs() <= replaceWithin && m.FirstConnected.Sub(old.FirstConnected) > both
+}
+
+// changeLocked has the roster saved.
+func (r *Roster) changeLocked() {
 	select {
 	case r.changed <- struct{}{}:
 	default:
 	}
 }
 
-// prune forgets those that went too long ago, and of too many those that went first. The caller must hold r.mu.
-func (r *Roster) prune() {
-	var gone []*Member
+// pruneLocked removes those that disconnected too long ago. Of too many it removes those that are replaced, and then those
+// that disconnected first.
+func (r *Roster) pruneLocked() {
+	var disconnected []*Member
 	for id, m := range r.members {
 		switch {
-		case m.Left.IsZero():
-		case r.now().Sub(m.Left) >= goneFor:
+		case m.Disconnected.IsZero():
+		case r.now().Sub(m.Disconnected) >= rememberFor:
 			delete(r.members, id)
 		default:
-			gone = append(gone, m)
+			disconnected = append(disconnected, m)
 		}
 	}
-	if len(gone) <= maxGone {
+	if len(disconnected) <= maxDisconnected {
 		return
 	}
-	slices.SortFunc(gone, func(a, b *Member) int { return a.Left.Compare(b.Left) })
-	for _, m := range gone[:len(gone)-maxGone] {
+	slices.SortFunc(disconnected, func(a, b *Member) int {
+		if a, b := a.ReplacedBy != "", b.ReplacedBy != ""; a != b {
+			if a {
+				return -1
+			}
+			return 1
+		}
+		return a.Disconnected.Compare(b.Disconnected)
+	})
+	for _, m := range disconnected[:len(disconnected)-maxDisconnected] {
 		delete(r.members, m.ID)
 	}
 }
 
-// Members returns the proxies that are connected or missed, in ascending order of id, or ErrUnsettled.
+// Members returns the proxies that are connected or remembered, in ascending order of id, or ErrUnsettled.
 func (r *Roster) Members() ([]Member, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.settled.IsZero() || r.now().Before(r.settled) {
+	if r.unsettledLocked() {
 		return nil, ErrUnsettled
 	}
-	r.prune()
-	return missed(r.all()), nil
+	r.pruneLocked()
+	return r.allLocked(), nil
 }
 
-// Forget strikes off a proxy that is missed, as if it had never been there, and saves that before it returns. It is back
-// once it connects. It returns ErrUnsettled, ErrConnected or ErrNotMissed, and has changed nothing then; or ErrNotSaved with
+// Forget removes a disconnected proxy as if it had never been there, and saves that before it returns. It is back once it
+// connects. It returns ErrConnected, ErrUnsettled or ErrNotDisconnected, and has changed nothing then; or ErrNotSaved with
 // the proxy.
 func (r *Roster) Forget(id string) (Member, error) {
 	r.saving.Lock()
 	defer r.saving.Unlock()
-	member, ids, rest, err := r.without(id)
+	member, rest, err := r.without(id)
 	if err != nil {
 		return Member{}, err
 	}
@@ -201,56 +261,35 @@ func (r *Roster) Forget(id string) (Member, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m := r.members[id]; m != nil && m.Left.IsZero() {
-		return Member{}, ErrConnected // it has just come back
+	if m := r.members[id]; m != nil && m.Disconnected.IsZero() {
+		return Member{}, ErrConnected // it has just connected again
 	}
-	for _, id := range ids {
-		if m := r.members[id]; m != nil && !m.Left.IsZero() {
-			delete(r.members, id)
-		}
-	}
+	delete(r.members, id)
 	return member, unsaved
 }
 
-// without returns a proxy that is missed, its id with those of all whom it stands for, who would be missed again without
-// it, and all other members.
-func (r *Roster) without(id string) (member Member, ids []string, rest []Member, err error) {
+// without returns a disconnected proxy, and all other members.
+func (r *Roster) without(id string) (member Member, rest []Member, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if m := r.members[id]; m != nil && m.Left.IsZero() {
-		return Member{}, nil, nil, ErrConnected
+	if m := r.members[id]; m != nil && m.Disconnected.IsZero() {
+		return Member{}, nil, ErrConnected
 	}
-	if r.settled.IsZero() || r.now().Before(r.settled) {
-		return Member{}, nil, nil, ErrUnsettled
+	if r.unsettledLocked() {
+		return Member{}, nil, ErrUnsettled
 	}
-	r.prune()
-	rest = r.all()
-	left := missed(slices.Clone(rest))
-	i := slices.IndexFunc(left, func(m Member) bool { return m.ID == id })
-	if i < 0 {
-		return Member{}, nil, nil, ErrNotMissed
+	r.pruneLocked()
+	m := r.members[id]
+	if m == nil {
+		return Member{}, nil, ErrNotDisconnected
 	}
-	member = left[i]
-	stands := standIns(rest)
-	rest = slices.DeleteFunc(rest, func(m Member) bool {
-		last := m.ID
-		for range stands { // there are no more steps, even if times that are equal made a ring
-			by, ok := stands[last]
-			if !ok {
-				break
-			}
-			last = by
-		}
-		if last == id {
-			ids = append(ids, m.ID)
-		}
-		return last == id
-	})
-	return member, ids, rest, nil
+	return *m, slices.DeleteFunc(r.allLocked(), func(m Member) bool { return m.ID == id }), nil
 }
 
-// all returns copies of all members. The caller must hold r.mu.
-func (r *Roster) all() []Member {
+func (r *Roster) unsettledLocked() bool { return r.settled.IsZero() || r.now().Before(r.settled) }
+
+// allLocked returns copies of all members, in ascending order of id.
+func (r *Roster) allLocked() []Member {
 	out := make([]Member, 0, len(r.members))
 	for _, m := range r.members {
 		out = append(out, *m)
@@ -259,59 +298,7 @@ func (r *Roster) all() []Member {
 	return out
 }
 
-// missed leaves out those that have gone and in whose place another has come. One whose address another has now is not
-// missed either: it could not be told from that.
-func missed(members []Member) []Member {
-	replaced := standIns(members)
-	taken := map[string]bool{}
-	for _, m := range members {
-		if m.Left.IsZero() && m.AdminAddress != "" {
-			taken[m.AdminAddress] = true
-		}
-	}
-	return slices.DeleteFunc(members, func(m Member) bool {
-		return replaced[m.ID] != "" || !m.Left.IsZero() && taken[m.AdminAddress]
-	})
-}
-
-// standIns returns who stands in for whom, by the id of the one that has gone. Each newcomer stands in for one, the first
-// that went; it does so even after it has gone itself, for then it is the one that is missed.
-func standIns(members []Member) map[string]string {
-	var gone, newcomers []*Member
-	for i := range members {
-		m := &members[i]
-		if !m.Left.IsZero() {
-			gone = append(gone, m)
-		}
-		if !m.Came.IsZero() {
-			newcomers = append(newcomers, m)
-		}
-	}
-	slices.SortStableFunc(gone, func(a, b *Member) int { return a.Left.Compare(b.Left) })
-	slices.SortStableFunc(newcomers, func(a, b *Member) int { return a.Came.Compare(b.Came) })
-	replaced := map[string]string{}
-	for _, m := range gone {
-		for i, n := range newcomers {
-			if n.replaces(m) {
-				replaced[m.ID] = n.ID
-				newcomers = slices.Delete(newcomers, i, i+1)
-				break
-			}
-		}
-	}
-	return replaced
-}
-
-// replaces reports whether a newcomer may stand in for a proxy that has gone.
-func (m *Member) replaces(old *Member) bool {
-	if m.Cluster != old.Cluster || m.ID == old.ID {
-		return false
-	}
-	both := old.Left.Sub(m.Came)
-	return both <= 0 || both <= turnover && m.Came.Sub(old.Came) >= 2*both
-}
-
-// open begins the time that proxies have to connect, unless an earlier life has told which there are.
+// open begins the time that proxies have to connect, unless a saved roster says which there are.
 func (r *Roster) open() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -320,7 +307,7 @@ func (r *Roster) open() {
 	}
 }
 
-// close has those that go from now on stay in the roster, for it is the server that ends.
+// close has proxies stay connected in the roster from now on, for it is the server that ends their streams.
 func (r *Roster) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -354,9 +341,9 @@ func (r *Roster) save() {
 	r.saving.Lock()
 	defer r.saving.Unlock()
 	r.mu.Lock()
-	members := r.all()
+	members := r.allLocked()
 	r.mu.Unlock()
 	if err := r.memory.Save(rosterDoc, members); err != nil {
-		r.log.Error("the list of the proxies could not be saved", "error", err)
+		r.log.Error("cannot save the list of the proxies", "error", err)
 	}
 }

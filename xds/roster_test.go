@@ -31,149 +31,139 @@ func newRosterTest(memory Memory) *rosterTest {
 
 func (r *rosterTest) wait(d time.Duration) { r.at = r.at.Add(d) }
 
-// join has proxies of one cluster connect, as newcomers.
-func (r *rosterTest) join(cluster string, ids ...string) {
+// connect has proxies of one cluster connect.
+func (r *rosterTest) connect(cluster string, ids ...string) {
 	for _, id := range ids {
-		r.came(Proxy{ID: id, Cluster: cluster, AdminAddress: id + ":9901"})
+		r.connected(Proxy{ID: id, Cluster: cluster, AdminAddress: id + ":9901"})
 	}
 }
 
-// is fails unless these are connected, and those missed.
-func (r *rosterTest) is(t *testing.T, what string, connected, missing []string) {
+// is fails unless these are connected, those disconnected, and those disconnected and replaced.
+func (r *rosterTest) is(t *testing.T, what string, connected, disconnected, replaced []string) {
 	t.Helper()
 	members, err := r.Members()
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
-	var here, gone []string
+	var got [3][]string
 	for _, m := range members {
-		if m.Left.IsZero() {
-			here = append(here, m.ID)
-		} else {
-			gone = append(gone, m.ID)
+		i := 0
+		switch {
+		case m.ReplacedBy != "":
+			i = 2
+		case !m.Disconnected.IsZero():
+			i = 1
 		}
+		got[i] = append(got[i], m.ID)
 	}
-	if !slices.Equal(here, connected) || !slices.Equal(gone, missing) {
-		t.Errorf("%s: %v are connected and %v missed, want %v and %v", what, here, gone, connected, missing)
+	if !slices.Equal(got[0], connected) || !slices.Equal(got[1], disconnected) || !slices.Equal(got[2], replaced) {
+		t.Errorf("%s: connected, disconnected and replaced are %v, want %v, %v and %v", what, got, connected, disconnected, replaced)
 	}
 }
 
-func TestRosterMissesWhoHasGone(t *testing.T) {
+func TestRosterRemembersForAnHour(t *testing.T) {
 	r := newRosterTest(nil)
-	r.join("edge", "a", "b")
+	r.connect("edge", "a", "b")
 	r.wait(time.Minute)
-	r.left("a")
-	r.wait(goneFor - time.Second)
-	r.is(t, "before the hour is over", []string{"b"}, []string{"a"})
+	r.disconnected("a")
+	r.wait(rememberFor - time.Second)
+	r.is(t, "within the hour", []string{"b"}, []string{"a"}, nil)
 	r.wait(time.Second)
-	r.is(t, "after it", []string{"b"}, nil)
+	r.is(t, "after it", []string{"b"}, nil, nil)
 
-	r.left("b")
-	r.is(t, "the last", nil, []string{"b"})
-	r.join("edge", "b")
-	r.is(t, "back", []string{"b"}, nil)
+	r.disconnected("b")
+	r.is(t, "the last", nil, []string{"b"}, nil)
+	r.connect("edge", "b")
+	r.is(t, "back", []string{"b"}, nil, nil)
 }
 
 func TestRosterInARollingDeployment(t *testing.T) {
 	for _, surge := range []bool{false, true} {
 		t.Run(fmt.Sprintf("surge %t", surge), func(t *testing.T) {
 			r := newRosterTest(nil)
-			r.join("edge", "a0", "b0", "c0")
-			r.join("other", "z")
+			r.connect("edge", "a0", "b0", "c0")
+			r.connect("other", "z")
+			var replaced []string
 			for n := range 3 { // within an hour, the second and the third in haste
-				r.wait([]time.Duration{turnover, 2 * time.Minute, time.Minute}[n])
+				r.wait([]time.Duration{10 * time.Minute, 2 * time.Minute, time.Minute}[n])
 				for _, name := range []string{"a", "b", "c"} {
 					before, now := fmt.Sprint(name, n), fmt.Sprint(name, n+1)
 					if surge {
-						r.join("edge", now)
+						r.connect("edge", now)
 						r.wait(30 * time.Second)
-						r.left(before)
+						r.disconnected(before)
 					} else {
-						r.left(before)
+						r.disconnected(before)
 						r.wait(30 * time.Second)
-						r.join("edge", now)
+						r.connect("edge", now)
 					}
+					replaced = append(replaced, before)
 				}
-				r.is(t, "all are new", []string{fmt.Sprint("a", n+1), fmt.Sprint("b", n+1), fmt.Sprint("c", n+1), "z"}, nil)
+				slices.Sort(replaced)
+				r.is(t, "all are new", []string{fmt.Sprint("a", n+1), fmt.Sprint("b", n+1), fmt.Sprint("c", n+1), "z"}, nil, replaced)
 			}
-			r.wait(time.Minute)
-			r.left("b3")
-			r.is(t, "one ends afterwards", []string{"a3", "c3", "z"}, []string{"b3"})
-			r.join("other", "y")
-			r.is(t, "one of another cluster is no substitute", []string{"a3", "c3", "y", "z"}, []string{"b3"})
-			r.join("edge", "b4")
-			r.is(t, "the next is", []string{"a3", "b4", "c3", "y", "z"}, nil)
-			r.wait(time.Minute)
-			r.left("a3")
-			r.is(t, "of one", []string{"b4", "c3", "y", "z"}, []string{"a3"})
+			r.wait(2 * time.Minute)
+			r.disconnected("b3")
+			r.is(t, "one ends afterwards", []string{"a3", "c3", "z"}, []string{"b3"}, replaced)
+			r.connect("other", "y")
+			r.is(t, "one of another cluster replaces none", []string{"a3", "c3", "y", "z"}, []string{"b3"}, replaced)
+			r.wait(replaceWithin + time.Second)
+			r.connect("edge", "b4")
+			r.is(t, "nor does one that is late", []string{"a3", "b4", "c3", "y", "z"}, []string{"b3"}, replaced)
 		})
 	}
 }
 
-// What is scraped at an address is who is there now, whatever its node cluster.
-func TestRosterOfAnAddressThatIsTaken(t *testing.T) {
+// Of several that end together as many are replaced as new ones connect.
+func TestRosterOfOneNewProxyForTwo(t *testing.T) {
 	r := newRosterTest(nil)
-	r.came(Proxy{ID: "a", Cluster: "edge", AdminAddress: "10.0.0.1:9901"})
-	r.came(Proxy{ID: "b", Cluster: "edge"})
-	r.wait(time.Second)
-	r.left("a")
-	r.left("b")
-	r.is(t, "two have gone", nil, []string{"a", "b"})
-	r.came(Proxy{ID: "y", Cluster: "other", AdminAddress: "10.0.0.1:9901"})
-	r.came(Proxy{ID: "z", Cluster: "other"})
-	r.is(t, "others are there", []string{"y", "z"}, []string{"b"})
-	r.wait(time.Second)
-	r.left("y")
-	r.is(t, "and go", []string{"z"}, []string{"a", "b", "y"})
+	r.connect("edge", "a", "b", "c")
+	r.wait(time.Hour)
+	for _, id := range []string{"c", "a", "b"} {
+		r.disconnected(id)
+		r.wait(time.Second)
+	}
+	r.connect("edge", "d")
+	r.is(t, "one of three", []string{"d"}, []string{"a", "b"}, []string{"c"})
+	r.connect("edge", "c")
+	r.is(t, "one that is back is not replaced; another is", []string{"c", "d"}, []string{"b"}, []string{"a"})
+	r.wait(time.Minute)
+	r.disconnected("d")
+	r.is(t, "a replaced one stays so", []string{"c"}, []string{"b", "d"}, []string{"a"})
 }
 
-// Of proxies that were started together none stands in for another.
+// Proxies that were started together do not replace each other, nor does one that was known.
 func TestRosterOfOneAge(t *testing.T) {
 	r := newRosterTest(nil)
-	r.join("edge", "a")
-	r.wait(time.Minute)
-	r.join("edge", "b")
-	r.wait(time.Minute)
-	r.left("a")
-	r.is(t, "the elder ends", []string{"b"}, []string{"a"})
-	r.join("edge", "a")
-	r.wait(turnover)
-	r.join("edge", "c")
-	r.wait(turnover + time.Second)
-	r.left("b")
-	r.is(t, "long after a third has come", []string{"a", "c"}, []string{"b"})
-}
-
-// With a new Breakwater the proxies of before are older than what comes with it.
-func TestRosterOfAProxyThatWasThereBefore(t *testing.T) {
-	r := newRosterTest(nil)
-	since := r.at
-	r.join("edge", "old", "new")
-	r.brought("old", since)
-	r.wait(time.Minute)
-	r.left("old")
-	r.is(t, "a deployment of both", []string{"new"}, nil)
-
-	r = newRosterTest(nil)
-	r.join("edge", "old", "new")
-	r.wait(time.Minute)
-	r.join("edge", "new") // its stream was cut
-	r.brought("new", r.at)
-	r.left("old")
-	r.is(t, "a reconnect makes none younger or older", []string{"new"}, []string{"old"})
+	r.connect("edge", "a")
+	r.wait(time.Second)
+	r.connect("edge", "b")
+	r.wait(10 * time.Second)
+	r.disconnected("a")
+	r.is(t, "the elder ends", []string{"b"}, []string{"a"}, nil)
+	r.disconnected("b")
+	r.connect("edge", "a")
+	r.is(t, "one connects again", []string{"a"}, []string{"b"}, nil)
 }
 
 func TestRosterIsBounded(t *testing.T) {
 	r := newRosterTest(nil)
-	for i := range maxGone + 10 {
+	for i := range maxDisconnected + 10 {
 		id := fmt.Sprintf("p%04d", i)
-		r.join(id, id) // each of a cluster of its own
-		r.left(id)
+		r.connect(id, id) // each of a cluster of its own
+		r.disconnected(id)
 		r.wait(time.Millisecond)
 	}
 	members, err := r.Members()
-	if err != nil || len(members) != maxGone || members[0].ID != "p0010" {
-		t.Errorf("%d members, %v; want the last %d", len(members), err, maxGone)
+	if err != nil || len(members) != maxDisconnected || members[0].ID != "p0010" {
+		t.Errorf("%d members, %v; want the last %d", len(members), err, maxDisconnected)
+	}
+	r.connect("p0999", "new") // replaces the only one of its cluster that is less than a minute away, and is of no use for others
+	r.connect("x", "x")
+	r.disconnected("x")
+	members, err = r.Members()
+	if err != nil || len(members) != maxDisconnected+1 || slices.ContainsFunc(members, func(m Member) bool { return m.ID == "p0999" }) {
+		t.Errorf("%d members, %v; want all that are not replaced", len(members), err)
 	}
 }
 
@@ -194,52 +184,50 @@ func TestRosterSettles(t *testing.T) {
 	}
 	unsettled("before it serves")
 	r.open()
-	r.join("edge", "a")
+	r.connect("edge", "a")
 	r.wait(settleTime - 1)
 	unsettled("too early")
 	r.wait(1)
-	r.is(t, "with time to connect", []string{"a"}, nil)
-	r.join("edge", "b", "c")
+	r.is(t, "with time to connect", []string{"a"}, nil, nil)
+	r.connect("edge", "b", "c")
 	r.wait(time.Second)
-	r.left("b")
+	r.disconnected("b")
 	r.close()
 	r.save()
-	r.left("a") // the server has ended, and so have its streams
+	r.disconnected("a") // the server has ended, and so have its streams
 
-	r.wait(goneFor / 2)
+	r.wait(rememberFor / 2)
 	r.Roster = newRoster(now, memory, hclog.NewNullLogger())
-	r.is(t, "at once after a restart", nil, []string{"a", "b", "c"})
+	r.is(t, "at once after a restart", nil, []string{"a", "b", "c"}, nil)
 	r.open()
-	r.join("edge", "a")
-	r.wait(goneFor / 2)
-	r.is(t, "who had gone before is forgotten first", []string{"a"}, []string{"c"})
+	r.connect("edge", "a")
+	r.wait(rememberFor / 2)
+	r.is(t, "who disconnected before is removed first", []string{"a"}, []string{"c"}, nil)
 }
 
-// A proxy that connects again says what it has, and so that it is no newcomer.
+// TestRosterOfRealStreams: however a client ends its stream, the proxy is disconnected.
 func TestRosterOfRealStreams(t *testing.T) {
 	p := NewPublisher(PublisherOptions{})
 	server, addr := serveWith(t, p, ServerOptions{})
 	apply(t, p, service("a"))
-	fresh := connect(t, addr, "fresh")
-	dial(t, addr, "old", map[string]map[string]string{typeCluster: {"a": "1"}}, nil)
-	came := func(id string) (m Member) {
+	stream := connect(t, addr, "a")
+	member := func() (m Member) {
 		server.roster.mu.Lock()
 		defer server.roster.mu.Unlock()
-		if found := server.roster.members[id]; found != nil {
+		if found := server.roster.members["a"]; found != nil {
 			m = *found
 		}
 		return m
 	}
-	eventually(t, "both are there, and one of old", func() string {
-		a, b := came("fresh"), came("old")
-		if a.ID == "" || b.ID == "" || a.Came.IsZero() || !b.Came.IsZero() || a.Cluster != "test" || a.AdminAddress != "127.0.0.1:9901" {
-			return fmt.Sprintf("%+v %+v", a, b)
+	eventually(t, "it is connected", func() string {
+		if m := member(); m.FirstConnected.IsZero() || m.Cluster != "test" || m.AdminAddress != "127.0.0.1:9901" {
+			return fmt.Sprintf("%+v", m)
 		}
 		return ""
 	})
-	fresh.close()
-	eventually(t, "one has gone", func() string {
-		if m := came("fresh"); m.Left.IsZero() {
+	stream.close()
+	eventually(t, "it is disconnected", func() string {
+		if m := member(); m.Disconnected.IsZero() {
 			return fmt.Sprintf("%+v", m)
 		}
 		return ""

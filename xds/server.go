@@ -48,8 +48,6 @@ type stream struct {
 	// proxy is the node id, and node stands for the node in what is kept of requests; zero until the node is known.
 	proxy string
 	node  *corev3.Node
-	// since is when the node was known.
-	since time.Time
 	// types are those that the stream has asked for.
 	types map[string]struct{}
 }
@@ -91,7 +89,7 @@ func NewServer(p *Publisher, opts ServerOptions) *Server {
 	return s
 }
 
-// Roster returns what is known of the proxies that are connected or have gone.
+// Roster returns what is known of the connected and the disconnected proxies.
 func (s *Server) Roster() *Roster { return s.roster }
 
 // Serve accepts proxies on the listener until ctx ends, and closes it. It returns an error

@@ -33,7 +33,6 @@ func (s *Server) callbacks() serverv3.CallbackFuncs {
 			r.Node, err = s.requested(streamKey(id), request{
 				node: r.GetNode(), typeURL: r.GetTypeUrl(), nonce: r.GetResponseNonce(),
 				has:      r.GetInitialResourceVersions(),
-				brings:   len(r.GetInitialResourceVersions()) > 0,
 				rejected: r.GetErrorDetail() != nil, text: r.GetErrorDetail().GetMessage(),
 			})
 			return err
@@ -148,7 +147,7 @@ func (s *Server) forget(key streamKey) *stream {
 	switch id, last := s.ledger.disconnect(key); {
 	case id == "":
 	case last:
-		s.roster.left(id)
+		s.roster.disconnected(id)
 		s.cache.update(typeRuntime, nil, []string{envoy.OperatorLayer(id), envoy.BreakerLayer(id)})
 		s.log.Info("proxy disconnected", "proxy", id, "address", st.peer)
 	default:
@@ -159,12 +158,10 @@ func (s *Server) forget(key streamKey) *stream {
 
 // request is what counts of a request.
 type request struct {
-	node    *corev3.Node
-	typeURL string
-	nonce   string
-	has     map[string]string
-	// brings is true if the proxy has resources of that type from an earlier stream.
-	brings   bool
+	node     *corev3.Node
+	typeURL  string
+	nonce    string
+	has      map[string]string
 	rejected bool
 	text     string
 }
@@ -208,9 +205,6 @@ func (st *stream) asks(typeURL string) error {
 // answered notes what a request says of what the proxy has and of what it was sent.
 func (s *Server) answered(key streamKey, st *stream, r request) {
 	if r.nonce == "" {
-		if r.brings {
-			s.roster.brought(st.proxy, st.since)
-		}
 		s.ledger.subscribed(key, r.typeURL, r.has)
 		return
 	}
@@ -277,8 +271,8 @@ func (s *Server) enter(key streamKey, st *stream, p Proxy) (others []string, err
 		}
 		s.cache.update(typeRuntime, layers, nil)
 	}
-	st.proxy, st.node, st.since = p.ID, key.node(p.ID), p.Since
-	s.roster.came(p)
+	st.proxy, st.node = p.ID, key.node(p.ID)
+	s.roster.connected(p)
 	return s.ledger.connect(key, p), nil
 }
 

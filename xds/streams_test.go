@@ -40,9 +40,9 @@ func TestEndOfAStreamLeavesTheOthers(t *testing.T) {
 				t.Errorf("the proxy has joined %d times", joins)
 			}
 			s.roster.mu.Lock()
-			members := s.roster.all()
+			members := s.roster.allLocked()
 			s.roster.mu.Unlock()
-			if len(members) != 1 || !members[0].Left.IsZero() {
+			if len(members) != 1 || !members[0].Disconnected.IsZero() {
 				t.Errorf("the roster has %+v", members)
 			}
 			operator := envoy.OperatorLayer("p1")

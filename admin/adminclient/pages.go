@@ -71,7 +71,7 @@ func (c *Client) Breaker(ctx context.Context, service string) (*adminpb.Breaker,
 	return out[0], nil
 }
 
-// Proxies returns all proxies: those that are connected, and those that are missed.
+// Proxies returns all proxies: those that are connected, and those that are disconnected.
 func (c *Client) Proxies(ctx context.Context) (*adminpb.ListProxiesResponse, error) {
 	out := &adminpb.ListProxiesResponse{}
 	for page, err := range Pages(func(token string) (*adminpb.ListProxiesResponse, error) {

@@ -3746,7 +3746,7 @@ func (x *ServiceHistory) GetRefused() []uint32 {
 // ListProxiesRequest asks for all proxies.
 type ListProxiesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many proxies, connected or missed, in the answer. 0: as many as fit.
+	// At most so many proxies, connected or disconnected, in the answer. 0: as many as fit.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the answer before. Empty for the first page.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -3803,10 +3803,10 @@ type ListProxiesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Those that are connected, in ascending order of id.
 	Proxies []*Proxy `protobuf:"bytes,1,rep,name=proxies,proto3" json:"proxies,omitempty"`
-	// Those that are missed, in ascending order of id: they have gone within the last hour, and
-	// neither came back nor another of their node cluster in their place. Empty while Breakwater
-	// has just started and does not know them.
-	Missed []*MissedProxy `protobuf:"bytes,2,rep,name=missed,proto3" json:"missed,omitempty"`
+	// Those that disconnected within the last hour and were not forgotten, in ascending order of
+	// id; see replaced for those that are no fault. Empty while Breakwater has just started and does
+	// not know them.
+	Missed []*DisconnectedProxy `protobuf:"bytes,2,rep,name=missed,proto3" json:"missed,omitempty"`
 	// Of the next page. Empty if this is the last.
 	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3850,7 +3850,7 @@ func (x *ListProxiesResponse) GetProxies() []*Proxy {
 	return nil
 }
 
-func (x *ListProxiesResponse) GetMissed() []*MissedProxy {
+func (x *ListProxiesResponse) GetMissed() []*DisconnectedProxy {
 	if x != nil {
 		return x.Missed
 	}
@@ -3864,8 +3864,8 @@ func (x *ListProxiesResponse) GetNextPageToken() string {
 	return ""
 }
 
-// MissedProxy is an Envoy that has gone.
-type MissedProxy struct {
+// DisconnectedProxy is an Envoy that is known and has no stream.
+type DisconnectedProxy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its node id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -3873,27 +3873,30 @@ type MissedProxy struct {
 	NodeCluster string `protobuf:"bytes,2,opt,name=node_cluster,json=nodeCluster,proto3" json:"node_cluster,omitempty"`
 	// Its admin API, as ip:port. Empty if its bootstrap names no port.
 	AdminAddress string `protobuf:"bytes,3,opt,name=admin_address,json=adminAddress,proto3" json:"admin_address,omitempty"`
-	// When it went. For one that did not come back after a restart of Breakwater, the time of
-	// that start.
-	Left          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=left,proto3" json:"left,omitempty"`
+	// When it disconnected. For one that did not connect again after a restart of Breakwater, the
+	// time of that start.
+	Left *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=left,proto3" json:"left,omitempty"`
+	// True if a new proxy of its node cluster connected within a minute before or after it
+	// disconnected, as in a rolling deployment. It is not scraped, and no alert fires for it.
+	Replaced      bool `protobuf:"varint,5,opt,name=replaced,proto3" json:"replaced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *MissedProxy) Reset() {
-	*x = MissedProxy{}
+func (x *DisconnectedProxy) Reset() {
+	*x = DisconnectedProxy{}
 	mi := &file_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *MissedProxy) String() string {
+func (x *DisconnectedProxy) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*MissedProxy) ProtoMessage() {}
+func (*DisconnectedProxy) ProtoMessage() {}
 
-func (x *MissedProxy) ProtoReflect() protoreflect.Message {
+func (x *DisconnectedProxy) ProtoReflect() protoreflect.Message {
 	mi := &file_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -3905,40 +3908,47 @@ func (x *MissedProxy) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use MissedProxy.ProtoReflect.Descriptor instead.
-func (*MissedProxy) Descriptor() ([]byte, []int) {
+// Deprecated: Use DisconnectedProxy.ProtoReflect.Descriptor instead.
+func (*DisconnectedProxy) Descriptor() ([]byte, []int) {
 	return file_admin_proto_rawDescGZIP(), []int{47}
 }
 
-func (x *MissedProxy) GetId() string {
+func (x *DisconnectedProxy) GetId() string {
 	if x != nil {
 		return x.Id
 	}
 	return ""
 }
 
-func (x *MissedProxy) GetNodeCluster() string {
+func (x *DisconnectedProxy) GetNodeCluster() string {
 	if x != nil {
 		return x.NodeCluster
 	}
 	return ""
 }
 
-func (x *MissedProxy) GetAdminAddress() string {
+func (x *DisconnectedProxy) GetAdminAddress() string {
 	if x != nil {
 		return x.AdminAddress
 	}
 	return ""
 }
 
-func (x *MissedProxy) GetLeft() *timestamppb.Timestamp {
+func (x *DisconnectedProxy) GetLeft() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Left
 	}
 	return nil
 }
 
-// ForgetProxyRequest asks for a proxy to be struck off.
+func (x *DisconnectedProxy) GetReplaced() bool {
+	if x != nil {
+		return x.Replaced
+	}
+	return false
+}
+
+// ForgetProxyRequest asks for a disconnected proxy to be removed.
 type ForgetProxyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Its node id.
@@ -4002,11 +4012,11 @@ func (x *ForgetProxyRequest) GetReason() string {
 	return ""
 }
 
-// ForgetProxyResponse says what was struck off.
+// ForgetProxyResponse says what was removed.
 type ForgetProxyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As it was listed. Always set.
-	Proxy *MissedProxy `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	Proxy *DisconnectedProxy `protobuf:"bytes,1,opt,name=proxy,proto3" json:"proxy,omitempty"`
 	// True if it was carried out and could not be saved: the proxy may be
 	// listed again after a restart before it is saved.
 	NotSaved bool `protobuf:"varint,2,opt,name=not_saved,json=notSaved,proto3" json:"not_saved,omitempty"`
@@ -4046,7 +4056,7 @@ func (*ForgetProxyResponse) Descriptor() ([]byte, []int) {
 	return file_admin_proto_rawDescGZIP(), []int{49}
 }
 
-func (x *ForgetProxyResponse) GetProxy() *MissedProxy {
+func (x *ForgetProxyResponse) GetProxy() *DisconnectedProxy {
 	if x != nil {
 		return x.Proxy
 	}
@@ -6077,22 +6087,23 @@ const file_admin_proto_rawDesc = "" +
 	"\x12ListProxiesRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"\xad\x01\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\xb3\x01\n" +
 	"\x13ListProxiesResponse\x124\n" +
-	"\aproxies\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.ProxyR\aproxies\x128\n" +
-	"\x06missed\x18\x02 \x03(\v2 .breakwater.admin.v1.MissedProxyR\x06missed\x12&\n" +
-	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"\x95\x01\n" +
-	"\vMissedProxy\x12\x0e\n" +
+	"\aproxies\x18\x01 \x03(\v2\x1a.breakwater.admin.v1.ProxyR\aproxies\x12>\n" +
+	"\x06missed\x18\x02 \x03(\v2&.breakwater.admin.v1.DisconnectedProxyR\x06missed\x12&\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"\xb7\x01\n" +
+	"\x11DisconnectedProxy\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
 	"\fnode_cluster\x18\x02 \x01(\tR\vnodeCluster\x12#\n" +
 	"\radmin_address\x18\x03 \x01(\tR\fadminAddress\x12.\n" +
-	"\x04left\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04left\"R\n" +
+	"\x04left\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04left\x12\x1a\n" +
+	"\breplaced\x18\x05 \x01(\bR\breplaced\"R\n" +
 	"\x12ForgetProxyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x94\x01\n" +
-	"\x13ForgetProxyResponse\x126\n" +
-	"\x05proxy\x18\x01 \x01(\v2 .breakwater.admin.v1.MissedProxyR\x05proxy\x12\x1b\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x9a\x01\n" +
+	"\x13ForgetProxyResponse\x12<\n" +
+	"\x05proxy\x18\x01 \x01(\v2&.breakwater.admin.v1.DisconnectedProxyR\x05proxy\x12\x1b\n" +
 	"\tnot_saved\x18\x02 \x01(\bR\bnotSaved\x12(\n" +
 	"\x10not_saved_reason\x18\x03 \x01(\tR\x0enotSavedReason\"\xc3\x03\n" +
 	"\x05Proxy\x12\x0e\n" +
@@ -6305,7 +6316,7 @@ var file_admin_proto_goTypes = []any{
 	(*ServiceHistory)(nil),           // 44: breakwater.admin.v1.ServiceHistory
 	(*ListProxiesRequest)(nil),       // 45: breakwater.admin.v1.ListProxiesRequest
 	(*ListProxiesResponse)(nil),      // 46: breakwater.admin.v1.ListProxiesResponse
-	(*MissedProxy)(nil),              // 47: breakwater.admin.v1.MissedProxy
+	(*DisconnectedProxy)(nil),        // 47: breakwater.admin.v1.DisconnectedProxy
 	(*ForgetProxyRequest)(nil),       // 48: breakwater.admin.v1.ForgetProxyRequest
 	(*ForgetProxyResponse)(nil),      // 49: breakwater.admin.v1.ForgetProxyResponse
 	(*Proxy)(nil),                    // 50: breakwater.admin.v1.Proxy
@@ -6384,9 +6395,9 @@ var file_admin_proto_depIdxs = []int32{
 	75, // 45: breakwater.admin.v1.GetHistoryResponse.step:type_name -> google.protobuf.Duration
 	44, // 46: breakwater.admin.v1.GetHistoryResponse.services:type_name -> breakwater.admin.v1.ServiceHistory
 	50, // 47: breakwater.admin.v1.ListProxiesResponse.proxies:type_name -> breakwater.admin.v1.Proxy
-	47, // 48: breakwater.admin.v1.ListProxiesResponse.missed:type_name -> breakwater.admin.v1.MissedProxy
-	74, // 49: breakwater.admin.v1.MissedProxy.left:type_name -> google.protobuf.Timestamp
-	47, // 50: breakwater.admin.v1.ForgetProxyResponse.proxy:type_name -> breakwater.admin.v1.MissedProxy
+	47, // 48: breakwater.admin.v1.ListProxiesResponse.missed:type_name -> breakwater.admin.v1.DisconnectedProxy
+	74, // 49: breakwater.admin.v1.DisconnectedProxy.left:type_name -> google.protobuf.Timestamp
+	47, // 50: breakwater.admin.v1.ForgetProxyResponse.proxy:type_name -> breakwater.admin.v1.DisconnectedProxy
 	74, // 51: breakwater.admin.v1.Proxy.connected_since:type_name -> google.protobuf.Timestamp
 	51, // 52: breakwater.admin.v1.Proxy.resources:type_name -> breakwater.admin.v1.ProxyResources
 	74, // 53: breakwater.admin.v1.Proxy.last_load_report:type_name -> google.protobuf.Timestamp

@@ -108,13 +108,12 @@ type AdminServiceClient interface {
 	// GetHistory returns what the Envoys have reported of the attempts at services in the last
 	// 15 minutes: what Breakwater has heard since it was started, so that no Envoy is asked.
 	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (*GetHistoryResponse, error)
-	// ListProxies returns the connected Envoys, and those that are missed, each in ascending order
-	// of id.
+	// ListProxies returns the connected and the disconnected Envoys, each in ascending order of id.
 	ListProxies(ctx context.Context, in *ListProxiesRequest, opts ...grpc.CallOption) (*ListProxiesResponse, error)
-	// ForgetProxy strikes off a proxy that has gone for good, as after a scale-down: it is no
-	// longer listed, nor scraped by Prometheus, and no alert tells of it. It holds over restarts,
+	// ForgetProxy removes a disconnected proxy that was ended for good, as by a scale-down: it is no
+	// longer listed, nor scraped by Prometheus, and no alert fires for it. It holds over restarts,
 	// and ends when that proxy connects. NOT_FOUND for a proxy that is neither connected nor
-	// missed, FAILED_PRECONDITION for one that is connected: end it first.
+	// disconnected, FAILED_PRECONDITION for one that is connected: end it first.
 	ForgetProxy(ctx context.Context, in *ForgetProxyRequest, opts ...grpc.CallOption) (*ForgetProxyResponse, error)
 	// GetConfigStatus says what became of the policies on disk.
 	GetConfigStatus(ctx context.Context, in *GetConfigStatusRequest, opts ...grpc.CallOption) (*GetConfigStatusResponse, error)
@@ -417,13 +416,12 @@ type AdminServiceServer interface {
 	// GetHistory returns what the Envoys have reported of the attempts at services in the last
 	// 15 minutes: what Breakwater has heard since it was started, so that no Envoy is asked.
 	GetHistory(context.Context, *GetHistoryRequest) (*GetHistoryResponse, error)
-	// ListProxies returns the connected Envoys, and those that are missed, each in ascending order
-	// of id.
+	// ListProxies returns the connected and the disconnected Envoys, each in ascending order of id.
 	ListProxies(context.Context, *ListProxiesRequest) (*ListProxiesResponse, error)
-	// ForgetProxy strikes off a proxy that has gone for good, as after a scale-down: it is no
-	// longer listed, nor scraped by Prometheus, and no alert tells of it. It holds over restarts,
+	// ForgetProxy removes a disconnected proxy that was ended for good, as by a scale-down: it is no
+	// longer listed, nor scraped by Prometheus, and no alert fires for it. It holds over restarts,
 	// and ends when that proxy connects. NOT_FOUND for a proxy that is neither connected nor
-	// missed, FAILED_PRECONDITION for one that is connected: end it first.
+	// disconnected, FAILED_PRECONDITION for one that is connected: end it first.
 	ForgetProxy(context.Context, *ForgetProxyRequest) (*ForgetProxyResponse, error)
 	// GetConfigStatus says what became of the policies on disk.
 	GetConfigStatus(context.Context, *GetConfigStatusRequest) (*GetConfigStatusResponse, error)

@@ -39,8 +39,8 @@ func (c *client) completeProxies(cmd *cobra.Command, _ []string, _ string) ([]st
 	return c.completeIDs(cmd, func(all *adminpb.ListProxiesResponse) []string { return ids(all.GetProxies()) })
 }
 
-// completeMissed is a completion of a command's only argument, the id of a proxy that has gone.
-func (c *client) completeMissed(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// completeDisconnected is a completion of a command's only argument, the id of a disconnected proxy.
+func (c *client) completeDisconnected(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -30,7 +30,7 @@ type fakeAPI struct {
 	config   *adminpb.GetConfigStatusResponse
 	reset    *adminpb.ResetBreakerResponse
 	proxies  []*adminpb.Proxy
-	missed   []*adminpb.MissedProxy
+	missed   []*adminpb.DisconnectedProxy
 	orders   []*adminpb.StandingOrder
 	events   []*adminpb.Event
 	ordered  []*adminpb.ProxyOrder
@@ -104,9 +104,10 @@ func newFakeAPI() *fakeAPI {
 			},
 			{Id: "edge-2", Address: "127.0.0.1:40001", ConnectedSince: noon, AdminError: "its bootstrap names no admin port", Faults: []string{"runs Envoy 1.38.3; Breakwater needs 1.39 or later", "has another\nfault"}},
 		},
-		missed: []*adminpb.MissedProxy{
+		missed: []*adminpb.DisconnectedProxy{
 			{Id: "edge-3", NodeCluster: "edge", AdminAddress: "127.0.0.1:9903", Left: noon},
 			{Id: "edge-4", Left: noon},
+			{Id: "edge-5", NodeCluster: "edge", AdminAddress: "127.0.0.1:9905", Left: noon, Replaced: true},
 		},
 	}
 }

@@ -18,7 +18,7 @@ func newForgetCmd() *cobra.Command {
 		Use:   "forget PROXY",
 		Short: "Remove an Envoy that has ended for good from the list",
 		Long: `Remove an Envoy that has ended for good, as by a scale-down, from the list of those that
-are missed: the alerts EnvoyDown and ProxyGone end, which otherwise fire for an hour.
+are disconnected: the alerts EnvoyDown and ProxyGone end, which otherwise fire for an hour.
 This holds over restarts of Breakwater, until that Envoy connects again. An Envoy that is
 connected cannot be forgotten: end it first.`,
 		Args: takes(1, 1),
@@ -40,28 +40,37 @@ connected cannot be forgotten: end it first.`,
 			})
 		},
 	}
-	cmd.ValidArgsFunction = c.completeMissed
+	cmd.ValidArgsFunction = c.completeDisconnected
 	addActionFlags(cmd, &req.Actor, &req.Reason)
 	c.addFlags(cmd, readTimeout)
 	bindEnv(cmd)
 	return cmd
 }
 
-// printMissed lists the proxies that have gone, if there are any.
-func printMissed(w io.Writer, missed []*adminpb.MissedProxy) error {
-	if len(missed) == 0 {
-		return nil
+// printDisconnected lists the disconnected proxies, if there are any, and apart from them those that are replaced.
+func printDisconnected(w io.Writer, proxies []*adminpb.DisconnectedProxy) error {
+	for _, replaced := range []bool{false, true} {
+		g, foot := grid{headers: []string{"DISCONNECTED", "CLUSTER", "SINCE", "ADMIN API"}}, "One that was ended for good: breakwater forget PROXY"
+		if replaced {
+			g.headers[0], foot = "REPLACED", "A new proxy of the same node cluster connected within a minute; no alert fires."
+		}
+		for _, p := range proxies {
+			if p.GetReplaced() == replaced {
+				g.row(p.GetId(), orDash(p.GetNodeCluster()), formatTime(p.GetLeft()), orDash(p.GetAdminAddress()))
+			}
+		}
+		if len(g.rows) == 0 {
+			continue
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+		if err := g.print(w); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(w, "\n%s\n", foot); err != nil {
+			return err
+		}
 	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
-	}
-	g := grid{headers: []string{"MISSED", "CLUSTER", "GONE SINCE", "ADMIN API"}}
-	for _, p := range missed {
-		g.row(p.GetId(), orDash(p.GetNodeCluster()), formatTime(p.GetLeft()), orDash(p.GetAdminAddress()))
-	}
-	if err := g.print(w); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintln(w, "\nOne that was ended for good: breakwater forget PROXY")
-	return err
+	return nil
 }

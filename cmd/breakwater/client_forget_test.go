@@ -26,7 +26,7 @@ func TestForget(t *testing.T) {
 		{
 			[]string{"edge-4", "-o", "yaml"},
 			&adminpb.ForgetProxyRequest{Id: "edge-4", Actor: currentUser()},
-			"proxy:\n  id: edge-4\n  node_cluster: \"\"\n  admin_address: \"\"\n  left: \"2026-03-04T12:00:00Z\"\nnot_saved: false\nnot_saved_reason: \"\"\n",
+			"proxy:\n  id: edge-4\n  node_cluster: \"\"\n  admin_address: \"\"\n  left: \"2026-03-04T12:00:00Z\"\n  replaced: false\nnot_saved: false\nnot_saved_reason: \"\"\n",
 		},
 	} {
 		got, err := runClient(t, newForgetCmd(), append(tt.args, "--server", server)...)
@@ -65,7 +65,7 @@ func TestForgetCompletion(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"forget", ""}, "edge-3\nedge-4\n:4\n"},
+		{[]string{"forget", ""}, "edge-3\nedge-4\nedge-5\n:4\n"},
 		{[]string{"forget", "edge-3", ""}, ":4\n"},
 	} {
 		got := runMain(t, append([]string{cobra.ShellCompNoDescRequestCmd}, tt.args...)...).stdout

@@ -11,7 +11,7 @@ import (
 	"github.com/breakwater/breakwater/admin/adminpb"
 )
 
-// newProxiesCmd lists the connected Envoys, and those that are missed.
+// newProxiesCmd lists the connected and the disconnected Envoys.
 func newProxiesCmd() *cobra.Command {
 	var c client
 	cmd := &cobra.Command{
@@ -19,9 +19,10 @@ func newProxiesCmd() *cobra.Command {
 		Short: "List the connected Envoys, and those that have disconnected",
 		Long: `List the connected Envoys, with what is wrong with them: an Envoy that is too old,
 one node id that several have for more than a minute, and the last configuration
-that one has rejected. Below them are those that are missed: they disconnected
-within the last hour, and neither they nor another of their node cluster in their
-place came back. Use forget to remove one that has ended for good.`,
+that one has rejected. Below them are those that disconnected within the last hour,
+and apart from them those that are replaced, as in a rolling deployment: a new proxy
+of their node cluster connected within a minute. Use forget to remove one that has
+ended for good.`,
 		Args: takes(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.call(cmd, func(ctx context.Context, api adminpb.AdminServiceClient) error {
@@ -35,7 +36,7 @@ place came back. Use forget to remove one that has ended for good.`,
 				if err := printProxies(cmd.OutOrStdout(), resp.GetProxies()); err != nil {
 					return err
 				}
-				return printMissed(cmd.OutOrStdout(), resp.GetMissed())
+				return printDisconnected(cmd.OutOrStdout(), resp.GetMissed())
 			})
 		},
 	}

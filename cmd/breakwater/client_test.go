@@ -207,11 +207,16 @@ edge-2 runs Envoy 1.38.3; Breakwater needs 1.39 or later
 edge-2 has another fault
 edge-1 last refused Cluster v2 at 2026-03-04T12:00:00Z: no such filter
 
-MISSED  CLUSTER  GONE SINCE            ADMIN API
-edge-3  edge     2026-03-04T12:00:00Z  127.0.0.1:9903
-edge-4  -        2026-03-04T12:00:00Z  -
+DISCONNECTED  CLUSTER  SINCE                 ADMIN API
+edge-3        edge     2026-03-04T12:00:00Z  127.0.0.1:9903
+edge-4        -        2026-03-04T12:00:00Z  -
 
 One that was ended for good: breakwater forget PROXY
+
+REPLACED  CLUSTER  SINCE                 ADMIN API
+edge-5    edge     2026-03-04T12:00:00Z  127.0.0.1:9905
+
+A new proxy of the same node cluster connected within a minute; no alert fires.
 `},
 		{"log-level", newLogLevelCmd, nil, "SUBSYSTEM  LEVEL\n(server)   info\nxds        debug\n"},
 		{"log-level set", newLogLevelCmd, []string{"trace"}, "SUBSYSTEM  LEVEL\n(server)   trace\n"},

@@ -27,8 +27,8 @@ type inquiry struct {
 	windows map[string]breaker.Window
 	// connected are the proxies that are connected.
 	connected []admin.Proxy
-	// missed are the proxies that are known and not connected.
-	missed []admin.MissedProxy
+	// disconnected are the proxies that are known, not connected and not replaced.
+	disconnected []admin.DisconnectedProxy
 	// config is what is wrong with the policies, of all services.
 	config admin.ConfigStatus
 	// events of the service, from the oldest to the newest.
@@ -68,7 +68,7 @@ func (q *inquiry) findings() []admin.Finding {
 	q.explainLapses(&f)
 	q.explainPolicy(&f)
 	q.explainReports(&f)
-	q.explainMissed(&f)
+	q.explainDisconnected(&f)
 	q.explainStorage(&f)
 	return f.list
 }
@@ -203,10 +203,10 @@ func (q *inquiry) explainStorage(f *findings) {
 	}
 }
 
-// explainMissed names the proxies that are not connected.
-func (q *inquiry) explainMissed(f *findings) {
-	for _, p := range q.missed {
-		f.add(p.ID, fmt.Sprintf("it has been disconnected for %s: what happens there cannot be seen, and it gets no change", q.now.Sub(p.Left).Round(time.Second)),
+// explainDisconnected names the disconnected proxies.
+func (q *inquiry) explainDisconnected(f *findings) {
+	for _, p := range q.disconnected {
+		f.add(p.ID, fmt.Sprintf("it has been disconnected for %s: what happens there cannot be seen, and it gets no change", q.now.Sub(p.Since).Round(time.Second)),
 			"if it was ended for good, `breakwater forget "+p.ID+"` removes it; if it runs, see that it reaches Breakwater's xDS address")
 	}
 }

@@ -127,8 +127,8 @@ var trouble = map[string]func(*inquiry){
 	"Problem.Path":               func(q *inquiry) { problem(q).Path = "retry" },
 	"Problem.Message":            func(q *inquiry) { problem(q).Message = "is wrong" },
 	"Problem.Rule":               func(q *inquiry) { problem(q).Rule = "a-rule" },
-	"MissedProxy.ID":             func(q *inquiry) { q.missed = []admin.MissedProxy{{ID: "gone"}} },
-	"MissedProxy.Left":           func(q *inquiry) { q.missed = []admin.MissedProxy{{Left: q.now}} },
+	"DisconnectedProxy.ID":       func(q *inquiry) { q.disconnected = []admin.DisconnectedProxy{{ID: "gone"}} },
+	"DisconnectedProxy.Since":    func(q *inquiry) { q.disconnected = []admin.DisconnectedProxy{{Since: q.now}} },
 }
 
 // noTrouble are the fields that name things, count them or repeat what another says.
@@ -141,7 +141,7 @@ var noTrouble = []string{
 	"Proxy.AdminReachable", "Proxy.AdminError", "Proxy.Resources", "Proxy.LastReport",
 	"ConfigStatus.MoreProblems", "Problem.More", // those that are listed say what is wrong
 	"ConfigStatus.OK", "ConfigStatus.Digest", "ConfigStatus.LastSuccess", "ConfigStatus.LastAttempt", "ConfigStatus.Services",
-	"Rejection.Resource", "Rejection.Excerpt", "MissedProxy.NodeCluster", "MissedProxy.AdminAddress",
+	"Rejection.Resource", "Rejection.Excerpt", "DisconnectedProxy.NodeCluster", "DisconnectedProxy.Replaced", "DisconnectedProxy.AdminAddress",
 }
 
 func in(q *inquiry, state breaker.State) *breaker.ProxyBreaker {
@@ -209,7 +209,7 @@ func TestEveryTroubleIsExplained(t *testing.T) {
 		admin.Rejection{},
 		policy.Problem{},
 		admin.Proxy{},
-		admin.MissedProxy{},
+		admin.DisconnectedProxy{},
 		admin.StorageFault{},
 	} {
 		for field := range reflect.TypeOf(v).Fields() {
@@ -249,7 +249,7 @@ var alerts = map[string]struct {
 	"BreakwaterDown":       {},                                      // nobody answers
 	"NodeIDShared":         {trouble["Proxy.Faults"], "is too old"}, // any fault is said as it is
 	"EnvoyDown":            {trouble["ProxyHealth.Error"], "Envoy does not answer"},
-	"ProxyGone":            {trouble["MissedProxy.ID"], "disconnected"},
+	"ProxyGone":            {trouble["DisconnectedProxy.ID"], "disconnected"},
 	"NoProxyConnected":     {func(q *inquiry) { q.breaker.Proxies = nil }, "no proxy is connected"},
 	"ConfigRejected":       {trouble["ConfigStatus.StaleServices"], "the last good version is in force"},
 	"StateNotSaved":        {trouble["ConfigStatus.StorageFaults"], "not been able to save orders"},

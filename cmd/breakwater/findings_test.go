@@ -211,7 +211,7 @@ func TestFindings(t *testing.T) {
 			ask: func(q *inquiry) {
 				q.counts = []admin.ProxyCounts{{Proxy: "p", Error: "no answer"}, {Proxy: "q", Error: "connection refused"}}
 				q.health = map[string]breaker.ProxyHealth{"p": {Reachable: true}, "q": {Error: "connection refused", LastReport: q.now.Add(-12 * time.Second)}, "r": {Reachable: true, LastReport: q.now}}
-				q.missed = []admin.MissedProxy{{ID: "s", Left: q.now.Add(-2 * time.Minute)}}
+				q.disconnected = []admin.DisconnectedProxy{{ID: "s", Since: q.now.Add(-2 * time.Minute)}}
 			},
 			want: []string{
 				"q: what happens there cannot be seen: connection refused | see `breakwater proxies`: Envoy's admin API must be reachable from Breakwater",

@@ -87,22 +87,22 @@ func (m *model) Proxies(context.Context) ([]admin.Proxy, error) {
 	return out, nil
 }
 
-func (m *model) Missed(context.Context) ([]admin.MissedProxy, error) {
+func (m *model) Disconnected(context.Context) ([]admin.DisconnectedProxy, error) {
 	members, err := m.plane.server.Roster().Members()
 	if errors.Is(err, xds.ErrUnsettled) {
 		return nil, nil
 	}
-	var out []admin.MissedProxy
+	var out []admin.DisconnectedProxy
 	for _, p := range members {
-		if !p.Left.IsZero() {
-			out = append(out, missedProxy(p))
+		if !p.Disconnected.IsZero() {
+			out = append(out, disconnectedProxy(p))
 		}
 	}
 	return out, err
 }
 
-func (m *model) Forget(_ context.Context, proxy string, by breaker.Action) (missed admin.MissedProxy, unsaved string, err error) {
-	gone, err := m.plane.server.Roster().Forget(proxy)
+func (m *model) Forget(_ context.Context, proxy string, by breaker.Action) (forgotten admin.DisconnectedProxy, unsaved string, err error) {
+	p, err := m.plane.server.Roster().Forget(proxy)
 	if errors.Is(err, xds.ErrNotSaved) {
 		unsaved, err = err.Error(), nil
 	}
@@ -111,12 +111,12 @@ func (m *model) Forget(_ context.Context, proxy string, by breaker.Action) (miss
 		m.plane.board.Forgot(proxy, by)
 	case errors.Is(err, xds.ErrConnected):
 		err = fmt.Errorf("%w: cannot forget %s before it disconnects: end that Envoy first", admin.ErrProxyConnected, proxy)
-	case errors.Is(err, xds.ErrNotMissed):
-		err = fmt.Errorf("%w %s: it is neither connected nor missed%s", breaker.ErrUnknownProxy, proxy, m.similarProxy(proxy))
+	case errors.Is(err, xds.ErrNotDisconnected):
+		err = fmt.Errorf("%w %s: it is neither connected nor disconnected%s", breaker.ErrUnknownProxy, proxy, m.similarProxy(proxy))
 	case errors.Is(err, xds.ErrUnsettled):
 		err = fmt.Errorf("%w: %w", admin.ErrUnsettled, err)
 	}
-	return missedProxy(gone), unsaved, err
+	return disconnectedProxy(p), unsaved, err
 }
 
 // similarProxy asks whether another proxy was meant; empty if none has a similar id.
@@ -135,8 +135,8 @@ func (m *model) similarProxy(id string) string {
 	return ""
 }
 
-func missedProxy(p xds.Member) admin.MissedProxy {
-	return admin.MissedProxy{ID: p.ID, NodeCluster: p.Cluster, AdminAddress: p.AdminAddress, Left: p.Left}
+func disconnectedProxy(p xds.Member) admin.DisconnectedProxy {
+	return admin.DisconnectedProxy{ID: p.ID, NodeCluster: p.Cluster, AdminAddress: p.AdminAddress, Since: p.Disconnected, Replaced: p.ReplacedBy != ""}
 }
 
 func (m *model) Targets(context.Context) ([]admin.Target, error) {
@@ -144,9 +144,16 @@ func (m *model) Targets(context.Context) ([]admin.Target, error) {
 	if errors.Is(err, xds.ErrUnsettled) {
 		err = fmt.Errorf("%w: %w", admin.ErrUnsettled, err)
 	}
-	out := make([]admin.Target, len(members))
-	for i, p := range members {
-		out[i] = admin.Target{Proxy: p.ID, AdminAddress: p.AdminAddress}
+	taken := map[string]bool{}
+	for _, p := range members {
+		taken[p.AdminAddress] = taken[p.AdminAddress] || p.Disconnected.IsZero()
+	}
+	var out []admin.Target
+	for _, p := range members {
+		// At an address that a connected proxy has, that one would be scraped under the name of the disconnected one.
+		if p.Disconnected.IsZero() || p.ReplacedBy == "" && !taken[p.AdminAddress] {
+			out = append(out, admin.Target{Proxy: p.ID, AdminAddress: p.AdminAddress})
+		}
 	}
 	return out, err
 }

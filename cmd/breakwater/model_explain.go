@@ -75,9 +75,10 @@ func (m *model) Explain(ctx context.Context, service string) (admin.Explanation,
 	if q.connected, err = m.Proxies(ctx); err != nil {
 		return admin.Explanation{}, err
 	}
-	if q.missed, err = m.Missed(ctx); err != nil {
+	if q.disconnected, err = m.Disconnected(ctx); err != nil {
 		return admin.Explanation{}, err
 	}
+	q.disconnected = slices.DeleteFunc(q.disconnected, func(p admin.DisconnectedProxy) bool { return p.Replaced })
 	if q.config, err = m.ConfigStatus(ctx); err != nil {
 		return admin.Explanation{}, err
 	}

@@ -210,7 +210,7 @@ func (p *plane) accepted(set *policy.Set) {
 	}
 }
 
-// knows reports whether a proxy is connected, or has been within the last hour.
+// knows reports whether a proxy is connected, or has been within the last hour and is not forgotten.
 func (p *plane) knows(proxy string) bool {
 	members, err := p.server.Roster().Members()
 	return err == nil && slices.ContainsFunc(members, func(m xds.Member) bool { return m.ID == proxy })

@@ -23,7 +23,7 @@ var fails = map[string]bool{
 // goesOn are breakwater's commands that print what there is, and go on until Ctrl-C.
 var goesOn = regexp.MustCompile(`^bin/breakwater (watch|events\b.* --follow)\b`)
 
-// An Envoy that was there and has gone.
+// An Envoy that connected and has disconnected.
 const (
 	comes = `bin/breakwater bootstrap --node-id edge-2 --admin "$EDGE_ADMIN" > edge-2.yaml
 timeout 50 envoy -c edge-2.yaml --disable-hot-restart --log-level off & pid=$!

@@ -9,20 +9,11 @@ import (
 	"time"
 )
 
-// untilMissed waits for the proxies that are missed, in the API and in the metrics.
-func (s *stack) untilMissed(want ...string) {
+// untilDisconnected waits for the proxies that are disconnected and not replaced, in the API and in the metrics.
+func (s *stack) untilDisconnected(want ...string) {
 	s.t.Helper()
-	s.until(fmt.Sprintf("%v are missed", want), func() error {
-		var reply struct {
-			Missed []struct {
-				ID string `json:"id"`
-			} `json:"missed"`
-		}
-		s.api("/api/v1/proxies", &reply)
-		got := make([]string, 0, len(want))
-		for _, p := range reply.Missed {
-			got = append(got, p.ID)
-		}
+	s.until(fmt.Sprintf("%v are disconnected", want), func() error {
+		got := s.proxyLists().disconnected
 		metrics, err := s.fetch("http://" + s.http + "/metrics")
 		if err != nil {
 			return err
@@ -40,7 +31,7 @@ func (s *stack) untilMissed(want ...string) {
 	})
 }
 
-// TestForgetProxy: an Envoy that was ended for good is struck off, over a crash of Breakwater too, and back once it runs.
+// TestForgetProxy: an Envoy that was ended for good is forgotten, over a crash of Breakwater too, and back once it runs.
 func TestForgetProxy(t *testing.T) {
 	t.Parallel()
 	s := newPlane(t, policies(layer2("svc", newScript(t), time.Minute)))
@@ -52,8 +43,8 @@ func TestForgetProxy(t *testing.T) {
 	}
 
 	two.Stop()
-	s.untilMissed("two")
-	if _, stderr, code := s.command("forget", "three"); code != 1 || !strings.Contains(stderr, "unknown proxy three: it is neither connected nor missed") {
+	s.untilDisconnected("two")
+	if _, stderr, code := s.command("forget", "three"); code != 1 || !strings.Contains(stderr, "unknown proxy three: it is neither connected nor disconnected") {
 		t.Errorf("one that is unknown: exit code %d, %q", code, stderr)
 	}
 	if out := s.run("proxies"); !strings.Contains(out, "\ntwo ") {
@@ -62,7 +53,7 @@ func TestForgetProxy(t *testing.T) {
 	if out := s.run("forget", "two", "--reason", "scaled down", "--actor", "ann"); !strings.HasPrefix(out, "two: forgotten") {
 		t.Errorf("forget says %q", out)
 	}
-	s.untilMissed()
+	s.untilDisconnected()
 	if _, stderr, code := s.command("forget", "two"); code != 1 || !strings.Contains(stderr, "unknown proxy two") {
 		t.Errorf("again: exit code %d, %q", code, stderr)
 	}
@@ -71,14 +62,14 @@ func TestForgetProxy(t *testing.T) {
 	s.kill()
 	s.start()
 	s.untilConnected(1)
-	s.untilMissed()
+	s.untilDisconnected()
 	s.untilSaid("two", "ann", "scaled down")
 
 	two = s.startEnvoy("two")
 	s.untilConnected(2)
-	s.untilMissed()
+	s.untilDisconnected()
 	two.Kill()
-	s.untilMissed("two")
+	s.untilDisconnected("two")
 }
 
 // untilSaid waits until an event tells who has forgotten a proxy, and why.

@@ -59,7 +59,7 @@ func TestTwoEnvoysOfOneNodeID(t *testing.T) {
 			envoys[1].Stop()
 			s.untilStreams(1)
 			s.mustBeShut(s.envoy, "drill")
-			if out := client("proxies"); strings.Contains(out, "no proxy is connected") || strings.Contains(out, "MISSED") {
+			if out := client("proxies"); strings.Contains(out, "no proxy is connected") || strings.Contains(out, "DISCONNECTED") {
 				t.Errorf("proxies says:\n%s", out)
 			}
 			client("release", "drill")

@@ -9,14 +9,14 @@ import (
 
 // An Envoy that dies stays among what Prometheus scrapes, over a restart of Breakwater too, so that somebody hears of it
 // until it is back, replaced or forgotten.
-func TestPrometheusMissesAnEnvoy(t *testing.T) {
+func TestPrometheusOfADisconnectedEnvoy(t *testing.T) {
 	t.Parallel()
 	b := newScript(t)
 	o := observe(newLayer2(t, layer2("svc", b, time.Minute)))
-	gone := map[string]string{"proxy": "e2e"}
+	proxy := map[string]string{"proxy": "e2e"}
 	o.envoy.Kill()
-	o.untilFires("EnvoyDown", gone)
-	o.untilFires("ProxyGone", gone)
+	o.untilFires("EnvoyDown", proxy)
+	o.untilFires("ProxyGone", proxy)
 	o.untilFires("NoProxyConnected", nil)
 
 	address := o.envoy.AdminAddr
@@ -26,15 +26,15 @@ func TestPrometheusMissesAnEnvoy(t *testing.T) {
 	if err != nil || !strings.Contains(body, address) {
 		t.Errorf("after a restart of Breakwater the targets are %s, %v; want %s among them", body, err, address)
 	}
-	o.untilFires("ProxyGone", gone)
-	o.untilFires("EnvoyDown", gone)
+	o.untilFires("ProxyGone", proxy)
+	o.untilFires("EnvoyDown", proxy)
 
 	o.envoy = o.startEnvoy("e2e")
 	o.untilClears("EnvoyDown")
 	o.untilClears("ProxyGone")
 	o.untilClears("NoProxyConnected")
 
-	// Another of its node cluster comes in its place.
+	// A new one of its node cluster replaces it.
 	o.envoy.Kill()
 	o.untilConnected(0)
 	o.envoy = o.startEnvoy("e2e-2")
@@ -48,10 +48,10 @@ func TestPrometheusMissesAnEnvoy(t *testing.T) {
 	})
 
 	// That one is ended for good.
-	gone = map[string]string{"proxy": "e2e-2"}
+	proxy = map[string]string{"proxy": "e2e-2"}
 	o.envoy.Stop()
-	o.untilFires("EnvoyDown", gone)
-	o.untilFires("ProxyGone", gone)
+	o.untilFires("EnvoyDown", proxy)
+	o.untilFires("ProxyGone", proxy)
 	o.run("forget", "e2e-2", "--reason", "scaled down")
 	o.untilClears("EnvoyDown")
 	o.untilClears("ProxyGone")

@@ -71,7 +71,7 @@ def views(page, name: str, width: int):
 
     to(page, "#/config")
     expect(page.locator(".problem-error .excerpt")).to_be_visible()
-    expect(page.locator("[data-missed]")).to_be_visible()
+    expect(page.locator("[data-disconnected]")).to_be_visible()
     page.locator("[name=file]").fill("pricing.yaml")
     page.locator("[name=content]").fill("service: pricing-service\nupstream: http://127.0.0.1:1\n")
     page.get_by_role("button", name="Plan", exact=True).click()

@@ -78,11 +78,11 @@ def plans(page, good):
 
 
 def forgets(page):
-    """A proxy that has gone is missed until an operator says that it was ended for good."""
-    missed = page.get_by_role("region", name="Disconnected proxies")
-    expect(missed).to_have_count(0)
+    """A disconnected proxy is listed until an operator says that it was ended for good."""
+    listed = page.get_by_role("region", name="Disconnected proxies")
+    expect(listed).to_have_count(0)
     do("lose a proxy")
-    line = missed.locator("[data-missed='edge-9']")
+    line = listed.locator("[data-disconnected='edge-9']")
     expect(line).to_contain_text("spare")
     line.get_by_role("button", name="Forget edge-9").click()
     dialog = page.get_by_role("dialog")
@@ -98,7 +98,7 @@ def forgets(page):
     dialog.get_by_role("button", name="Forget", exact=True).click()
     expect(dialog.get_by_role("status")).to_have_text("Proxy edge-9 is forgotten.")
     dialog.get_by_role("button", name="Close").click()
-    expect(missed).to_have_count(0)
+    expect(listed).to_have_count(0)
     assert "edge-9" not in breakwater("proxies")
     page.goto(page.url.split("#")[0] + "#/events")
     event = page.locator(".timeline li", has_text="Proxy forgotten")

@@ -61,7 +61,15 @@ def proxies(page):
     expect(connected.locator(".proxy-fault")).to_have_text([TWICE, OLD])
     expect(connected.locator("tbody tr").last).to_contain_text("a-well")
     shot(page, "proxy-faults")
+    ended = {"node_cluster": "edge", "admin_address": "10.0.0.1:9901", "left": at(-300)}
+    put("proxies", {"proxies": [proxy(SHORT)], "missed": [{**ended, "id": "c-killed", "replaced": False}, {**ended, "id": "d-old", "replaced": True}]})
+    disconnected, replaced = (page.get_by_role("region", name=name, exact=True) for name in ("Disconnected proxies", "Replaced proxies"))
+    expect(disconnected.locator("tbody th")).to_have_text(["c-killed"])
+    expect(replaced.locator("tbody th")).to_have_text(["d-old"])
+    shot(page, "proxies-replaced")
     put("proxies", {"proxies": [proxy(SHORT)], "missed": []})
+    expect(disconnected).to_have_count(0)
+    expect(replaced).to_have_count(0)
     expect(connected.locator(".proxy-fault")).to_have_count(0)
     expect(badge(page)).to_have_count(0)
 

@@ -50,7 +50,7 @@ func TestAccessible(t *testing.T) {
 	chromium(t)
 	shop.PythonEnv(t)
 	s := shop.Start(t)
-	loseProxy(t, s.Addrs) // so that one is missed
+	loseProxy(t, s.Addrs) // so that one is disconnected
 	story(t, "accessible.py", "http://"+s.HTTP, slices.Concat(s.Env, []string{"SHOP=" + s.Dir}), nil)
 }
 

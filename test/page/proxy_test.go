@@ -41,7 +41,7 @@ func loseProxy(t *testing.T, to shop.Addrs) {
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}
-	envoytest.Eventually(t, serveTimeout, "edge-9 is missed", func() error {
+	envoytest.Eventually(t, serveTimeout, "edge-9 is disconnected", func() error {
 		resp, err := http.Get("http://" + to.HTTP + "/api/v1/proxies")
 		if err != nil {
 			return err

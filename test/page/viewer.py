@@ -13,5 +13,5 @@ with browser() as watched:
     page.goto(page.url.split("#")[0] + "#/config")
     expect(page.locator("[data-config='ok']")).to_be_visible()
     do("lose a proxy")
-    expect(page.locator("[data-missed='edge-9']")).to_be_visible()
+    expect(page.locator("[data-disconnected='edge-9']")).to_be_visible()
     expect(page.get_by_role("button", name="Forget")).to_have_count(0)

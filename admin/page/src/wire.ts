@@ -266,20 +266,21 @@ export interface Proxy {
   faults?: string[];
 }
 
-export interface MissedProxy {
+export interface DisconnectedProxy {
   id: string;
   node_cluster: string;
   admin_address: string;
   left: Timestamp;
+  replaced?: boolean;
 }
 
 export interface ListProxies {
   proxies: Proxy[];
-  missed: MissedProxy[];
+  missed: DisconnectedProxy[];
 }
 
 export interface ForgetAnswer extends Unsaved {
-  proxy: MissedProxy;
+  proxy: DisconnectedProxy;
 }
 
 export interface Version {

@@ -18,7 +18,7 @@ export interface BreakerAction {
   host?: string;
 }
 
-/** ProxyAction is on a proxy that has gone. */
+/** ProxyAction is on a disconnected proxy. */
 export interface ProxyAction {
   kind: "forget";
   proxy: string;

@@ -11,7 +11,7 @@ import { count } from "../ui/format";
 import { serviceLink } from "../ui/route";
 import { Table } from "../ui/table";
 import { Ago, Moment } from "../ui/time";
-import type { ConfigStatus, MissedProxy, Proxy, Timestamp } from "../wire";
+import type { ConfigStatus, DisconnectedProxy, Proxy, Timestamp } from "../wire";
 import { followView } from "./data";
 import { Planner } from "./plan";
 import { More, Problems, Rejections } from "./problems";
@@ -28,7 +28,8 @@ export function ConfigView() {
       {isLive() && status && !error.value && slow.value && <p class="failed">This is what was known last. Breakwater answers slowly.</p>}
       {!status ? <p class="empty">Waiting for Breakwater…</p> : <Status status={status} />}
       {proxies.value && <Proxies proxies={proxies.value.proxies} />}
-      {proxies.value && <Missed missed={proxies.value.missed} />}
+      {proxies.value && <Disconnected proxies={proxies.value.missed.filter((p) => !p.replaced)} />}
+      {proxies.value && <Disconnected proxies={proxies.value.missed.filter((p) => p.replaced)} replaced />}
       <Planner />
       <ActionDialog />
     </div>
@@ -150,17 +151,22 @@ function Proxies({ proxies: all }: { proxies: Proxy[] }) {
   );
 }
 
-/** Missed are the proxies that are disconnected, and that can be forgotten. */
-function Missed({ missed }: { missed: MissedProxy[] }) {
-  if (missed.length === 0) return null;
+/** Disconnected are the proxies that are disconnected, and that can be forgotten: those that are replaced, or the others. */
+function Disconnected({ proxies, replaced = false }: { proxies: DisconnectedProxy[]; replaced?: boolean }) {
+  if (proxies.length === 0) return null;
+  const label = replaced ? "Replaced proxies" : "Disconnected proxies";
   return (
-    <section class="card" aria-label="Disconnected proxies">
-      <h2>{count(missed.length, "disconnected proxy", "disconnected proxies")}</h2>
-      <p class="faint">Disconnected within the last hour, and neither back nor replaced by another of the same node cluster.</p>
-      <Table label="Disconnected proxies" columns={["Proxy", "Node cluster", "Admin API", "Disconnected for", ...(acts() ? [{ hidden: "Actions" }] : [])]} kind="stack">
+    <section class="card" aria-label={label}>
+      <h2>{replaced ? count(proxies.length, "replaced proxy", "replaced proxies") : count(proxies.length, "disconnected proxy", "disconnected proxies")}</h2>
+      <p class="faint">
+        {replaced
+          ? "Disconnected within the last hour, and a new one of the same node cluster connected within a minute, as in a rolling deployment. No alert fires."
+          : "Disconnected within the last hour, and neither back nor replaced by a new one of the same node cluster."}
+      </p>
+      <Table label={label} columns={["Proxy", "Node cluster", "Admin API", "Disconnected for", ...(acts() ? [{ hidden: "Actions" }] : [])]} kind="stack">
         <tbody>
-          {missed.map((p) => (
-            <tr key={p.id} data-missed={p.id}>
+          {proxies.map((p) => (
+            <tr key={p.id} data-disconnected={p.id}>
               <th scope="row" class="mono">
                 {p.id}
               </th>
