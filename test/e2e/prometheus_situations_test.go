@@ -131,7 +131,9 @@ func TestPrometheusAlertsOnPanicMode(t *testing.T) {
 	if r := o.get("/svc"); strings.Contains(r.body, "circuit_open") {
 		t.Fatalf("Envoy is not in panic mode: %d %s", r.status, r.body)
 	}
+	stop := o.workers(1, "/svc", 20*time.Millisecond)
 	o.untilFires("PanicMode", map[string]string{"service": "svc"})
+	stop()
 	o.untilClears("PanicMode")
 }
 
