@@ -176,7 +176,7 @@ func (b *Board) follow(ctx context.Context, running *sync.WaitGroup) {
 	}
 	for id, p := range connected {
 		former := b.watchers[id]
-		if former != nil && p.Since.Equal(former.proxy.Since) && p.Delta == former.proxy.Delta {
+		if former != nil && p.Since.Equal(former.proxy.Since) {
 			continue
 		}
 		wctx, cancel := context.WithCancel(ctx)

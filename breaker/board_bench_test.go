@@ -22,7 +22,7 @@ func manyProxies(services, proxies int) *Board {
 	c.serve(set...)
 	b := NewBoard(Options{Control: c, Layers: c, Proxies: &fakeProxies{}})
 	for i := range proxies {
-		w := newWatcher(b, xds.Proxy{ID: fmt.Sprintf("p%02d", i), Delta: true}, func() {})
+		w := newWatcher(b, xds.Proxy{ID: fmt.Sprintf("p%02d", i)}, func() {})
 		w.err, w.machines, w.acting = nil, map[string]*Machine{}, map[string]bool{}
 		for _, svc := range set {
 			w.machine(svc, time.Now())

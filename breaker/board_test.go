@@ -258,7 +258,7 @@ func TestProxiesComeAndGo(t *testing.T) {
 		t.Errorf("p2 answers again: %s", got)
 	}
 
-	f.proxies.connect(xds.Proxy{Delta: true, ID: "p3"}) // names no admin port
+	f.proxies.connect(xds.Proxy{ID: "p3"}) // names no admin port
 	if got := receive(t, ch); got != "svc=unknown" {
 		t.Errorf("only p3 is connected: %s", got)
 	}

@@ -19,7 +19,7 @@ const (
 
 // machine returns the service's machine, with the settings of the policy. The caller must hold board.mu.
 func (w *watcher) machine(svc *policy.Service, now time.Time) *Machine {
-	settings := settingsFor(svc, w.proxy)
+	settings := SettingsOf(svc)
 	m := w.machines[svc.Name]
 	if m == nil {
 		m = New(settings, now, 0)
@@ -30,15 +30,6 @@ func (w *watcher) machine(svc *policy.Service, now time.Time) *Machine {
 	return m
 }
 
-// settingsFor are the settings of a service's breaker in a proxy. One that speaks the state-of-the-world protocol can not be
-// given a lease (xds.Layer), and a breaker without one would stay open for ever if nobody came to close it: there it only
-// observes, and layer 1 and operators act.
-func settingsFor(svc *policy.Service, p xds.Proxy) Settings {
-	s := SettingsOf(svc)
-	s.Shadow = s.Shadow || !p.Delta
-	return s
-}
-
 // onlyObserves reports whether a service's breaker, which has observed nothing yet, will act on nothing in this proxy. The
 // caller must hold board.mu.
 func (w *watcher) onlyObserves(service string) bool {
@@ -47,7 +38,7 @@ func (w *watcher) onlyObserves(service string) bool {
 		return false
 	}
 	svc := set.Lookup(service)
-	return svc != nil && settingsFor(svc, w.proxy).Shadow
+	return svc != nil && SettingsOf(svc).Shadow
 }
 
 // observe lets a service's machine observe. The caller must hold board.mu.

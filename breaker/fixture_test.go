@@ -341,7 +341,7 @@ func startWith(t *testing.T, opts Options, services []*policy.Service, ids ...st
 		t.Cleanup(server.Close)
 		f.envoys[id] = e
 		f.control.acks[id] = true
-		connected = append(connected, xds.Proxy{Delta: true, ID: id, AdminAddress: server.Listener.Addr().String(), Since: time.Unix(1000, 0)})
+		connected = append(connected, xds.Proxy{ID: id, AdminAddress: server.Listener.Addr().String(), Since: time.Unix(1000, 0)})
 	}
 	f.proxies.connect(connected...)
 	opts.Control, opts.Proxies, opts.Layers, opts.Poll = f.control, f.proxies, f.control, time.Hour

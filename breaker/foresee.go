@@ -40,7 +40,7 @@ func (b *Board) Foresee(svc *policy.Service, now time.Time) []Foresight {
 		if m == nil {
 			continue
 		}
-		after, err := Restore(settingsFor(svc, w.proxy), m.Snapshot(), now)
+		after, err := Restore(SettingsOf(svc), m.Snapshot(), now)
 		if err != nil { // not of a snapshot that was just taken
 			continue
 		}

@@ -75,7 +75,7 @@ func TestForesee(t *testing.T) {
 			r := tt.rig(newRig(t))
 			b := NewBoard(Options{Control: &fakeControl{}, Layers: &fakeControl{}, Proxies: &fakeProxies{}})
 			for _, id := range []string{"p2", "p1", "p0"} {
-				w := newWatcher(b, xds.Proxy{ID: id, Delta: true}, func() {})
+				w := newWatcher(b, xds.Proxy{ID: id}, func() {})
 				if id != "p0" { // which has no breaker of the service yet
 					w.machines = map[string]*Machine{"a": r.m}
 				}

@@ -300,7 +300,7 @@ func BenchmarkHistory(b *testing.B) {
 	set, busy, _ := crowd(5000)
 	control := &fakeControl{set: set, breakerLayers: map[string]told{}, operatorLayers: map[string]told{}}
 	board := NewBoard(Options{Control: control, Proxies: &fakeProxies{}, Layers: control})
-	w := newWatcher(board, xds.Proxy{Delta: true, ID: "p1", Since: time.Now()}, func() {})
+	w := newWatcher(board, xds.Proxy{ID: "p1", Since: time.Now()}, func() {})
 	w.machines, w.acting = map[string]*Machine{}, map[string]bool{}
 	sent := &loadstatsv3.LoadStatsRequest{}
 	for _, l := range busy {

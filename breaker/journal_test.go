@@ -63,7 +63,7 @@ func TestKilledBeforeTheSave(t *testing.T) {
 	kept.dead.Store(true)
 	f.stop()
 	g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept.Dir, Lease: time.Minute})
-	if layers := g.Join(xds.Proxy{Delta: true, ID: "p1"}); layers.Breaker.Keys.AsMap()["upstream.maintenance_mode.svc"] != 100.0 {
+	if layers := g.Join(xds.Proxy{ID: "p1"}); layers.Breaker.Keys.AsMap()["upstream.maintenance_mode.svc"] != 100.0 {
 		t.Errorf("the proxy is told %v", layers.Breaker)
 	}
 	events := g.Events(EventFilter{})
@@ -123,7 +123,7 @@ func TestKilledAtAnyTime(t *testing.T) {
 		f.mu.Unlock()
 		f.stop()
 		g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept.Dir, Lease: time.Minute})
-		next := g.Join(xds.Proxy{Delta: true, ID: "p1"}).Breaker.Keys.AsMap()
+		next := g.Join(xds.Proxy{ID: "p1"}).Breaker.Keys.AsMap()
 		delete(next, breakerLease)
 		want := map[string]any{}
 		for key, v := range told.keys {
@@ -148,7 +148,7 @@ func TestKilledAfterALapse(t *testing.T) {
 	const expired = time.Nanosecond
 	for _, lease := range []time.Duration{expired, time.Minute, expired} {
 		g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept, Lease: lease})
-		if layers := g.Join(xds.Proxy{Delta: true, ID: "p1"}); layers.Breaker.Keys.AsMap()["upstream.maintenance_mode.svc"] == 100.0 {
+		if layers := g.Join(xds.Proxy{ID: "p1"}); layers.Breaker.Keys.AsMap()["upstream.maintenance_mode.svc"] == 100.0 {
 			t.Errorf("with a lease of %v the proxy is told %v", lease, layers.Breaker)
 		}
 		lapsed := 0

@@ -275,7 +275,7 @@ func (b *Board) revive(proxy xds.Proxy, now time.Time) map[string]*Machine {
 		if svc == nil {
 			continue
 		}
-		m, err := Restore(settingsFor(svc, proxy), snapshot, now)
+		m, err := Restore(SettingsOf(svc), snapshot, now)
 		if snapshot.Order != nil {
 			err = errParkedOrder
 		}
@@ -298,7 +298,7 @@ func (b *Board) revive(proxy xds.Proxy, now time.Time) map[string]*Machine {
 			continue
 		}
 		if machines[svc.Name] == nil {
-			machines[svc.Name] = New(settingsFor(svc, proxy), now, 0)
+			machines[svc.Name] = New(SettingsOf(svc), now, 0)
 		}
 		o.give(machines[svc.Name], now)
 	}

@@ -24,7 +24,7 @@ func TestAbsurdMemory(t *testing.T) {
 		}
 	}
 	f := startWith(t, Options{Memory: kept}, []*policy.Service{layer2Service()}, "p1", "p2")
-	if layers := f.Join(xds.Proxy{ID: "p3", Delta: true}); len(layers.Operator.Keys.AsMap()) > 0 {
+	if layers := f.Join(xds.Proxy{ID: "p3"}); len(layers.Operator.Keys.AsMap()) > 0 {
 		t.Errorf("one that joins is told %v", layers.Operator)
 	}
 	f.untilTold(t)
@@ -63,7 +63,7 @@ func TestShadowDoesNotLapse(t *testing.T) {
 	f.untilShadow(t, Open)
 	f.stop()
 	g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept})
-	g.Join(xds.Proxy{ID: "p1", Delta: true})
+	g.Join(xds.Proxy{ID: "p1"})
 	if e := g.Events(EventFilter{Limit: 1}); len(e) != 1 || e[0].Kind != Transitioned {
 		t.Errorf("the last event is %+v, want that it would have opened", e)
 	}

@@ -39,14 +39,14 @@ func TestRestart(t *testing.T) {
 	f.stop()
 
 	g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept, Lease: time.Minute})
-	layers := g.Join(xds.Proxy{Delta: true, ID: "p1"})
+	layers := g.Join(xds.Proxy{ID: "p1"})
 	if layers.Breaker.Keys.AsMap()["upstream.maintenance_mode.svc"] != 100.0 || layers.Breaker.TTL != time.Minute {
 		t.Errorf("a proxy that comes back within the lease is told %v", layers.Breaker)
 	}
 	if got := g.Events(EventFilter{}); len(got) != events {
 		t.Errorf("%d events, want the %d of before", len(got), events)
 	}
-	if layers := g.Join(xds.Proxy{Delta: true, ID: "p2"}); len(layers.Breaker.Keys.AsMap()) > 0 {
+	if layers := g.Join(xds.Proxy{ID: "p2"}); len(layers.Breaker.Keys.AsMap()) > 0 {
 		t.Errorf("another proxy is told %v", layers.Breaker)
 	}
 }
@@ -69,7 +69,7 @@ func TestRestartAfterTheLease(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept, Lease: time.Minute, Registerer: reg})
 	g.Served()
-	if layers := g.Join(xds.Proxy{Delta: true, ID: "p1"}); len(layers.Breaker.Keys.AsMap()) > 0 {
+	if layers := g.Join(xds.Proxy{ID: "p1"}); len(layers.Breaker.Keys.AsMap()) > 0 {
 		t.Errorf("a proxy that comes back after the lease is told %v", layers.Breaker)
 	}
 	got := gathered(t, reg)
@@ -94,12 +94,12 @@ func TestProxyJoinsWhileForcedOpen(t *testing.T) {
 	if r, err := f.Order(t.Context(), OrderRequest{Service: "svc", State: ForcedOpen}); err != nil || len(r.Proxies) != 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if layers := f.Join(xds.Proxy{Delta: true, ID: "late"}); layers.Operator.Keys.AsMap()["upstream.maintenance_mode.svc"] != 100.0 {
+	if layers := f.Join(xds.Proxy{ID: "late"}); layers.Operator.Keys.AsMap()["upstream.maintenance_mode.svc"] != 100.0 {
 		t.Errorf("one that joins is told %v", layers.Operator)
 	}
 	f.stop()
 	g := NewBoard(Options{Control: f.control, Proxies: f.proxies, Layers: f.control, Memory: kept})
-	if layers := g.Join(xds.Proxy{Delta: true, ID: "later"}); layers.Operator.Keys.AsMap()["upstream.maintenance_mode.svc"] != 100.0 {
+	if layers := g.Join(xds.Proxy{ID: "later"}); layers.Operator.Keys.AsMap()["upstream.maintenance_mode.svc"] != 100.0 {
 		t.Errorf("after a restart one that joins is told %v", layers.Operator)
 	}
 }

@@ -144,7 +144,7 @@ func TestOrderForAProxyThatIsAway(t *testing.T) {
 	if o := f.Orders(); len(o) != 1 || o[0].Proxy != "p2" {
 		t.Errorf("orders %+v", o)
 	}
-	layers := f.Join(xds.Proxy{ID: "p2", Delta: true})
+	layers := f.Join(xds.Proxy{ID: "p2"})
 	if got := layers.Operator.Keys.AsMap()["upstream.maintenance_mode.svc"]; got != 100.0 {
 		t.Errorf("when it connects it is told %v", layers.Operator.Keys)
 	}

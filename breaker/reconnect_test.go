@@ -76,17 +76,17 @@ func TestFormerStreamConcludesNothing(t *testing.T) {
 // An order that comes after a proxy was told its layers and before it is watched holds there too, and so does a release.
 func TestOrderWhileAProxyJoins(t *testing.T) {
 	f := start(t, []*policy.Service{layer2Service()}, "p0")
-	f.Join(xds.Proxy{ID: "p1", Delta: true, Since: time.Unix(1, 0)})
+	f.Join(xds.Proxy{ID: "p1", Since: time.Unix(1, 0)})
 	if _, err := f.Order(t.Context(), OrderRequest{Service: "svc", State: ForcedOpen}); err != nil {
 		t.Fatal(err)
 	}
-	f.proxies.connect(xds.Proxy{ID: "p1", Delta: true, Since: time.Unix(1, 0)})
+	f.proxies.connect(xds.Proxy{ID: "p1", Since: time.Unix(1, 0)})
 	f.untilTold(t, shut)
-	f.Join(xds.Proxy{ID: "p1", Delta: true, Since: time.Unix(2, 0)})
+	f.Join(xds.Proxy{ID: "p1", Since: time.Unix(2, 0)})
 	if _, err := f.Order(t.Context(), OrderRequest{Service: "svc", State: Closed}); err != nil {
 		t.Fatal(err)
 	}
-	f.proxies.connect(xds.Proxy{ID: "p1", Delta: true, Since: time.Unix(2, 0)})
+	f.proxies.connect(xds.Proxy{ID: "p1", Since: time.Unix(2, 0)})
 	f.untilTold(t)
 }
 

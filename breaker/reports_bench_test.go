@@ -43,7 +43,7 @@ func BenchmarkReport(b *testing.B) {
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			board := NewBoard(Options{Control: control, Proxies: &fakeProxies{}, Layers: control})
-			w := newWatcher(board, xds.Proxy{Delta: true, ID: "p1", Since: time.Now()}, func() {})
+			w := newWatcher(board, xds.Proxy{ID: "p1", Since: time.Now()}, func() {})
 			w.machines, w.acting = map[string]*Machine{}, map[string]bool{}
 			for b.Loop() {
 				w.take(b.Context(), arrived{bb.report, time.Now()})

@@ -45,6 +45,16 @@ const (
 	// which must never refuse.
 	xdsLimit = 1 << 20
 
+	// staticLayer is the name of the runtime layer below all others.
+	staticLayer = "breakwater-static"
+
+	// maxProgramSizeKey is Envoy's runtime key of maxProgramSize.
+	maxProgramSizeKey = "re2.max_program_size.error_level"
+	// maxProgramSize is the largest program of a regular expression that Envoy accepts; its own default is 100. Measured
+	// with Envoy 1.40: an expression of the policy schema's 4,096 characters stays below 22,000 unless it repeats by
+	// counts ({1,1000}), and RE2 itself compiles no program above about 87,000.
+	maxProgramSize = 32768
+
 	maxNodeName = 253
 )
 
@@ -217,7 +227,8 @@ func xdsSource(api corev3.ApiConfigSource_ApiType) *corev3.ApiConfigSource {
 }
 
 // layeredRuntime orders the layers: a later one overrides an earlier one, so what
-// an operator forces wins over what a breaker concludes, and both over a limit.
+// an operator forces wins over what a breaker concludes, and both over a limit. The
+// static layer comes first.
 func layeredRuntime(nodeID string) *bootstrapv3.LayeredRuntime {
 	rtds := func(name string) *bootstrapv3.RuntimeLayer {
 		return &bootstrapv3.RuntimeLayer{
@@ -229,6 +240,14 @@ func layeredRuntime(nodeID string) *bootstrapv3.LayeredRuntime {
 		}
 	}
 	return &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{
+		{
+			Name: staticLayer,
+			LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{
+				StaticLayer: &structpb.Struct{Fields: map[string]*structpb.Value{
+					maxProgramSizeKey: structpb.NewNumberValue(maxProgramSize),
+				}},
+			},
+		},
 		rtds(LimitsLayer),
 		rtds(BreakerLayer(nodeID)),
 		rtds(OperatorLayer(nodeID)),

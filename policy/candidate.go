@@ -68,15 +68,6 @@ func (v variables) hidden(env environment) (path string, err error) {
 	return "", nil
 }
 
-// hides reports whether there is a variable in the settings that env refuses. Those of a section that is off are not among
-// them.
-func (v *settings) hides(env environment) bool {
-	all := variables{}
-	settingsPlan.each(reflect.ValueOf(v).Elem(), func(f *field, l leaf) { all.add(f.path, l) })
-	path, _ := all.hidden(env)
-	return path != ""
-}
-
 // over is the document with the effective values of the service, faults or not.
 func (doc *document) over(below *settings) *document {
 	all := *doc

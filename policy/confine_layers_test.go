@@ -29,21 +29,48 @@ func TestDefaultsFaultKeepsDefaults(t *testing.T) {
 	}
 }
 
-func TestProfileFaultKeepsProfile(t *testing.T) {
+// TestProfileFaultKeepsTheFile: defaults.yaml with an error in one profile stays as it was, the other profiles and what all
+// share among it.
+func TestProfileFaultKeepsTheFile(t *testing.T) {
 	services := doc("a", "profile: one") + "---\n" + doc("b", "profile: two") + "---\n" + doc("c")
 	first := directory{
 		"defaults.yaml": "retry: {max_retries: 1}\nprofiles:\n  one: {retry: {max_retries: 2}}\n  two: {retry: {max_retries: 3}}\n",
 		"all.yaml":      services,
 	}.good(t, nil)
-	set, problems := directory{
-		"defaults.yaml": "retry: {max_retries: 5}\nprofiles:\n  one: {retry: {max_retries: -2}}\n  two: {retry: {max_retries: 6}}\n",
+	faulty := directory{
+		"defaults.yaml": "retry: {max_retries: 5}\nprofiles:\n  one: {retry: {max_retries: -2}}\n  two: {retry: {max_retries: 6}}\n  three: {retry: {max_retries: 7}}\n",
 		"all.yaml":      services,
-	}.build(t, first)
+	}
+	set, problems := faulty.build(t, first)
 	wantProblems(t, problems, "defaults.yaml:3:30: profiles.one.retry.max_retries")
 	wantServices(t, set, "a", "b", "c")
-	for name, want := range map[string]uint32{"a": 2, "b": 6, "c": 5} {
+	for name, want := range map[string]uint32{"a": 2, "b": 3, "c": 1} {
+		if set.Lookup(name) != first.Lookup(name) {
+			t.Errorf("%s: max_retries %d, want the pointer from before, with %d", name, set.Lookup(name).Retry.MaxRetries, want)
+		}
+	}
+	// What is stored is the file from before.
+	stored := directory{}
+	for _, f := range set.Files() {
+		stored[f.Name] = string(f.Data)
+	}
+	if restarted := stored.good(t, nil); restarted.Digest != set.Digest {
+		t.Error("a restart changes what is in force")
+	}
+	// A service edited meanwhile has its profile from before, and a profile of the file with the error is not there yet.
+	faulty["b.yaml"] = doc("b", "profile: two", "timeout: {connect: 1s}")
+	faulty["all.yaml"] = doc("a", "profile: one") + "---\n" + doc("c") + "---\n" + doc("d", "profile: three")
+	set, problems = faulty.build(t, set)
+	wantProblems(t, problems, "profile: there is no profile three in force: defaults.yaml has an error", "defaults.yaml:3:30: profiles.one.retry.max_retries")
+	wantServices(t, set, "a", "b", "c")
+	if b := set.Lookup("b"); b.Retry.MaxRetries != 3 || b.Timeout.Connect.Seconds() != 1 {
+		t.Errorf("b: max_retries %d, timeout.connect %s", b.Retry.MaxRetries, b.Timeout.Connect)
+	}
+	faulty["defaults.yaml"] = strings.Replace(faulty["defaults.yaml"], "-2", "4", 1)
+	set = faulty.good(t, set)
+	for name, want := range map[string]uint32{"a": 4, "b": 6, "c": 5, "d": 7} {
 		if got := set.Lookup(name).Retry.MaxRetries; got != want {
-			t.Errorf("%s: max_retries %d, want %d", name, got, want)
+			t.Errorf("mended: %s: max_retries %d, want %d", name, got, want)
 		}
 	}
 	// At a start there is no last good version, so its services are left out.
@@ -60,7 +87,20 @@ func TestProfileFaultKeepsProfile(t *testing.T) {
 	}
 }
 
-func TestProfileThatContradictsNewDefaultsStays(t *testing.T) {
+// TestFallbackOfKeptDefaults: what stands in a defaults.yaml that is no longer there is reported at the service.
+func TestFallbackOfKeptDefaults(t *testing.T) {
+	d := directory{"defaults.yaml": "\nprofiles:\n  x: {fallback: {service: b}}\n", "a.yaml": doc("a", "profile: x"), "b.yaml": doc("b")}
+	first := d.good(t, nil)
+	d["defaults.yaml"] = "profiles: 5\n"
+	delete(d, "b.yaml")
+	set, problems := d.build(t, first)
+	wantProblems(t, problems,
+		"a.yaml:1:1: fallback.service: there is no service b (set in the last good version of defaults.yaml)",
+		"defaults.yaml:1:11: profiles: must be a map of names to settings")
+	wantServices(t, set, "a")
+}
+
+func TestProfileThatContradictsNewDefaultsKeepsTheFile(t *testing.T) {
 	services := doc("a", "profile: slow") + "---\n" + doc("b")
 	first := directory{
 		"defaults.yaml": "profiles:\n  slow: {retry: {base_delay: 2s}}\n", "all.yaml": services,
@@ -70,7 +110,7 @@ func TestProfileThatContradictsNewDefaultsStays(t *testing.T) {
 	}.build(t, first)
 	wantProblems(t, problems, "profiles.slow.retry.base_delay: 2s must not be over retry.max_delay, which is 1s (set at defaults.yaml:1:20)")
 	wantServices(t, set, "a", "b")
-	if a, b := set.Lookup("a"), set.Lookup("b"); a.Retry.MaxDelay.Seconds() != 10 || b.Retry.MaxDelay.Seconds() != 1 {
+	if a, b := set.Lookup("a"), set.Lookup("b"); a.Retry.MaxDelay.Seconds() != 10 || b.Retry.MaxDelay.Seconds() != 10 {
 		t.Errorf("max_delay of a %s, of b %s", a.Retry.MaxDelay, b.Retry.MaxDelay)
 	}
 }
@@ -126,7 +166,7 @@ func TestGatewayFaultKeepsGateway(t *testing.T) {
 	}
 }
 
-func TestFrozenProfileLeavesItsServicesFree(t *testing.T) {
+func TestKeptProfileLeavesItsServicesFree(t *testing.T) {
 	d := directory{
 		"defaults.yaml": "profiles:\n  slow: {retry: {base_delay: 2s}}\n",
 		"a.yaml":        doc("a", "profile: slow", "breaker: {window_size: 3}"),

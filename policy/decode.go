@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -37,14 +36,6 @@ type decoder struct {
 	found   findings
 	// nodes are those that have been read, of at most maxNodes.
 	nodes, maxNodes int
-	// sections are which parts of the document have a problem.
-	sections faultySections
-}
-
-// faultySections says where in defaults.yaml there are problems.
-type faultySections struct {
-	// whole: of the document itself. shared: outside of profiles. profiles: of their list as a whole.
-	whole, shared, profiles bool
 }
 
 // lookup is one question to the environment, and its answer.
@@ -69,14 +60,6 @@ func countLines(text []byte) int {
 
 func (d *decoder) report(pos Position, path, format string, args ...any) {
 	d.found.add(Problem{Severity: SeverityError, Position: pos, Path: path}, func() string { return fmt.Sprintf(format, args...) })
-	switch {
-	case path == "":
-		d.sections.whole = true
-	case path == "profiles":
-		d.sections.profiles = true
-	case !strings.HasPrefix(path, "profiles."):
-		d.sections.shared = true
-	}
 }
 
 // at gives the position of a node. The parser puts one without text behind the end.
@@ -114,7 +97,7 @@ func (d *decoder) read(n *yaml.Node) bool {
 // stop reports why the document is read no further.
 func (d *decoder) stop(at *yaml.Node, path, format string, args ...any) {
 	d.report(d.at(at), path, format, args...)
-	d.found.closed, d.sections.whole = true, true
+	d.found.closed = true
 }
 
 // pair is one field of a mapping, merge keys resolved.

@@ -109,7 +109,7 @@ type fallbackSection struct {
 type routeDocument struct {
 	Prefix  text             `json:"prefix,omitempty" jsonschema_description:"Whole path segments: /a matches /a and /a/b, not /ab."`
 	Path    text             `json:"path,omitempty" jsonschema_description:"The whole path, without the query."`
-	Regex   text             `json:"regex,omitempty" jsonschema_description:"An RE2 expression of the whole path."`
+	Regex   text             `json:"regex,omitempty" max:"4096" jsonschema_description:"An RE2 expression of the whole path."`
 	Hosts   hostNames        `json:"hosts,omitempty" jsonschema_description:"Host names: exact or *.suffix. Default: every host that no other route names."`
 	Methods methods          `json:"methods,omitempty" jsonschema_description:"Methods. Default: all."`
 	Headers headerConditions `json:"headers,omitempty" jsonschema_description:"Conditions on request headers; all must hold."`
@@ -121,7 +121,7 @@ type headerDocument struct {
 	Name    text   `json:"name" jsonschema_description:"Name of the header."`
 	Exact   text   `json:"exact,omitempty" jsonschema_description:"The whole value."`
 	Prefix  text   `json:"prefix,omitempty" jsonschema_description:"How the value begins."`
-	Regex   text   `json:"regex,omitempty" jsonschema_description:"An RE2 expression of the whole value."`
+	Regex   text   `json:"regex,omitempty" max:"4096" jsonschema_description:"An RE2 expression of the whole value."`
 	Present toggle `json:"present,omitempty" jsonschema_description:"Any value."`
 	Invert  toggle `json:"invert,omitempty" jsonschema_description:"The condition must not hold."`
 }

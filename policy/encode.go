@@ -6,14 +6,14 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// encode writes the values that are set in v as a mapping, so that decoding it
+// encode writes the values that are set in v, all of them encodedLeaf, as a mapping, so that decoding it
 // gives the same values.
 func (p *plan) encode(v reflect.Value) *yaml.Node {
 	n := mappingNode()
 	for _, f := range p.fields {
 		if f.section == nil {
 			if l := leafOf(v, f); l.base().Set {
-				appendField(n, f.name, l.encode())
+				appendField(n, f.name, l.(encodedLeaf).encode())
 			}
 			continue
 		}

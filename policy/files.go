@@ -3,7 +3,6 @@ package policy
 import (
 	"bytes"
 	"maps"
-	"reflect"
 	"slices"
 )
 
@@ -12,18 +11,18 @@ import (
 //	Build(s.Files(), env, nil)
 //
 // gives a Set of the same Digest: what is stored to have a last good policy at the
-// next start. A file whose every document is in force is returned as it is. Of
-// others only the documents in force are returned, each at its own line where there
-// is room; what fits no present document together (a service kept as it was before
-// an edit of the defaults) is written out with every value. A Set that Build did not
-// make has none.
+// next start. A file whose every document is in force is returned as it is, and so is
+// the defaults.yaml that the layers are from. Of others only the documents in force
+// are returned, each at its own line where there is room; what fits no present
+// document together (a service kept as it was before an edit of the defaults) is
+// written out with every value. A Set that Build did not make has none.
 func (s *Set) Files() []File {
 	if s.state == nil {
 		return nil
 	}
 	var files []File
-	if f, ok := s.state.layers.document(); ok {
-		files = append(files, f)
+	if defaults := s.state.layers.source; defaults.file != "" {
+		files = append(files, File{Name: defaults.file, Data: defaults.text})
 	}
 	if doc := s.state.gateway.doc; doc != nil {
 		files = append(files, File{Name: doc.name, Data: doc.data})
@@ -40,38 +39,13 @@ func (s *Set) Files() []File {
 	return files
 }
 
-// document gives defaults.yaml as it is in force, if there is anything in it.
-func (l *layers) document() (File, bool) {
-	if l.raw != nil {
-		return File{Name: l.file, Data: l.raw}, true
-	}
-	doc := defaultsDocument{settings: l.own}
-	doc.Profiles.V = map[string]settings{}
-	for name, p := range l.profiles {
-		if p.merged != nil && !p.frozen {
-			doc.Profiles.V[name] = p.own
-			doc.Profiles.Set = true
-		}
-	}
-	n := defaultsPlan.encode(reflect.ValueOf(&doc).Elem())
-	if len(n.Content) == 0 {
-		return File{}, false
-	}
-	return File{Name: l.file, Data: marshal(n)}, true
-}
-
-// asWritten reports whether the record's own document gives the service again.
-func (s *state) asWritten(r *record) bool {
-	return !r.frozen && !s.layers.frozen(r.entry.doc.Profile.V)
-}
-
 // assemble writes the documents of one file that are in force.
 func (s *state) assemble(records []*record, file *fileState) []byte {
 	slices.SortStableFunc(records, func(a, b *record) int { return a.entry.line - b.entry.line })
 	if file != nil && len(file.entries) == len(records) && !file.fault {
 		whole := true
 		for i, r := range records {
-			whole = whole && s.asWritten(r) && r.entry.hash == file.entries[i].hash && r.entry.line == file.entries[i].line
+			whole = whole && !r.frozen && r.entry.hash == file.entries[i].hash && r.entry.line == file.entries[i].line
 		}
 		if whole {
 			return file.data
@@ -85,7 +59,7 @@ func (s *state) assemble(records []*record, file *fileState) []byte {
 	}
 	for _, r := range records {
 		text := r.entry.text
-		if !s.asWritten(r) {
+		if r.frozen {
 			text = r.entry.explicit()
 		}
 		marked := bytes.HasPrefix(text, []byte("---"))

@@ -2,10 +2,12 @@ package policy
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -83,41 +85,27 @@ func (v *settings) ignore(variable string) {
 	}
 }
 
-// profile is one shared set.
-type profile struct {
-	own settings
-	// merged is own over the base; nil if the profile has an error and no last good
-	// version.
-	merged *settings
-	// frozen is true if own contradicts the base, so that merged stays as it was
-	// once.
-	frozen bool
-}
-
 // layers are what the services' documents are laid over.
 type layers struct {
-	// own are the settings that defaults.yaml itself gives.
-	own  settings
 	base *settings
-	// profiles by name. A profile with an error and no last good version is there, without merged.
-	profiles map[string]*profile
-	// raw is the text of defaults.yaml if all of it is in force, at file.
-	raw  []byte
-	file string
-	// source is defaults.yaml as it was read last.
+	// profiles are the shared sets by name, each over the base.
+	profiles map[string]*settings
+	// source is the defaults.yaml that these layers are from; zero if there is none.
 	source source
+	// fault is true if the newest defaults.yaml has an error. The layers are then those before it as a whole, or, where
+	// there are none, what is right in it.
+	fault bool
 }
 
 // profileMap are the profiles of defaults.yaml.
 type profileMap struct {
 	meta
+	// V has what is right in each profile.
 	V map[string]settings
-	// faulty are the profiles with an error, with what is right in them.
-	faulty map[string]settings
 }
 
 func (m *profileMap) decode(d *decoder, n *yaml.Node, path string, _ *field) {
-	m.V, m.faulty = map[string]settings{}, map[string]settings{}
+	m.V = map[string]settings{}
 	if n.Kind != yaml.MappingNode {
 		d.report(d.at(n), path, "must be a map of names to settings, not %s", describe(n))
 		return
@@ -127,198 +115,93 @@ func (m *profileMap) decode(d *decoder, n *yaml.Node, path string, _ *field) {
 	for _, e := range d.entries(n, path, 0) {
 		at := join(path, e.name)
 		d.layer, d.variable = LayerProfile, e.name
-		before := d.found.n
 		var s settings
 		if !isLabel(e.name) {
 			d.report(d.at(e.key), at, "a profile's name has lower-case letters, digits and hyphens, at most 63")
 		}
 		d.section(settingsPlan, reflect.ValueOf(&s).Elem(), e.value, at)
-		if d.found.n > before {
-			m.faulty[e.name] = s
-			continue
-		}
 		m.V[e.name] = s
 	}
 }
 
-func (m *profileMap) encode() *yaml.Node {
-	n := mappingNode()
-	names := make([]string, 0, len(m.V))
-	for name := range m.V {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		s := m.V[name]
-		appendField(n, name, settingsPlan.encode(reflect.ValueOf(&s).Elem()))
-	}
-	return n
-}
-
 // buildLayers reads the layers below the services. file is nil if there is no
-// defaults.yaml.
+// defaults.yaml, and prev if there were no layers before.
 func buildLayers(file *specialFile, env environment, prev *layers) (*layers, []Problem) {
-	if prev == nil {
-		prev = &layers{}
-	}
 	fromEnv, problems := fromEnvironment(env)
 	below := builtIn
 	settingsPlan.merge(reflect.ValueOf(&below).Elem(), reflect.ValueOf(&fromEnv).Elem())
-
-	b := layerBuilder{below: below, prev: prev, out: &layers{file: "defaults.yaml", profiles: map[string]*profile{}}}
+	l := &layers{base: &below, profiles: map[string]*settings{}}
 	if file != nil {
-		b.out.file = file.name
-		b.out.source = source{file: file.name, line: 1, text: file.data}
-		b.read(file, env)
-	} else {
-		b.settle(settings{})
+		found := l.read(file, env, prev)
+		problems = append(problems, found.listed...)
+		if found.n > 0 && prev != nil {
+			kept := *prev
+			kept.fault = true
+			return &kept, problems
+		}
 	}
-	if file != nil && b.found.n == 0 {
-		b.out.raw = file.data
+	if prev != nil {
+		l.reuse(prev)
 	}
-	return b.out, append(problems, b.found.listed...)
+	return l, problems
 }
 
-type layerBuilder struct {
-	below settings
-	prev  *layers
-	out   *layers
-	found findings
-}
-
-// read decodes defaults.yaml. What is at fault in it keeps its version of prev.
-func (b *layerBuilder) read(file *specialFile, env environment) {
+// read lays defaults.yaml over the base. With an error outside of the profiles none of it is laid there, and a profile
+// with an error is left out.
+func (l *layers) read(file *specialFile, env environment, prev *layers) findings {
 	var doc defaultsDocument
-	b.found = file.found
-	var faulty faultySections
+	found := file.found
 	if file.root != nil {
-		if bytes.Equal(file.data, b.prev.raw) {
+		l.source = source{file: file.name, line: 1, text: file.data}
+		if prev != nil && bytes.Equal(file.data, prev.source.text) {
 			env.refuse = nil // what is in force may be asked for again
 		}
 		d := newDecoder(file.name, file.line, file.text, LayerDefaults, env)
-		d.found = b.found
+		d.found = found
 		d.section(defaultsPlan, reflect.ValueOf(&doc).Elem(), file.root, "")
-		b.found, faulty = d.found, d.sections
+		found = d.found
 	}
-	if b.retains(env) {
-		return
-	}
-	own := doc.settings
-	unread := file.root == nil || file.found.n > 0 || faulty.whole
-	if unread || faulty.shared {
-		_, faults := over(&b.below, &own)
-		b.contradictions(faults, "")
-		own = b.prev.own
-	}
-	b.settle(own)
-	if b.retains(env) {
-		return
-	}
-	if unread || faulty.profiles {
-		for name, p := range b.prev.profiles {
-			if p.merged != nil {
-				b.keepProfile(name)
-			}
-		}
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(doc.Profiles.faulty)) {
-		own := doc.Profiles.faulty[name]
-		_, faults := over(b.out.base, &own)
-		b.contradictions(faults, "profiles."+name+".")
-		b.keepProfile(name)
+	merged, faults := over(l.base, &doc.settings)
+	found.contradictions(faults, "")
+	if !found.full() && !found.any(func(path string) bool { return path != "profiles" && !strings.HasPrefix(path, "profiles.") }) {
+		l.base = merged
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Profiles.V)) {
-		b.profile(name, doc.Profiles.V[name])
-	}
-	b.retains(env)
-}
-
-// retains keeps all layers as they are, and reports that it does, if there is an error in defaults.yaml and there is a
-// variable in them that env refuses: parts of the new laid over parts of the old, or whether they fit, would tell of its
-// value.
-func (b *layerBuilder) retains(env environment) bool {
-	if env.refuse == nil || b.found.n == 0 || !b.prev.hides(env) {
-		return false
-	}
-	b.out.own, b.out.base, b.out.profiles = b.prev.own, b.prev.base, b.prev.profiles
-	return true
-}
-
-func (l *layers) hides(env environment) bool {
-	for _, p := range l.profiles {
-		if p.own.hides(env) || p.merged != nil && p.merged.hides(env) {
-			return true
+		own, at := doc.Profiles.V[name], "profiles."+name
+		merged, faults := over(l.base, &own)
+		found.contradictions(faults, at+".")
+		if !found.full() && !found.any(func(path string) bool { return path == at || strings.HasPrefix(path, at+".") }) {
+			l.profiles[name] = merged
 		}
 	}
-	return l.own.hides(env)
+	l.fault = found.n > 0
+	return found
 }
 
-// settle takes own as the defaults' layer, or else that of prev, or else none: the
-// first that does not contradict the layers below.
-func (b *layerBuilder) settle(own settings) {
-	for _, candidate := range []settings{own, b.prev.own, {}} {
-		merged, faults := over(&b.below, &candidate)
-		if len(faults) > 0 {
-			if b.out.base == nil {
-				b.report(faults, &own, &candidate)
-			}
-			continue
-		}
-		b.out.own, b.out.base = candidate, merged
-		break
-	}
-	if b.prev.base != nil && reflect.DeepEqual(b.prev.base, b.out.base) {
-		b.out.base = b.prev.base
-	}
+// any reports whether a listed problem has a path for which hold is true.
+func (f *findings) any(hold func(path string) bool) bool {
+	return slices.ContainsFunc(f.listed, func(p Problem) bool { return hold(p.Path) })
 }
 
-// report reports faults unless they are of another candidate than the user's newest.
-func (b *layerBuilder) report(faults []fault, newest, candidate *settings) {
-	if !reflect.DeepEqual(newest, candidate) {
-		return
-	}
-	b.contradictions(faults, "")
-}
-
-// contradictions reports faults of the settings whose paths have the prefix.
-func (b *layerBuilder) contradictions(faults []fault, prefix string) {
-	for _, f := range faults {
-		p := f.problem()
+// contradictions takes faults of the settings whose paths have the prefix.
+func (f *findings) contradictions(faults []fault, prefix string) {
+	for _, fault := range faults {
+		p := fault.problem()
 		p.Path = prefix + p.Path
-		b.found.take(p)
+		f.take(p)
 	}
 }
 
-func (b *layerBuilder) profile(name string, own settings) {
-	merged, faults := over(b.out.base, &own)
-	if len(faults) > 0 {
-		b.contradictions(faults, "profiles."+name+".")
-		b.keepProfile(name)
-		return
+// reuse takes over the pointers of prev that are for the same.
+func (l *layers) reuse(prev *layers) {
+	if reflect.DeepEqual(prev.base, l.base) {
+		l.base = prev.base
 	}
-	b.add(name, &profile{own: own, merged: merged})
-}
-
-// keepProfile takes the last good version of a profile.
-func (b *layerBuilder) keepProfile(name string) {
-	last := b.prev.profiles[name]
-	if last == nil || last.merged == nil {
-		b.out.profiles[name] = &profile{}
-		return
+	for name, p := range l.profiles {
+		if last := prev.profiles[name]; last != nil && reflect.DeepEqual(last, p) {
+			l.profiles[name] = last
+		}
 	}
-	if merged, faults := over(b.out.base, &last.own); len(faults) == 0 {
-		b.add(name, &profile{own: last.own, merged: merged})
-		return
-	}
-	b.out.profiles[name] = &profile{own: last.own, merged: last.merged, frozen: true}
-}
-
-func (b *layerBuilder) add(name string, p *profile) {
-	if last := b.prev.profiles[name]; last != nil && reflect.DeepEqual(last.merged, p.merged) {
-		p.merged = last.merged
-	}
-	b.out.profiles[name] = p
 }
 
 // over lays own over below. The settings are not settled, so that what is laid over
@@ -354,12 +237,8 @@ func (v *settings) explicit() settings {
 	return all
 }
 
-// frozen reports whether the profile of that name can not be written down over the
-// present defaults.
-func (l *layers) frozen(name string) bool {
-	p := l.profiles[name]
-	return p != nil && p.frozen
-}
+// file is the name of defaults.yaml.
+func (l *layers) file() string { return cmp.Or(l.source.file, "defaults.yaml") }
 
 // below gives what a document that names the profile is laid over, or says why
 // there is nothing.
@@ -367,17 +246,12 @@ func (l *layers) below(name string) (*settings, error) {
 	if name == "" {
 		return l.base, nil
 	}
-	p := l.profiles[name]
-	switch {
-	case p != nil && p.merged != nil:
-		return p.merged, nil
-	case p != nil:
-		return nil, misfitf("profile %s has an error, and there is no last good version of it", barePart(name))
+	if p := l.profiles[name]; p != nil {
+		return p, nil
 	}
-	names := make([]string, 0, len(l.profiles))
-	for n := range l.profiles {
-		names = append(names, n)
+	if l.fault {
+		return nil, misfitf("there is no profile %s in force: %s has an error", barePart(name), l.file())
 	}
-	slices.Sort(names)
-	return nil, misfitf("there is no profile %s in %s%s", barePart(name), l.file, meant(name, names))
+	names := slices.Sorted(maps.Keys(l.profiles))
+	return nil, misfitf("there is no profile %s in %s%s", barePart(name), l.file(), meant(name, names))
 }

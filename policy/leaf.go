@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -13,6 +14,11 @@ import (
 // leaf is a value of a raw document that is layered as a whole.
 type leaf interface {
 	base() *meta
+}
+
+// encodedLeaf is a leaf that can be written.
+type encodedLeaf interface {
+	leaf
 	// encode gives the value in the user's notation.
 	encode() *yaml.Node
 }
@@ -20,7 +26,7 @@ type leaf interface {
 // scalarLeaf is a leaf that one scalar can give. parse sets the value, not the
 // meta, and its error says what is allowed.
 type scalarLeaf interface {
-	leaf
+	encodedLeaf
 	parse(text string, k kind, f *field) error
 }
 
@@ -81,7 +87,7 @@ func (g *gate) encode() *yaml.Node { return scalarNode("off") }
 // off is the word that switches a criterion or a feature off.
 const off = "off"
 
-// text is a string.
+// text is a string. The tag max bounds its characters.
 type text struct {
 	meta
 	V string
@@ -90,6 +96,9 @@ type text struct {
 func (t *text) parse(s string, _ kind, f *field) error {
 	if s == "" && !f.empty {
 		return fmt.Errorf("must not be empty")
+	}
+	if most, err := strconv.Atoi(f.max); err == nil && utf8.RuneCountInString(s) > most {
+		return fmt.Errorf("must have at most %d characters, not %d", most, utf8.RuneCountInString(s))
 	}
 	t.V = s
 	return nil

@@ -31,9 +31,6 @@ const (
 	RuleHealthCheckUnejects = "health-check-unejects"
 	// RuleConnectExceedsRequest: timeout.connect is over timeout.request.
 	RuleConnectExceedsRequest = "connect-exceeds-request"
-	// RuleExpressionSize: the program of an expression is larger than Envoy takes, unless its runtime is set to take more:
-	// it would refuse the policy.
-	RuleExpressionSize = "expression-size"
 	// RuleAllow: a comment # lint:allow RULE: reason names no rule, gives no reason, or accepts nothing.
 	RuleAllow = "lint-allow"
 )
@@ -41,7 +38,7 @@ const (
 // acceptable are the rules that a comment can accept.
 var acceptable = []string{
 	RuleNeverTrips, RuleRetriesExceedTimeout, RuleNonIdempotentRetry, RuleAmplification, RuleOverlappingRoutes,
-	RuleFailureCountLow, RuleHealthCheckUnejects, RuleConnectExceedsRequest, RuleExpressionSize,
+	RuleFailureCountLow, RuleHealthCheckUnejects, RuleConnectExceedsRequest,
 }
 
 // Lint returns warnings about what is valid and yet probably not meant. Built-in
@@ -157,28 +154,6 @@ func (l *linter) service(s *Service) {
 			return fmt.Sprintf("timeout.connect %s is over timeout.request %s and can never be reached",
 				s.says("timeout.connect", t.Connect.String()), s.says("timeout.request", t.Request.String()))
 		})
-	}
-	l.expressions(s)
-}
-
-// expressions warns of those that Envoy would refuse.
-func (l *linter) expressions(s *Service) {
-	for i := range s.Routes {
-		r := &s.Routes[i]
-		warn := func(path, text string) {
-			if size := expressionSize(text); size > maxExpressionSize {
-				l.warn(s.Name, Origin{Layer: LayerService, Position: r.Position}, RuleExpressionSize, originPath(s, i)+path, func() string {
-					return fmt.Sprintf("Envoy refuses the expression, and with it this policy: its program has %d instructions, and %d are allowed unless Envoy's runtime sets re2.max_program_size.error_level; repeat less, such as [^/]+ in place of .{100}",
-						size, maxExpressionSize)
-				})
-			}
-		}
-		if r.Match == MatchRegex {
-			warn(".regex", r.Value)
-		}
-		for j, h := range r.Headers {
-			warn(fmt.Sprintf(".headers[%d].regex", j), h.Regex)
-		}
 	}
 }
 

@@ -149,10 +149,6 @@ func (m *methods) parse(s string, k kind, _ *field) (err error) {
 
 func (m *methods) decode(d *decoder, n *yaml.Node, path string, f *field) {
 	m.V = d.items(n, path, f, parseMethod)
-	// They become one expression.
-	if expressionSize(strings.Join(slices.Sorted(slices.Values(m.V)), "|")) > maxExpressionSize {
-		d.report(d.at(n), path, "are more than Envoy compares at a time: name fewer, or make several routes of them")
-	}
 }
 
 func (m *methods) encode() *yaml.Node { return encodeList(m.V) }

@@ -72,16 +72,21 @@ func (b *builder) fallbacksOfFaulty() {
 }
 
 // reportFallback reports where a service names its fallback. The last good version
-// of a document has no place in the files as they are.
+// of a document, and that of defaults.yaml, has no place in the files as they are.
 func (b *builder) reportFallback(r *record, message string) {
 	s := r.served
-	at := s.Origins["fallback.service"].Position
-	if s.Stale {
+	origin := s.Origins["fallback.service"]
+	at := origin.Position
+	switch {
+	case s.Stale:
 		at = Position{File: r.entry.file}
 		if claims := b.claims[s.Name]; claims != nil {
 			at = claims[0].inFile(claims[0].start)
 		}
 		message += " (the last good version of this service)"
+	case origin.Layer != LayerService && b.next.layers.fault:
+		at = s.Position
+		message += " (set in the last good version of " + b.next.layers.file() + ")"
 	}
 	b.problems = append(b.problems, Problem{
 		Severity: SeverityError, Position: at, Service: s.Name, Path: "fallback.service", Message: message,

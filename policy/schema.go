@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/invopop/jsonschema"
@@ -169,9 +170,16 @@ func (p *plan) annotate(v reflect.Value, s *jsonschema.Schema) {
 }
 
 func (f *field) annotate(l leaf, s *jsonschema.Schema) {
-	if _, isSpan := l.(*span); isSpan && f.min != "" {
+	_, isSpan := l.(*span)
+	_, isText := l.(*text)
+	switch {
+	case isSpan && f.min != "":
 		s.Description += " From " + f.min + " to " + f.max + "."
-	} else {
+	case isText && f.max != "":
+		if most, err := strconv.ParseUint(f.max, 10, 64); err == nil {
+			s.AnyOf[0].MaxLength = &most
+		}
+	default:
 		for _, branch := range s.AnyOf {
 			if f.max != "" && (branch.Type == "integer" || branch.Type == "number") {
 				branch.Minimum, branch.Maximum = json.Number(f.min), json.Number(f.max)
@@ -183,7 +191,7 @@ func (f *field) annotate(l leaf, s *jsonschema.Schema) {
 		if s.Type == "array" {
 			s.MinItems = &one
 		}
-		if _, isText := l.(*text); isText {
+		if isText {
 			s.AnyOf[0].MinLength = &one
 		}
 	}
@@ -191,19 +199,20 @@ func (f *field) annotate(l leaf, s *jsonschema.Schema) {
 		return
 	}
 	// newPlan's documents have parsed every default before.
-	if err := l.(scalarLeaf).parse(f.standard, anyKind, f); err != nil {
+	scalar := l.(scalarLeaf)
+	if err := scalar.parse(f.standard, anyKind, f); err != nil {
 		panic("policy: default of " + f.name + ": " + err.Error())
 	}
 	if strings.HasSuffix(f.standard, "%") {
 		s.Default = f.standard
 		return
 	}
-	if _, isSpan := l.(*span); isSpan {
+	if isSpan {
 		s.Default = f.standard
 		return
 	}
 	var value any
-	if err := yaml.Unmarshal(marshal(l.encode()), &value); err == nil {
+	if err := yaml.Unmarshal(marshal(scalar.encode()), &value); err == nil {
 		s.Default = value
 	}
 }

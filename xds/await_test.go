@@ -3,7 +3,7 @@ package xds
 import "context"
 
 // Await waits until every connected proxy has accepted or refused the change or ctx ends, and says of each proxy
-// whether it has accepted it. What a proxy that objects to the policy has in its place counts as the change.
+// whether it has accepted it. A proxy that the service is withheld from has not, and is not waited for.
 func (p *Publisher) Await(ctx context.Context, c Change) map[string]bool {
 	for {
 		state, changed := p.ledger.confirmed(c)

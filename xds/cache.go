@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/breakwater/breakwater/envoy"
 	"github.com/breakwater/breakwater/xds/translate"
 )
 
@@ -28,8 +27,7 @@ type resource struct {
 	// sequence is the number of its last publication; guarded by the cache's mu.
 	sequence uint64
 	// lease is how long a proxy keeps it if it hears nothing more of it; 0: for ever. expires is until when it does at most,
-	// whenever it hears of it; zero: as long as the lease. They are for incremental xDS only: in the state-of-the-world protocol Envoy tells every runtime layer of the one that has run out, and the first of
-	// another name ends the process (1.40: "Unexpected removal of unknown RTDS runtime layer").
+	// whenever it hears of it; zero: as long as the lease.
 	lease   time.Duration
 	expires time.Time
 }
@@ -82,10 +80,10 @@ type typeCache struct {
 	// sequence is the number of the last publication.
 	sequence  uint64
 	resources map[string]*resource
-	// variants are the resources that one proxy gets in place of those for all, by proxy and name.
+	// variants are the resources that one proxy gets in place of those for all, by proxy and name; nil: what it has of that
+	// name stays as it is.
 	variants map[string]map[string]*resource
 	deltas   map[*deltaWatch]struct{}
-	sotws    map[*sotwWatch]struct{}
 }
 
 // lookup returns the resource of a name as that proxy gets it; nil if there is none.
@@ -94,6 +92,12 @@ func (t *typeCache) lookup(proxy, name string) *resource {
 		return r
 	}
 	return t.resources[name]
+}
+
+// frozen reports whether what a proxy has of that name stays as it is.
+func (t *typeCache) frozen(proxy, name string) bool {
+	r, ok := t.variants[proxy][name]
+	return ok && r == nil
 }
 
 // set sets resources as the next publication and returns the names of those whose version was not there already.
@@ -120,15 +124,6 @@ type deltaWatch struct {
 	out chan cachev3.DeltaResponse
 }
 
-type sotwWatch struct {
-	proxy  string
-	stream streamKey
-	// req as that of deltaWatch.
-	req *discoveryv3.DiscoveryRequest
-	sub cachev3.Subscription
-	out chan cachev3.Response
-}
-
 var _ cachev3.Cache = (*cache)(nil)
 
 func newCache(ledger *Ledger) *cache {
@@ -142,7 +137,6 @@ func (c *cache) ofType(typeURL string) *typeCache {
 		t = &typeCache{
 			resources: map[string]*resource{},
 			deltas:    map[*deltaWatch]struct{}{},
-			sotws:     map[*sotwWatch]struct{}{},
 		}
 		c.types[typeURL] = t
 	}
@@ -161,9 +155,6 @@ func (c *cache) openUp() {
 		for w := range t.deltas {
 			c.answerDelta(typeURL, t, w, nil)
 		}
-		for w := range t.sotws {
-			c.answerSotw(typeURL, t, w)
-		}
 	}
 }
 
@@ -178,9 +169,11 @@ func (c *cache) vary(typeURL string, set []*resource, variants map[string]map[st
 	t.variants = variants
 	for proxy, mine := range variants {
 		for name, r := range mine {
-			if old := before[proxy][name]; old == nil || old.version != r.version {
+			switch old := before[proxy][name]; {
+			case r == nil:
+			case old == nil || old.version != r.version:
 				r.sequence = t.sequence
-			} else {
+			default:
 				r.sequence = old.sequence
 			}
 		}
@@ -190,16 +183,8 @@ func (c *cache) vary(typeURL string, set []*resource, variants map[string]map[st
 			return changedForAll
 		}
 		names := slices.Clone(changedForAll)
-		for name, r := range variants[proxy] {
-			if old := before[proxy][name]; old == nil || old.version != r.version {
-				names = append(names, name)
-			}
-		}
-		for name := range before[proxy] {
-			if variants[proxy][name] == nil {
-				names = append(names, name)
-			}
-		}
+		names = slices.AppendSeq(names, maps.Keys(before[proxy]))
+		names = slices.AppendSeq(names, maps.Keys(variants[proxy]))
 		slices.Sort(names) // Envoy refuses a response that has a name twice
 		return slices.Compact(names)
 	}
@@ -209,11 +194,6 @@ func (c *cache) vary(typeURL string, set []*resource, variants map[string]map[st
 	for w := range t.deltas {
 		if names := w.of(changed(w.proxy)); len(names) > 0 {
 			c.answerDelta(typeURL, t, w, names)
-		}
-	}
-	for w := range t.sotws {
-		if len(changed(w.proxy)) > 0 {
-			c.answerSotw(typeURL, t, w)
 		}
 	}
 }
@@ -239,9 +219,6 @@ func (c *cache) update(typeURL string, set []*resource, remove []string) {
 			c.answerDelta(typeURL, t, w, names)
 		}
 	}
-	for w := range t.sotws {
-		c.answerSotw(typeURL, t, w)
-	}
 }
 
 // names returns the names of the published resources of a type.
@@ -256,41 +233,27 @@ func (c *cache) names(typeURL string) []string {
 // any. The caller must hold c.mu.
 func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed []string) {
 	known := w.sub.ReturnedResources()
-	resp := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: typeURL, SystemVersionInfo: formatSequence(t.sequence)}
-	next := known
-	touched := false
-	touch := func() {
-		if !touched {
-			next = maps.Clone(known)
-			if next == nil {
-				next = map[string]string{}
-			}
-			touched = true
-		}
-	}
+	var add []*resource
+	var remove []string
+	doubtful := c.ledger.doubtful(w.stream, typeURL)
 	consider := func(name string) {
+		if t.frozen(w.proxy, name) {
+			return
+		}
 		r := t.lookup(w.proxy, name)
-		switch version, knows := known[name]; {
-		case r != nil && knows && version == r.version:
-		case r != nil && knows && c.ledger.held(w.stream, typeURL, name, version) && c.ledger.accepts(w.stream, typeURL, name, r.version):
+		version, knows := known[name]
+		switch {
+		case r == nil:
+			if (knows || doubtful[name]) && !c.early(typeURL, w, name, nil) {
+				remove = append(remove, name)
+			}
+		case doubtful[name]:
+			add = append(add, r)
+		case knows && version == r.version:
+		case knows && c.ledger.held(w.stream, typeURL, name, version) && c.ledger.accepts(w.stream, typeURL, name, r.version):
 			// It has refused what it was sent last, so it has this one still.
-		case r != nil:
-			if c.ledger.held(w.stream, typeURL, name, r.version) {
-				return
-			}
-			if c.early(typeURL, w, name, r) {
-				return
-			}
-			touch()
-			next[name] = r.version
-			resp.Resources = append(resp.Resources, &discoveryv3.Resource{Name: name, Version: r.version, Resource: r.body, Ttl: r.ttl()})
-		case knows:
-			if c.early(typeURL, w, name, nil) {
-				return
-			}
-			touch()
-			delete(next, name)
-			resp.RemovedResources = append(resp.RemovedResources, name)
+		case !c.ledger.held(w.stream, typeURL, name, r.version) && !c.early(typeURL, w, name, r):
+			add = append(add, r)
 		}
 	}
 	subscribed := w.sub.SubscribedResources()
@@ -303,7 +266,11 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 		for name := range t.resources {
 			consider(name)
 		}
+		gone := maps.Clone(doubtful)
 		for name := range known {
+			gone[name] = true
+		}
+		for name := range gone {
 			if _, ok := t.resources[name]; !ok {
 				consider(name)
 			}
@@ -316,69 +283,34 @@ func (c *cache) answerDelta(typeURL string, t *typeCache, w *deltaWatch, changed
 	// The first wildcard request of a stream is answered even if there is nothing to
 	// say: Envoy's start waits for it.
 	first := w.req.GetResponseNonce() == "" && w.sub.IsWildcard()
-	if !touched && !(changed == nil && first) {
+	if len(add)+len(remove) == 0 && !(changed == nil && first) {
 		t.deltas[w] = struct{}{}
 		c.ledger.upToDate(w.stream, typeURL, t.sequence)
 		return
 	}
-	slices.SortFunc(resp.Resources, func(a, b *discoveryv3.Resource) int { return strings.Compare(a.Name, b.Name) })
-	slices.Sort(resp.RemovedResources)
+	slices.SortFunc(add, func(a, b *resource) int { return strings.Compare(a.name, b.name) })
+	slices.Sort(remove)
+	if len(doubtful) > 0 && len(add) > 0 {
+		// One resource in a response: if it is rejected, it is that one.
+		add, remove = add[:1], nil
+	}
+	next := maps.Clone(known)
+	if next == nil {
+		next = map[string]string{}
+	}
+	resp := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: typeURL, SystemVersionInfo: formatSequence(t.sequence), RemovedResources: remove}
+	for _, r := range add {
+		next[r.name] = r.version
+		resp.Resources = append(resp.Resources, &discoveryv3.Resource{Name: r.name, Version: r.version, Resource: r.body, Ttl: r.ttl()})
+	}
+	for _, name := range remove {
+		delete(next, name)
+	}
 	delete(t.deltas, w)
 	c.waitNoMore(w)
-	if typeURL == typeRoute && len(resp.GetResources()) > 0 {
-		c.ledger.built(w.stream, typeURL, batch{versions: map[string]string{envoy.GatewayName: next[envoy.GatewayName]}})
-	}
 	w.out <- &cachev3.DeltaPassthroughResponse{
 		DeltaRequest:           w.req,
 		NextVersionMap:         next,
 		DeltaDiscoveryResponse: resp,
-	}
-}
-
-// answerSotw sends the whole state if the watch does not know it, and then forgets
-// the watch. The caller must hold c.mu.
-func (c *cache) answerSotw(typeURL string, t *typeCache, w *sotwWatch) {
-	known := w.sub.ReturnedResources()
-	var names []string
-	if w.sub.IsWildcard() {
-		names = slices.Collect(maps.Keys(t.resources))
-	} else {
-		for name := range w.sub.SubscribedResources() {
-			if _, ok := t.resources[name]; ok {
-				names = append(names, name)
-			}
-		}
-	}
-	slices.Sort(names)
-	versions := make(map[string]string, len(names))
-	bodies := make([]*anypb.Any, 0, len(names))
-	differs := len(names) != len(known)
-	for _, name := range names {
-		r := t.lookup(w.proxy, name)
-		versions[name] = r.version
-		bodies = append(bodies, r.body)
-		if known[name] != r.version {
-			differs = true
-			// In this protocol a whole type is accepted or rejected at once, so one held
-			// version holds the type back.
-			if c.ledger.held(w.stream, typeURL, name, r.version) {
-				t.sotws[w] = struct{}{}
-				return
-			}
-		}
-	}
-	first := w.req.GetResponseNonce() == "" && w.sub.IsWildcard()
-	if !differs && !first || len(names) == 0 && !w.sub.IsWildcard() {
-		t.sotws[w] = struct{}{}
-		c.ledger.upToDate(w.stream, typeURL, t.sequence)
-		return
-	}
-	versionInfo := hashVersions(versions)
-	delete(t.sotws, w)
-	c.ledger.built(w.stream, typeURL, batch{versions: versions, sequence: t.sequence, whole: true})
-	w.out <- &cachev3.PassthroughResponse{
-		Request:           w.req,
-		DiscoveryResponse: &discoveryv3.DiscoveryResponse{VersionInfo: versionInfo, Resources: bodies, TypeUrl: typeURL},
-		ReturnedResources: versions,
 	}
 }

@@ -7,8 +7,8 @@ import "context"
 type Change struct {
 	typeURL string
 	target
-	// others are what proxies get in its place, because they object to it.
-	others map[string]target
+	// without are the proxies that it is withheld from.
+	without map[string]bool
 	// Generation of the cluster or host.
 	Generation uint64
 	// Unsaved is why the generation could not be saved; nil if it is. A restart before it is takes it back.
@@ -23,8 +23,8 @@ type target struct {
 
 // of returns what a proxy is to confirm; none if it is sent nothing.
 func (c Change) of(proxy string) target {
-	if t, ok := c.others[proxy]; ok {
-		return t
+	if c.without[proxy] {
+		return target{}
 	}
 	return c.target
 }

@@ -23,14 +23,14 @@ func newFleet(services, proxies int) *fleet {
 	}
 	f.Apply(set(all...))
 	for i := range proxies {
-		key := streamKey{delta: true, id: int64(i)}
+		key := streamKey(int64(i))
 		f.ledger.connect(key, Proxy{ID: f.id(key)})
 		f.keys = append(f.keys, key)
 	}
 	return f
 }
 
-func (f *fleet) id(key streamKey) string { return fmt.Sprintf("p%04d", key.id) }
+func (f *fleet) id(key streamKey) string { return fmt.Sprintf("p%04d", key) }
 
 // answer is one proxy's to all that it is to have of a type; an empty text accepts it.
 func (f *fleet) answer(key streamKey, typeURL, text string) {

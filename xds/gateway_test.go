@@ -18,7 +18,7 @@ func TestRefusedGatewayClusterIsShown(t *testing.T) {
 	s := set(service("a"))
 	s.Gateway = &gw
 	p.Apply(s)
-	own := p.gateway.clusters
+	own := p.gateway.clusters()
 	if len(own) == 0 {
 		t.Fatal("the gateway has no clusters")
 	}

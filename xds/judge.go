@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -9,241 +10,116 @@ import (
 	"github.com/breakwater/breakwater/xds/translate"
 )
 
-// Rejection is a configuration that proxies refused.
+// Rejection is a configuration that proxies rejected.
 type Rejection struct {
 	// Service whose policy caused it; empty if it is the gateway's, or not known.
 	Service string
 	// Type is the short name of the resource's type, TypeURL the full one, Resource its name, Version its hash. The type
 	// "translation" has neither: the policy could not be made into resources at all.
 	Type, TypeURL, Resource, Version string
-	// Proxies that refused it, in ascending order.
+	// Proxies that rejected it, in ascending order.
 	Proxies []string
 	// Text is what Envoy said.
 	Text string
-	// Partial is true if other proxies accepted it and keep it.
+	// Partial is true if it is in effect on other proxies.
 	Partial bool
-	// Since is when it was first refused.
+	// Since is when it was first rejected.
 	Since time.Time
-	// Position in the policy that caused it, as near as the text allows to tell.
+	// Position in the policy that caused it.
 	Position policy.Position
-	// Excerpt is the lines around Position in the policy that was refused; nil if it is not in the service's own document.
+	// Excerpt is the lines around Position in the policy that was rejected; nil if it is not in the service's own document.
 	Excerpt []policy.SourceLine
 
-	// digest of the policy that was refused.
+	// digest of the policy that was rejected.
 	digest string
 }
 
-// judge draws the consequences of the proxies' answers: which units are accepted now, which every proxy has
-// rejected, and who objects to what others keep. The caller must hold p.mu.
+// add adds proxies that rejected it too.
+func (r *Rejection) add(proxies []string) {
+	r.Proxies = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(r.Proxies), proxies...))))
+}
+
+// judge draws the consequences of what proxies have rejected. The caller must hold p.mu.
 func (p *Publisher) judge(now time.Time, next *deadline) {
-	refusals := p.ledger.refusals()
-	contested := map[string]bool{} // services whose cluster somebody refuses, in this version or another
-	for key := range p.objections {
-		contested[key.service] = true
-	}
-	for _, r := range refusals {
-		contested[r.Resource] = contested[r.Resource] || r.TypeURL == typeCluster
-	}
-	for name, u := range p.effective {
-		if !contested[name] || p.desired[name] != u {
-			continue
-		}
-		if v := p.verdict(u); !p.proven(u) && p.condemned(v, p.since[name], now, next) {
-			p.reject(u, typeCluster, u.cluster.name, v)
-		}
-	}
-	for _, r := range refusals {
-		u := p.effective[r.Resource]
-		if r.TypeURL != typeCluster || u == nil || u.cluster.version != r.Version || p.verdict(u).accepted == 0 && !p.proven(u) {
-			continue
-		}
-		for _, a := range p.ledger.answers(typeCluster, r.Resource) {
-			if a.rejected.version == r.Version && p.objection(a.proxy, typeCluster, u) == nil {
-				p.object(a, typeCluster, u, nil, false)
+	p.lapse()
+	for _, r := range p.ledger.refusals() {
+		switch r.TypeURL {
+		case typeListener:
+			if p.gateway.desired.owns(r.TypeURL, r.Resource, r.Version) {
+				p.rejectGateway(r)
 			}
+		case typeCluster, typeEndpoint:
+			p.judgeUnit(r)
 		}
 	}
 	p.judgeTable(now, next)
 }
 
-// condemned reports whether every proxy that answered has rejected, and no more answers
-// are to be awaited. published is when the proxies were first to have what the verdict is on: a refusal may be of long before,
-// of the same policy in another version of the resource.
-func (p *Publisher) condemned(v verdict, published, now time.Time, next *deadline) bool {
-	if v.rejected == 0 || v.accepted > 0 {
-		return false
+// judgeUnit is judge for a cluster or an endpoint resource. The caller must hold p.mu.
+func (p *Publisher) judgeUnit(r Rejection) {
+	if p.gateway.desired.owns(r.TypeURL, r.Resource, r.Version) {
+		p.rejectGateway(r)
+		return
 	}
-	last := v.first
-	for _, t := range []time.Time{published, v.asked} {
-		if t.After(last) {
-			last = t
+	name := serviceOfEndpoints(r.Resource)
+	for _, u := range []*unit{p.effective[name], p.desired[name]} {
+		if u != nil && u.has(r.TypeURL, r.Resource, r.Version) {
+			p.reject(u, r)
+			return
 		}
 	}
-	if end := last.Add(verdictTimeout); v.pending > 0 && now.Before(end) {
-		next.at(end)
+}
+
+// has reports whether a resource is the unit's, in this version.
+func (u *unit) has(typeURL, name, version string) bool {
+	r := u.cluster
+	if typeURL == typeEndpoint {
+		r = u.endpoints
+	}
+	return r != nil && r.name == name && r.version == version
+}
+
+// reject draws the consequence of a rejection of a unit by proxies, and reports whether it has one: a candidate goes back to
+// current on all, and of what is current these proxies do without. The caller must hold p.mu.
+func (p *Publisher) reject(u *unit, r Rejection) bool {
+	name := u.policy.Name
+	at := u.where(r.TypeURL)
+	r.Service, r.Position, r.Excerpt, r.digest = name, at, u.policy.Excerpt(at), u.policy.Digest
+	last := p.rejected[name]
+	known := last != nil && last.digest == r.digest
+	if known {
+		last.add(r.Proxies)
+	}
+	switch {
+	case u.samePolicy(p.current[name]), known && r.TypeURL == typeRoute && p.effective[name] == u:
+		for _, proxy := range r.Proxies {
+			p.withhold(proxy, u, r)
+		}
+	case known || !u.samePolicy(p.desired[name]):
 		return false
+	default:
+		p.rejected[name] = &r
+		p.log.Error("a proxy rejects a policy: current stays in effect on all", "service", name, "type", r.Type, "at", at.String(),
+			"proxies", r.Proxies, "error", p.Hide(r.Text))
 	}
 	return true
 }
 
-// judgeTable is judge for the route tables, in which all services' routes stand together. The caller
-// must hold p.mu.
-func (p *Publisher) judgeTable(now time.Time, next *deadline) {
-	if p.table == nil {
-		return
-	}
-	answers := p.ledger.answers(typeRoute, p.table.name)
-	p.lapse(answers)
-	for _, a := range answers {
-		if t := p.tableOf(a.proxy); a.rejected.version == t.version {
-			p.blame(a, t)
-		}
-	}
-	p.forgetTables(answers)
-
-	objectors := map[string]map[string]rejection{} // by service and proxy
-	for key, o := range p.objections {
-		if key.typeURL != typeRoute {
-			continue
-		}
-		if objectors[key.service] == nil {
-			objectors[key.service] = map[string]rejection{}
-		}
-		objectors[key.service][key.proxy] = o.rejection
-	}
-	all := p.tableVerdict(answers, nil)
-	for name, u := range p.routed {
-		if p.effective[name] != u {
-			continue
-		}
-		v := all
-		if by := objectors[name]; by != nil {
-			v = p.tableVerdict(answers, by)
-		}
-		switch {
-		case v.accepted > 0 && (p.accepted[name] != u || p.agreed[name] != u):
-			if p.accepted[name] != u && p.ledger.acceptedByAny(typeCluster, u.cluster.name, u.cluster.version) {
-				p.accepted[name] = u
-			}
-			if p.agreed[name] != u && v.unanimous() && p.ledger.acceptedByAll(typeCluster, u.cluster.name, u.cluster.version) {
-				p.agreed[name] = u
-			}
-		case p.desired[name] == u && p.rejected[name] == nil && objectors[name] != nil && !p.proven(u) && p.condemned(v, p.table.since, now, next):
-			p.reject(u, typeRoute, p.table.name, v)
-		}
-	}
-}
-
-// proven reports whether proxies had accepted the unit and there is no other to go back to. Then it stays though all
-// that are connected now may refuse it: the others come back. The caller must hold p.mu.
-func (p *Publisher) proven(u *unit) bool {
-	agreed := p.agreed[u.policy.Name]
-	return u.samePolicy(p.accepted[u.policy.Name]) && (agreed == nil || u.samePolicy(agreed))
-}
-
-// tableVerdict is what the proxies made each of its own route table. objectors are the proxies, with their reasons,
-// whose table is another one because they reject what is asked about; nil: none. The caller must hold p.mu.
-func (p *Publisher) tableVerdict(answers []answer, objectors map[string]rejection) verdict {
-	var v verdict
-	for _, a := range answers {
-		r, objects := objectors[a.proxy]
-		switch t := p.tableOf(a.proxy); {
-		case objects:
-			v.reject(a.proxy, r)
-		case a.accepted == t.version:
-			v.accepted++
-		case a.rejected.version == t.version:
-			v.reject(a.proxy, a.rejected)
-		default:
-			v.await(a.since)
-		}
-	}
-	return v
-}
-
-// blame notes to which units a proxy objects that has refused its route table: to those that were not in the one
-// it has or, if that is not known, in what was accepted before; of them only to those whose own expressions its
-// text quotes, if there are any. The caller must hold p.mu.
-func (p *Publisher) blame(a answer, refused *table) {
-	base := p.tables[a.accepted]
-	var changed, quoted []*unit
-	for name, u := range refused.units {
-		last := p.accepted[name]
-		if base != nil {
-			last = base.units[name]
-		}
-		_, named := u.quoted(a.rejected.text)
-		if p.rejected[name] != nil {
-			if named {
-				return // it is in the table for want of another version: nobody else is to blame
-			}
-			continue
-		}
-		// What a new proxy refuses may be what all others have.
-		if last != nil && last.sameRoutes(u) && (base != nil || !named) {
-			continue
-		}
-		changed = append(changed, u)
-		if named {
-			quoted = append(quoted, u)
-		}
-	}
-	if len(quoted) > 0 {
-		changed = quoted
-	}
-	for _, u := range changed {
-		name := u.policy.Name
-		if o := p.objection(a.proxy, typeRoute, p.routed[name]); o != nil {
-			p.leaveOut(a.proxy, o, base != nil) // it refuses what it was given instead
-			continue
-		}
-		var last *unit
-		if base != nil {
-			last = base.units[name]
-		}
-		p.object(a, typeRoute, u, last, base != nil)
-	}
-}
-
-// reject notes that every proxy refuses a unit for the sake of its cluster or its routes, which are in the resource
-// of that name. The caller must hold p.mu.
-func (p *Publisher) reject(u *unit, typeURL, resource string, v verdict) {
-	name := u.policy.Name
-	if p.rejected[name] != nil {
-		return
-	}
-	at, _ := u.quoted(v.text)
-	p.rejected[name] = &Rejection{
-		Service: name, Type: typeName(typeURL), TypeURL: typeURL, Resource: resource, Version: v.version,
-		Proxies: v.by, Text: v.text, Since: v.first, Position: at, Excerpt: u.policy.Excerpt(at),
-		digest: u.policy.Digest,
-	}
-	p.log.Error("every proxy rejects a policy: its last accepted version stays in effect",
-		"service", name, "type", typeName(typeURL), "at", at.String(), "proxies", v.by, "error", p.Hide(v.text))
-}
-
-// instead returns what is in effect instead of a rejected unit; nil for nothing. The
-// caller must hold p.mu.
+// instead returns what is in effect in place of a rejected unit; nil for nothing. The caller must hold p.mu.
 func (p *Publisher) instead(name string, rejected *unit) *unit {
-	last := p.accepted[name]
-	if last == nil || last.samePolicy(rejected) {
-		// Those that accepted it have left.
-		last = p.agreed[name]
-	}
+	last := p.current[name]
 	switch {
-	case last != nil && !last.samePolicy(rejected):
-		p.accepted[name] = p.regenerated(last)
-		return p.accepted[name]
-	case p.ledger.inherited(typeCluster, name):
-		// There is nothing to go back to, but a proxy has the service from an earlier
-		// time: what it refused is not sent to it again, and nothing is taken away.
+	case last == nil && p.ledger.inherited(typeCluster, name):
+		// A proxy has the service from an earlier life of the control plane, of which nothing is known: it keeps that.
 		return rejected
-	default:
+	case last == nil:
 		return nil
 	}
+	p.current[name] = p.regenerated(last)
+	return p.current[name]
 }
 
-// regenerated returns an accepted unit in the service's present generation. The caller must hold p.mu.
+// regenerated returns a unit in the service's present generation. The caller must hold p.mu.
 func (p *Publisher) regenerated(u *unit) *unit {
 	gen := translate.Generation(p.generations[u.policy.Name])
 	if sameGeneration(u.generation, gen) {
@@ -251,13 +127,84 @@ func (p *Publisher) regenerated(u *unit) *unit {
 	}
 	v, err := newUnit(u.policy, gen)
 	if err != nil {
-		p.log.Error("a reset cannot be translated", "service", u.policy.Name, "error", err)
+		p.log.Error("cannot translate a reset", "service", u.policy.Name, "error", err)
 		return u
 	}
+	v.stored = u.stored
 	return v
 }
 
-// Rejections returns what is refused now, in order of service, type and resource.
+// promote makes current what every connected proxy has accepted, and what none has rejected for answerTimeout. The caller must
+// hold p.mu.
+func (p *Publisher) promote(now time.Time, next *deadline) {
+	g := &p.gateway
+	if p.table == nil || p.trial != nil || p.ledger.count() == 0 {
+		return
+	}
+	if p.gatewayIsCurrent() && p.allCurrent() {
+		return
+	}
+	unsettled := p.tablesAccepted()
+	due := func(since time.Time, lack, have int, stored bool) bool {
+		if end := p.began.Add(p.opts.Settle); stored && now.Before(end) {
+			next.at(end)
+			return false
+		}
+		lack = max(lack, len(unsettled))
+		if lack == 0 {
+			return have > 0
+		}
+		end := since.Add(answerTimeout)
+		if now.Before(end) {
+			next.at(end)
+			return false
+		}
+		return have > 0
+	}
+	for name, u := range p.effective {
+		if p.current[name] == u || p.routed[name] != u || p.rejected[name] != nil {
+			continue
+		}
+		without := func(proxy string) bool { return p.withheld[proxy][name] != nil }
+		lack, have := p.ledger.lacking(typeCluster, u.cluster.name, u.cluster.version, without)
+		if due(p.since[name], lack, have, p.current[name] != nil && p.current[name].stored) {
+			p.current[name] = u
+		}
+	}
+	if g.effective != g.current && g.rejected == nil {
+		lack, have := p.ledger.lacking(typeListener, g.effective.listener.name, g.effective.listener.version, func(string) bool { return false })
+		if due(g.since, lack, have, g.current != nil && g.current.stored) {
+			g.current = g.effective
+		}
+	}
+}
+
+func (p *Publisher) gatewayIsCurrent() bool {
+	return p.gateway.effective == p.gateway.current || p.gateway.rejected != nil
+}
+
+// allCurrent reports whether there is no service whose candidate may become current. The caller must hold p.mu.
+func (p *Publisher) allCurrent() bool {
+	for name, u := range p.effective {
+		if p.current[name] != u {
+			return false
+		}
+	}
+	return true
+}
+
+// tablesAccepted returns the proxies that have not accepted the route table that they are to have; nil for none. The caller
+// must hold p.mu.
+func (p *Publisher) tablesAccepted() (unsettled []string) {
+	for _, a := range p.ledger.answers(typeRoute, p.table.name) {
+		if a.accepted != p.tableOf(a.proxy).version {
+			unsettled = append(unsettled, a.proxy)
+		}
+	}
+	return unsettled
+}
+
+// Rejections returns what is rejected now, in order of service, type and resource.
 func (p *Publisher) Rejections() []Rejection {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -268,10 +215,10 @@ func (p *Publisher) Rejections() []Rejection {
 	if p.gateway.rejected != nil {
 		out = append(out, *p.gateway.rejected)
 	}
-	out = append(out, p.disputes()...)
+	out = append(out, p.withholdings()...)
 	for _, r := range p.ledger.refusals() {
-		if q, ok := p.partial(r); ok {
-			out = append(out, q)
+		if p.unjudged(&r) {
+			out = append(out, r)
 		}
 	}
 	for i := range out {
@@ -289,37 +236,107 @@ func (p *Publisher) Rejections() []Rejection {
 	return out
 }
 
-// partial completes a refusal of a version that is still published: some proxy refused it, and
-// others keep it or have not answered yet. The caller must hold p.mu.
-func (p *Publisher) partial(r Rejection) (Rejection, bool) {
-	r.Partial = true
+// unjudged reports whether a rejection of what is published has no consequence but that it is shown: of a runtime layer, of the
+// gateway's current version, or of a route table in which nothing is to blame. The caller must hold p.mu.
+func (p *Publisher) unjudged(r *Rejection) bool {
+	r.Partial = len(r.Proxies) < p.ledger.count()
+	g := p.gateway.effective
 	switch r.TypeURL {
-	case typeCluster:
-		u := p.effective[r.Resource]
-		if p.gateway.owns(r.Resource, r.Version) {
-			r.Partial = len(r.Proxies) < p.ledger.count()
-			r.Position, r.Excerpt = p.gateway.where()
-			return r, true
-		}
-		if u == nil || u.cluster.version != r.Version || p.rejected[r.Resource] != nil || p.verdict(u).accepted > 0 || p.proven(u) {
-			return r, false // what others accepted is told by the objections
-		}
-		r.Service = r.Resource
-		r.Position, _ = u.quoted(r.Text)
-		r.Excerpt = u.policy.Excerpt(r.Position)
-		return r, true
+	case typeRuntime:
+		return true
 	case typeRoute:
-		// A table of which the service to blame is not known, and that somebody is still to have.
-		return r, slices.ContainsFunc(r.Proxies, func(id string) bool {
-			return p.table != nil && p.tableOf(id).version == r.Version && !p.blames(id)
-		})
-	case typeListener:
-		if p.gateway.policy != nil {
-			r.Position, r.Excerpt = p.gateway.where()
-		}
-		return r, p.gateway.listener != nil && p.gateway.listener.version == r.Version && p.gateway.rejected == nil
+		return slices.ContainsFunc(r.Proxies, func(id string) bool { return p.tried[id] == r.Version })
 	}
-	return r, true
+	if !g.owns(r.TypeURL, r.Resource, r.Version) || p.gateway.rejected != nil {
+		return false
+	}
+	r.Position, r.Excerpt = g.policy.Position, g.policy.Excerpt(g.policy.Position)
+	return true
+}
+
+// withholding is a service that one proxy does without, because it rejects what is current.
+type withholding struct {
+	Rejection
+	unit *unit
+	// since is that of the proxy's connection.
+	since time.Time
+}
+
+// withhold has a proxy do without a service. The caller must hold p.mu.
+func (p *Publisher) withhold(proxy string, u *unit, r Rejection) {
+	name := u.policy.Name
+	if p.withheld[proxy][name] != nil {
+		return
+	}
+	if p.withheld[proxy] == nil {
+		p.withheld[proxy] = map[string]*withholding{}
+	}
+	p.withheld[proxy][name] = &withholding{Rejection: r, unit: u, since: p.ledger.since(proxy)}
+	p.variantsChanged = true
+	p.log.Error("a proxy rejects what all others have of a service: it is withheld from that proxy", "service", name, "proxy", proxy,
+		"type", r.Type, "at", r.Position.String(), "error", p.Hide(r.Text))
+}
+
+// lapse ends what is withheld of what is in effect no longer, and from proxies whose connection has ended. The caller must
+// hold p.mu.
+func (p *Publisher) lapse() {
+	for proxy, services := range p.withheld {
+		since := p.ledger.since(proxy)
+		for name, w := range services {
+			if !w.since.Equal(since) || !w.unit.samePolicy(p.effective[name]) || !w.unit.samePolicy(p.desired[name]) {
+				delete(services, name)
+				p.variantsChanged = true
+			}
+		}
+		if len(services) == 0 {
+			delete(p.withheld, proxy)
+		}
+	}
+}
+
+// frozen returns the clusters and endpoint resources of what is withheld, by proxy and name: what the proxies have of them
+// stays, and is not used. The caller must hold p.mu.
+func (p *Publisher) frozen() (clusters, endpoints map[string]map[string]*resource) {
+	clusters, endpoints = map[string]map[string]*resource{}, map[string]map[string]*resource{}
+	for proxy, services := range p.withheld {
+		clusters[proxy], endpoints[proxy] = map[string]*resource{}, map[string]*resource{}
+		for name := range services {
+			u := p.effective[name]
+			if u == nil {
+				continue
+			}
+			clusters[proxy][u.cluster.name] = nil
+			if u.endpoints != nil {
+				endpoints[proxy][u.endpoints.name] = nil
+			}
+		}
+	}
+	return clusters, endpoints
+}
+
+// withholdings returns what is withheld, what several proxies reject in the same words once. The caller must hold p.mu.
+func (p *Publisher) withholdings() []Rejection {
+	type key struct{ typeURL, service, text string }
+	by := map[key]*Rejection{}
+	from := map[string]int{} // proxies, by service
+	for _, proxy := range slices.Sorted(maps.Keys(p.withheld)) {
+		for name, w := range p.withheld[proxy] {
+			from[name]++
+			k := key{w.TypeURL, name, w.Text}
+			if by[k] == nil {
+				r := w.Rejection
+				r.Proxies = nil
+				by[k] = &r
+			}
+			by[k].Proxies = append(by[k].Proxies, proxy)
+		}
+	}
+	out := make([]Rejection, 0, len(by))
+	for _, r := range by {
+		r.Partial = from[r.Service] < p.ledger.count()
+		out = append(out, *r)
+	}
+	return out
 }
 
 // serviceOfEndpoints is the service of an endpoint resource's name, "<service>#<hash>".

@@ -15,8 +15,7 @@ type Layer struct {
 	// Keys of the runtime; nil: none.
 	Keys *structpb.Struct
 	// TTL is how long the proxy keeps the keys if it hears nothing more of the layer; zero: for ever. A layer is renewed by
-	// setting it with other keys. Of what operators have set the time begins when it is set, for all streams. A proxy that
-	// speaks the state-of-the-world protocol keeps the keys for ever.
+	// setting it with other keys. Of what operators have set the time begins when it is set, for all streams.
 	TTL time.Duration
 }
 

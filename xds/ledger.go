@@ -16,8 +16,8 @@ type Ledger struct {
 	// that they hold.
 	streams map[streamKey]*streamState
 	proxies map[string]*proxyState
-	// taken are the versions of the route tables that proxies have left with since drainTaken; guarded by mu.
-	taken []string
+	// left are the doubtful resources of proxies that have no stream now, by id; guarded by mu.
+	left map[string]map[string]map[string]struct{}
 	// connections changes when a stream begins or ends, published when what the Publisher acts on does; guarded by mu.
 	connections, published notice
 }
@@ -44,6 +44,8 @@ type streamState struct {
 }
 
 type typeState struct {
+	// asked is true once the proxy has asked for the type.
+	asked bool
 	// pending are the responses that were not answered yet, by nonce.
 	pending map[string]batch
 	// accepted are the versions that the proxy has, by resource name, and digest is their hash; empty if it was not made since
@@ -58,9 +60,9 @@ type typeState struct {
 	// answered is the sequence number of the last publication to which the proxy has answered. All earlier ones are
 	// answered too.
 	answered uint64
-	// built is the response that was made for the proxy and is not sent yet: in the state-of-the-world protocol of all types, in
-	// the incremental one of route tables; the zero value if there is none.
-	built batch
+	// doubtful are the names of a response of several resources that was rejected: Envoy has applied some of them, and says
+	// neither which nor, when it reconnects, that it has them. Each is sent again, alone, whatever version the proxy claims.
+	doubtful map[string]struct{}
 }
 
 // batch is what one response consists of.
@@ -69,8 +71,6 @@ type batch struct {
 	removed  []string
 	// sequence is the number of the last publication that the response covers.
 	sequence uint64
-	// whole is true if the batch is all that the proxy is to have (state of the world).
-	whole bool
 }
 
 type rejection struct {
@@ -82,7 +82,7 @@ type rejection struct {
 }
 
 func newLedger(now func() time.Time) *Ledger {
-	return &Ledger{now: now, streams: map[streamKey]*streamState{}, proxies: map[string]*proxyState{}}
+	return &Ledger{now: now, streams: map[streamKey]*streamState{}, proxies: map[string]*proxyState{}, left: map[string]map[string]map[string]struct{}{}}
 }
 
 // Changed returns a channel that is closed when a stream next begins or ends.
@@ -113,6 +113,10 @@ func (l *Ledger) connect(key streamKey, p Proxy) (others []string) {
 		others = append(others, s.proxy.Address)
 	}
 	s := &streamState{key: key, proxy: p, of: of, types: map[string]*typeState{}}
+	for typeURL, names := range l.left[p.ID] {
+		s.ofType(typeURL).doubtful = names
+	}
+	delete(l.left, p.ID)
 	of.streams = append(of.streams, s)
 	if len(of.streams) == 2 {
 		of.shared = p.Since
@@ -131,7 +135,6 @@ func (l *Ledger) disconnect(key streamKey) (id string, last bool) {
 	if s == nil {
 		return "", false
 	}
-	l.take(s)
 	delete(l.streams, key)
 	of := s.of
 	of.streams = slices.DeleteFunc(of.streams, func(o *streamState) bool { return o == s })
@@ -140,6 +143,7 @@ func (l *Ledger) disconnect(key streamKey) (id string, last bool) {
 	}
 	if last = len(of.streams) == 0; last {
 		delete(l.proxies, s.proxy.ID)
+		l.leave(s)
 	}
 	l.streamsChanged(of)
 	return s.proxy.ID, last
@@ -160,31 +164,20 @@ func (l *Ledger) changed(s *streamState, typeURL string) {
 	}
 }
 
-// take notes which route tables a stream's proxy may leave with: one that it was sent last it may have accepted, though its
-// answer never came. The caller must hold l.mu.
-func (l *Ledger) take(s *streamState) {
-	t := s.types[typeRoute]
-	if t == nil {
-		return
-	}
-	for _, version := range t.accepted {
-		l.taken = remember(l.taken, version)
-	}
-	for _, b := range t.pending {
-		for _, version := range b.versions {
-			l.taken = remember(l.taken, version)
-		}
-	}
-}
+// maxLeft bounds the proxies without a stream of which doubtful resources are remembered.
+const maxLeft = 1000
 
-// drainTaken returns the versions of the route tables that proxies have left with since the last call, those that left
-// last at the end.
-func (l *Ledger) drainTaken() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	taken := l.taken
-	l.taken = nil
-	return taken
+// leave remembers what is doubtful of a proxy whose last stream has ended. The caller must hold l.mu.
+func (l *Ledger) leave(s *streamState) {
+	for typeURL, t := range s.types {
+		if len(t.doubtful) == 0 || l.left[s.proxy.ID] == nil && len(l.left) >= maxLeft {
+			continue
+		}
+		if l.left[s.proxy.ID] == nil {
+			l.left[s.proxy.ID] = map[string]map[string]struct{}{}
+		}
+		l.left[s.proxy.ID][typeURL] = t.doubtful
+	}
 }
 
 // ofType returns the state of one type. The caller must hold l.mu.
@@ -206,12 +199,15 @@ func (l *Ledger) subscribed(key streamKey, typeURL string, has map[string]string
 	if s == nil {
 		return
 	}
-	if s.types[typeURL] != nil {
+	t := s.ofType(typeURL)
+	if t.asked {
 		return
 	}
-	t := s.ofType(typeURL)
+	t.asked = true
 	for name, version := range has {
-		t.accepted[name], t.inherited[name] = version, version
+		if _, ok := t.doubtful[name]; !ok {
+			t.accepted[name], t.inherited[name] = version, version
+		}
 	}
 	l.changed(s, typeURL)
 }
@@ -222,30 +218,12 @@ func (l *Ledger) sent(key streamKey, typeURL, nonce string, b batch) {
 	defer l.mu.Unlock()
 	if s := l.streams[key]; s != nil {
 		t := s.ofType(typeURL)
-		t.pending[nonce], t.built = b, batch{}
+		t.pending[nonce] = b
 	}
 }
 
-// built notes a response that is about to be sent.
-func (l *Ledger) built(key streamKey, typeURL string, b batch) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s := l.streams[key]; s != nil {
-		s.ofType(typeURL).built = b
-	}
-}
-
-// sentBuilt notes that the response that was built last was sent under a nonce.
-func (l *Ledger) sentBuilt(key streamKey, typeURL, nonce string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s := l.streams[key]; s != nil {
-		t := s.ofType(typeURL)
-		t.pending[nonce], t.built = t.built, batch{}
-	}
-}
-
-// answered notes an ACK (text is empty) or a NACK of one response. It returns false if the
+// answered notes an ACK (text is empty) or a NACK of one response. What Envoy says in a NACK is kept for people; which
+// resource is at fault is known once one is rejected that was sent alone. It returns false if the
 // nonce is not one that was sent on this stream.
 func (l *Ledger) answered(key streamKey, typeURL, nonce, text string) bool {
 	l.mu.Lock()
@@ -261,26 +239,29 @@ func (l *Ledger) answered(key streamKey, typeURL, nonce, text string) bool {
 	}
 	delete(t.pending, nonce)
 	t.digest = ""
-	refused := b.refused(text)
-	if b.whole && text == "" {
-		clear(t.accepted)
-	}
-	reason := shorten(text)
 	for name, version := range b.versions {
-		if refused[name] {
-			if b.whole && t.accepted[name] == version {
-				continue
+		switch {
+		case text == "":
+			t.accepted[name] = version
+			delete(t.rejected, name)
+			delete(t.doubtful, name)
+		case len(b.versions) == 1:
+			t.rejected[name] = rejection{version: version, sequence: b.sequence, text: shorten(text), at: l.now()}
+			delete(t.doubtful, name)
+		default:
+			delete(t.accepted, name)
+			delete(t.inherited, name)
+			if t.doubtful == nil {
+				t.doubtful = map[string]struct{}{}
 			}
-			t.rejected[name] = rejection{version: version, sequence: b.sequence, text: reason, at: l.now()}
-			continue
+			t.doubtful[name] = struct{}{}
 		}
-		t.accepted[name] = version
-		delete(t.rejected, name)
 	}
 	for _, name := range b.removed {
 		delete(t.accepted, name)
 		delete(t.inherited, name)
 		delete(t.rejected, name)
+		delete(t.doubtful, name)
 	}
 	t.answered = max(t.answered, b.sequence)
 	l.changed(s, typeURL)

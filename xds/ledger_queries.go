@@ -1,6 +1,6 @@
 package xds
 
-import "slices"
+import "time"
 
 // typeOf returns a stream's state of one type, or nil. The caller must hold l.mu.
 func (l *Ledger) typeOf(key streamKey, typeURL string) *typeState {
@@ -38,25 +38,18 @@ func (t *typeState) inherits(name string) bool {
 	return t != nil && t.inherited[name] != "" && t.accepted[name] == t.inherited[name]
 }
 
-// proxyInherits is inherits for any stream of a proxy.
-func (l *Ledger) proxyInherits(id, typeURL, name string) bool {
+// doubtful returns the names of which it is not known which version a stream's proxy has, for it has rejected a response of
+// several. It is never nil.
+func (l *Ledger) doubtful(key streamKey, typeURL string) map[string]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.proxies[id]
-	return p != nil && slices.ContainsFunc(p.streams, func(s *streamState) bool { return s.types[typeURL].inherits(name) })
-}
-
-// inherited reports whether any connected proxy had a resource of this name when it
-// connected, and has it still.
-func (l *Ledger) inherited(typeURL, name string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range l.streams {
-		if t := s.types[typeURL]; t != nil && t.inherited[name] != "" {
-			return true
+	names := map[string]bool{}
+	if t := l.typeOf(key, typeURL); t != nil {
+		for name := range t.doubtful {
+			names[name] = true
 		}
 	}
-	return false
+	return names
 }
 
 // acceptedByAll reports whether every stream has accepted a version.
@@ -71,18 +64,6 @@ func (l *Ledger) acceptedByAll(typeURL, name, version string) bool {
 	return true
 }
 
-// acceptedByAny reports whether a stream has accepted a version.
-func (l *Ledger) acceptedByAny(typeURL, name, version string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range l.streams {
-		if t := s.types[typeURL]; t != nil && t.accepted[name] == version {
-			return true
-		}
-	}
-	return false
-}
-
 // connected reports whether a proxy of that id is.
 func (l *Ledger) connected(id string) bool {
 	l.mu.Lock()
@@ -95,4 +76,27 @@ func (l *Ledger) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.proxies)
+}
+
+// since is when the first stream of a proxy's connection began; zero if it is not connected.
+func (l *Ledger) since(proxy string) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.proxies[proxy]; p != nil {
+		return p.streams[0].proxy.Since
+	}
+	return time.Time{}
+}
+
+// inherited reports whether any connected proxy had a resource of this name when it
+// connected, and has it still.
+func (l *Ledger) inherited(typeURL, name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.streams {
+		if t := s.types[typeURL]; t != nil && t.inherited[name] != "" {
+			return true
+		}
+	}
+	return false
 }

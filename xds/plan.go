@@ -110,13 +110,13 @@ func (p *Publisher) Plan(ctx context.Context, set *policy.Set) (*Plan, error) {
 		}
 	}
 	if err := pairs.gateway(&plan, s, set.Gateway); err != nil {
-		if s.gateway.policy == nil {
+		if s.gateway.policy() == nil {
 			return nil, err // there is none to stay
 		}
 		plan.Untranslated = append(plan.Untranslated, Rejection{
 			Type: untranslatedType, Text: err.Error(), Position: set.Gateway.Position,
 		})
-		plan.Gateway = GatewayChange{Before: s.gateway.policy, After: s.gateway.policy}
+		plan.Gateway = GatewayChange{Before: s.gateway.policy(), After: s.gateway.policy()}
 	}
 	routes := func(c ServiceChange) bool { return c.Routes != "" }
 	if err := ctx.Err(); err != nil {
@@ -136,17 +136,17 @@ func (p *Publisher) Plan(ctx context.Context, set *policy.Set) (*Plan, error) {
 
 // published is what is published at one moment.
 type published struct {
-	effective, desired, accepted map[string]*unit
-	rejected                     map[string]string // the digest of the policy, by service
-	generations                  map[string]store.Generation
-	gateway                      gatewayState
+	effective, desired, current map[string]*unit
+	rejected                    map[string]string // the digest of the policy, by service
+	generations                 map[string]store.Generation
+	gateway                     gatewayState
 }
 
 func (p *Publisher) snapshot() *published {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &published{
-		effective: maps.Clone(p.effective), desired: maps.Clone(p.desired), accepted: maps.Clone(p.accepted),
+		effective: maps.Clone(p.effective), desired: maps.Clone(p.desired), current: maps.Clone(p.current),
 		rejected: make(map[string]string, len(p.rejected)), generations: p.generations, gateway: p.gateway,
 	}
 	for name, r := range p.rejected {
@@ -161,7 +161,7 @@ func (s *published) unitOf(svc *policy.Service) (*unit, error) {
 		return s.effective[svc.Name], nil
 	}
 	gen := translate.Generation(s.generations[svc.Name])
-	for _, u := range []*unit{s.effective[svc.Name], s.desired[svc.Name], s.accepted[svc.Name]} {
+	for _, u := range []*unit{s.effective[svc.Name], s.desired[svc.Name], s.current[svc.Name]} {
 		if u != nil && u.policy.Digest == svc.Digest && sameGeneration(u.generation, gen) {
 			return u, nil
 		}
@@ -236,19 +236,21 @@ func (p pairs) service(name string, before, after *unit) (ServiceChange, bool) {
 
 // gateway compares what no service owns.
 func (p pairs) gateway(plan *Plan, s *published, gw *policy.Gateway) error {
-	var next gatewayState
-	if err := next.want(gw); err != nil {
+	next, err := newGatewayUnit(gw)
+	if err != nil {
 		return err
 	}
-	before, c := s.gateway, GatewayChange{Before: s.gateway.policy, After: gw}
-	if before.rejected != nil && next.desired.version == before.desired.version {
-		next.desired = before.listener
+	before, c := s.gateway.effective, GatewayChange{Before: s.gateway.policy(), After: gw}
+	if s.gateway.rejected != nil && next.same(s.gateway.desired) {
+		next = before
+	}
+	if before == nil {
+		before = &gatewayUnit{}
 	}
 	c.Routes = before.policy == nil || before.policy.ExposeAdmin != gw.ExposeAdmin
-	c.Listener = p.add(typeListener, before.listener, next.desired)
+	c.Listener = p.add(typeListener, before.listener, next.listener)
 	if c.Listener == Changed {
-		var err error
-		if c.InPlace, err = inPlace(before.listener, next.desired); err != nil {
+		if c.InPlace, err = inPlace(before.listener, next.listener); err != nil {
 			return err
 		}
 	}

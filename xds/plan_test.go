@@ -148,8 +148,8 @@ func TestPlanOfWhatIsRejected(t *testing.T) {
 	eventually(t, "both are accepted", func() string { return acceptedAll(p, "a", "b") })
 	apply(t, p, service("a", slow), service("b"))
 	eventually(t, "it is refused", func() string {
-		if n := len(p.Rejections()); n != 1 {
-			return fmt.Sprintf("%d rejections", n)
+		if r := p.Rejections(); len(r) != 1 || r[0].Partial {
+			return fmt.Sprintf("%+v", r)
 		}
 		return ""
 	})

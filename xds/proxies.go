@@ -18,8 +18,6 @@ type Proxy struct {
 	AdminAddress string
 	// Since is when it connected.
 	Since time.Time
-	// Delta is true for incremental xDS, false if any stream is of the state of the world.
-	Delta bool
 	// Streams is the number of its streams: 1, but for several proxies with one id and in a hot restart.
 	Streams int
 	// Faults says in words what is wrong with it, the gravest first; nil if nothing is.
@@ -68,9 +66,6 @@ func (l *Ledger) Connected() []Proxy {
 func (p *proxyState) summary() Proxy {
 	q := p.newest().proxy
 	q.Streams = len(p.streams)
-	for _, s := range p.streams {
-		q.Delta = q.Delta && s.proxy.Delta
-	}
 	return q
 }
 

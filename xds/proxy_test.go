@@ -32,16 +32,24 @@ type fakeProxy struct {
 	mu sync.Mutex
 	// The following are guarded by mu.
 	resources map[string]map[string]string // type → name → version
-	bodies    map[string][]byte            // of what was accepted, by type and name
+	bodies    map[string][]byte            // of what is in effect, by type and name
+	replaced  map[string]int               // how often what is in effect of a name has changed, by type and name
 	responses []*discoveryv3.DeltaDiscoveryResponse
 	refuse    func(typeURL, name string, body []byte) string
-	refused   int // responses
+	leave     func()        // called once it has refused a response, after which it does nothing; nil: it goes on
+	hold      chan struct{} // until which it does not answer to route tables; nil: it does at once
 	ended     bool
 }
 
 // dial connects a proxy that has what an earlier one had; nil: nothing. refuse returns a text to
 // reject a resource, or "".
 func dial(t *testing.T, addr, id string, has map[string]map[string]string, refuse func(typeURL, name string, body []byte) string) *fakeProxy {
+	t.Helper()
+	return dialWith(t, addr, id, has, nil, refuse)
+}
+
+// dialWith is dial for a proxy that has something in effect.
+func dialWith(t *testing.T, addr, id string, has map[string]map[string]string, bodies map[string][]byte, refuse func(typeURL, name string, body []byte) string) *fakeProxy {
 	t.Helper()
 	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -53,10 +61,11 @@ func dial(t *testing.T, addr, id string, has map[string]map[string]string, refus
 		cancel()
 		t.Fatal(err)
 	}
-	p := &fakeProxy{t: t, id: id, stream: stream, resources: map[string]map[string]string{}, bodies: map[string][]byte{}, refuse: refuse}
+	p := &fakeProxy{t: t, id: id, stream: stream, resources: map[string]map[string]string{}, bodies: map[string][]byte{}, replaced: map[string]int{}, refuse: refuse}
 	for typeURL, versions := range has {
 		p.resources[typeURL] = maps.Clone(versions)
 	}
+	maps.Copy(p.bodies, bodies)
 	done := make(chan struct{})
 	p.close = sync.OnceFunc(func() {
 		cancel()
@@ -124,23 +133,50 @@ func (p *fakeProxy) receive() {
 					continue
 				}
 			}
-			have[r.GetName()] = r.GetVersion()
-			p.bodies[resp.GetTypeUrl()+" "+r.GetName()] = r.GetResource().GetValue()
+			key := resp.GetTypeUrl() + " " + r.GetName()
+			if old, ok := p.bodies[key]; ok && !bytes.Equal(old, r.GetResource().GetValue()) {
+				p.replaced[key]++
+			}
+			p.bodies[key] = r.GetResource().GetValue()
+		}
+		// Envoy applies the good ones of a response that it rejects, and says of none of them that it has it.
+		if len(refused) == 0 {
+			for _, r := range resp.GetResources() {
+				have[r.GetName()] = r.GetVersion()
+			}
 		}
 		for _, name := range resp.GetRemovedResources() {
 			delete(have, name)
+			delete(p.bodies, resp.GetTypeUrl()+" "+name)
 		}
-		if len(refused) > 0 {
-			p.refused++
-		}
+		leave, hold := p.leave, p.hold
 		p.mu.Unlock()
+		if hold != nil && resp.GetTypeUrl() == typeRoute {
+			select {
+			case <-hold:
+			case <-p.stream.Context().Done():
+				return
+			}
+		}
 		if len(refused) > 0 {
 			req.ErrorDetail = &statuspb.Status{Code: 13, Message: "Error adding/updating: " + strings.Join(refused, ", ")}
 		}
-		if err := p.stream.Send(req); err != nil {
+		err = p.stream.Send(req)
+		if len(refused) > 0 && leave != nil {
+			leave()
+			return
+		}
+		if err != nil {
 			return
 		}
 	}
+}
+
+// body is what is in effect of a resource.
+func (p *fakeProxy) body(typeURL, name string) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.bodies[typeURL+" "+name]
 }
 
 // has returns a copy of the versions that the proxy has of a type.
@@ -167,6 +203,25 @@ func (p *fakeProxy) routes(want, without []string) string {
 		}
 	}
 	return ""
+}
+
+// slow says whether a cluster with a connect timeout of 1 s is in effect; "" if none is.
+func (p *fakeProxy) slow() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, body := range p.bodies {
+		if strings.HasPrefix(key, typeCluster) && bytes.Contains(body, []byte{0x22, 0x02, 0x08, 0x01}) {
+			return p.id + " has a slow " + key
+		}
+	}
+	return ""
+}
+
+// replacements returns how often what is in effect of a resource has changed.
+func (p *fakeProxy) replacements(typeURL, name string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.replaced[typeURL+" "+name]
 }
 
 func (p *fakeProxy) all() map[string]map[string]string {
@@ -267,13 +322,6 @@ func eventually(t *testing.T, what string, look func() string) {
 		}
 		<-tick.C
 	}
-}
-
-// refusals returns how many responses the proxy has refused.
-func (p *fakeProxy) refusals() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.refused
 }
 
 // ttl is the TTL of a runtime layer as it was sent last; 0 for none.

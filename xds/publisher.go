@@ -26,9 +26,9 @@ const (
 	// retireTimeout bounds the time for which a removed cluster is kept until every proxy
 	// has given up the routes to it.
 	retireTimeout = 30 * time.Second
-	// verdictTimeout bounds the time for which the other proxies' answers are awaited when
-	// one has rejected a version.
-	verdictTimeout = 2 * time.Second
+	// answerTimeout is how long proxies have to answer to what is new. A rejection that comes later concerns the proxy that
+	// it comes from alone.
+	answerTimeout = 5 * time.Second
 )
 
 // Generations keeps how often clusters and hosts were reset, over a restart; *store.Dir
@@ -44,6 +44,9 @@ type PublisherOptions struct {
 	Log hclog.Logger
 	// Generations are forgotten at the end of the process if nil.
 	Generations Generations
+	// Settle is how long after the first Apply what there is from an earlier life stays current, for proxies that are still to
+	// connect. If it is 0 they are not waited for.
+	Settle time.Duration
 	// Accepted is called with a set once proxies have accepted all of it; may be nil. It is called
 	// in order, from the goroutine of Run.
 	Accepted func(*policy.Set)
@@ -52,10 +55,13 @@ type PublisherOptions struct {
 }
 
 // Publisher turns sets of policies into published resources: it adds before use and removes
-// after, holds back what every proxy rejects, and touches nothing that a change does
-// not concern.
+// after, and touches nothing that a change does not concern.
 //
-// It compares what is wanted with what is published and with what the ledger says each time
+// There are two slots. The candidate is what the last set asks for, and current what every connected proxy has accepted.
+// Every proxy is sent the candidate at once. A service whose candidate a proxy rejects goes back to current on all
+// proxies; what all accept becomes current. What a proxy rejects of current it does without (withheld).
+//
+// The Publisher compares what is wanted with what is published and with what the ledger says each time
 // one of them changes; there is no state of a change under way, so a change may come
 // while an earlier one is still being acknowledged.
 type Publisher struct {
@@ -75,38 +81,36 @@ type Publisher struct {
 	// All below is guarded by mu.
 
 	set *policy.Set
-	// desired is what the policies ask for, by service.
-	desired map[string]*unit
-	// effective is what is published: desired, or what was accepted before it.
+	// desired are the candidates, by service, and current what every connected proxy has accepted.
+	desired, current map[string]*unit
+	// effective is what is published: desired, or current where a proxy has rejected that.
 	effective map[string]*unit
-	// since is when the unit of a service in effect came into effect.
+	// since is when the unit of a service in effect came into effect, and began when the first set was applied.
 	since map[string]time.Time
-	// accepted is the last unit that a proxy has accepted, and agreed the last that every connected one had.
-	accepted, agreed map[string]*unit
+	began time.Time
 	// untranslated are the policies of the set that could not be translated.
 	untranslated []Rejection
-	// rejected are the desired units that every proxy has rejected.
+	// rejected are the candidates that a proxy has rejected.
 	rejected map[string]*Rejection
+	// withheld are the services that single proxies do without, by proxy and service. variantsChanged is true if they, or what is
+	// on trial, have changed and what is published for single proxies is to be made anew.
+	withheld        map[string]map[string]*withholding
+	variantsChanged bool
+	// trial is under way; nil for none. tried are the versions of the tables that proxies have rejected in which there is
+	// nothing to blame, by proxy.
+	trial *trial
+	tried map[string]string
 	// generations of the services that were ever reset.
 	generations map[string]store.Generation
 
 	// routed is what the route table for all consists of, and table is that table.
 	routed map[string]*unit
 	table  *table
-	// variants are the tables of the proxies that object to something in it, and tables all that some proxy
-	// has or is to have, by version.
+	// variants are the tables of the proxies that something is withheld from, or that a trial is made on, and tables all
+	// that some proxy has or is to have, by version.
 	variants, tables map[string]*table
-	// taken are the versions of the tables that proxies had, or may have had, when they left.
-	taken []string
-	// objections of the connected proxies. objected is true if they have changed and what is published for
-	// those that object is to be made anew.
-	objections map[objectionKey]*objection
-	objected   bool
 	// composed are the variants of table that need not be composed again.
 	composed compositions
-	// former are objections of proxies that have left, by all but the proxy: what they had is for those that come with the
-	// same objection while the unit is in effect.
-	former map[objectionKey]*objection
 	// warming and leaving say since when a new cluster's routes wait, and a cluster or an
 	// endpoint resource waits for its removal.
 	warming          map[string]time.Time
@@ -131,14 +135,13 @@ func NewPublisher(opts PublisherOptions) *Publisher {
 		desired:          map[string]*unit{},
 		effective:        map[string]*unit{},
 		since:            map[string]time.Time{},
-		accepted:         map[string]*unit{},
-		agreed:           map[string]*unit{},
+		current:          map[string]*unit{},
 		rejected:         map[string]*Rejection{},
 		generations:      map[string]store.Generation{},
 		routed:           map[string]*unit{},
 		tables:           map[string]*table{},
-		objections:       map[objectionKey]*objection{},
-		former:           map[objectionKey]*objection{},
+		withheld:         map[string]map[string]*withholding{},
+		tried:            map[string]string{},
 		warming:          map[string]time.Time{},
 		leaving:          map[string]time.Time{},
 		leavingEndpoints: map[string]time.Time{},
@@ -165,7 +168,7 @@ func (p *Publisher) Hide(text string) string { return p.mask.Hide(text) }
 // Set returns the set that was applied last; nil before the first Apply. It does not wait for an Apply that is going on.
 func (p *Publisher) Set() *policy.Set { return p.applied.Load() }
 
-// InForce is Set, but a service whose policy every proxy rejects, or that cannot be translated, has the policy that stays
+// InForce is Set, but a service whose policy a proxy rejects, or that cannot be translated, has the policy that stays
 // in effect for it. Its own is there only if there is no other. It is nil before the first Apply.
 func (p *Publisher) InForce() *policy.Set { return p.inForce.Load() }
 
@@ -201,7 +204,14 @@ func (p *Publisher) Baseline(set *policy.Set) {
 			p.log.Warn("the last good version of a service cannot be used", "service", svc.Name, "error", err)
 			continue
 		}
-		p.accepted[svc.Name], p.agreed[svc.Name] = u, u
+		u.stored = true
+		p.current[svc.Name] = u
+	}
+	if g, err := newGatewayUnit(set.Gateway); err != nil {
+		p.log.Warn("cannot use the last good version of the gateway", "error", err)
+	} else {
+		g.stored = true
+		p.gateway.current = g
 	}
 }
 
@@ -228,6 +238,9 @@ func (p *Publisher) Apply(set *policy.Set) {
 		p.refuse("", set.Gateway.Position, set.Gateway.Excerpt(set.Gateway.Position), err)
 	}
 	p.set, p.desired = set, desired
+	if p.began.IsZero() {
+		p.began = time.Now()
+	}
 	p.reconcile(time.Now())
 	p.cache.openUp()
 	p.applied.Store(set)
@@ -241,14 +254,11 @@ func (p *Publisher) unitOf(svc *policy.Service) (*unit, error) {
 	if u := p.desired[svc.Name]; u.is(svc, gen) {
 		return u, nil
 	}
-	if u := p.accepted[svc.Name]; u != nil && u.policy.Digest == svc.Digest && sameGeneration(u.generation, gen) {
+	if u := p.current[svc.Name]; u != nil && u.policy.Digest == svc.Digest && sameGeneration(u.generation, gen) {
 		// The same values as in a stored or an earlier version, maybe at other positions.
 		v := *u
-		v.policy = svc
-		if p.agreed[svc.Name] == u {
-			p.agreed[svc.Name] = &v
-		}
-		p.accepted[svc.Name] = &v
+		v.policy, v.stored = svc, false
+		p.current[svc.Name] = &v
 		return &v, nil
 	}
 	return newUnit(svc, gen)
@@ -304,11 +314,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 // takeAccepted returns the set if all proxies have just come to accept all of it. The caller must
 // hold p.mu.
 func (p *Publisher) takeAccepted() *policy.Set {
-	if p.set == nil || p.announced == p.set.Digest || len(p.rejected)+len(p.untranslated) > 0 || p.gateway.rejected != nil {
+	if p.set == nil || p.announced == p.set.Digest || len(p.rejected)+len(p.untranslated) > 0 || p.gateway.current != p.gateway.desired {
 		return nil
 	}
 	for name, u := range p.desired {
-		if p.agreed[name] != u {
+		if p.current[name] != u {
 			return nil
 		}
 	}
@@ -325,14 +335,15 @@ func (p *Publisher) reconcile(now time.Time) time.Time {
 	}
 	var next deadline
 	p.judge(now, &next)
-	if p.choose(now) || p.gateway.clustersChanged || p.objected {
+	p.gateway.choose(now)
+	if p.choose(now) || p.gateway.clustersChanged || p.variantsChanged {
 		p.publishClusters(now)
 		p.gateway.clustersChanged = false
 	}
 	p.publishRoutes(now, &next)
-	p.objected = false
-	p.forgetFormer()
-	p.gateway.publish(p, now, &next)
+	p.variantsChanged = false
+	p.cache.update(typeListener, p.gateway.listeners(), nil)
+	p.promote(now, &next)
 	p.retire(now, &next)
 	return next.t
 }
@@ -371,8 +382,7 @@ func (p *Publisher) choose(now time.Time) (changed bool) {
 		if _, ok := p.desired[name]; !ok {
 			changed = true
 			delete(p.effective, name)
-			delete(p.accepted, name)
-			delete(p.agreed, name)
+			delete(p.current, name)
 			delete(p.since, name)
 		}
 	}
@@ -405,14 +415,10 @@ func (p *Publisher) publishClusters(now time.Time) {
 	} else {
 		p.cache.update(typeRuntime, []*resource{limits}, nil)
 	}
-	clusters = append(clusters, p.gateway.clusters...)
-	variants, more := p.clusterVariants()
-	for _, e := range more {
-		endpoints = append(endpoints, e)
-		delete(p.leavingEndpoints, e.name)
-	}
-	p.cache.update(typeEndpoint, endpoints, nil)
-	p.cache.vary(typeCluster, clusters, variants)
+	clusters = append(clusters, p.gateway.clusters()...)
+	frozenClusters, frozenEndpoints := p.frozen()
+	p.cache.vary(typeEndpoint, endpoints, frozenEndpoints)
+	p.cache.vary(typeCluster, clusters, frozenClusters)
 
 	published := map[string]bool{}
 	for _, c := range clusters {

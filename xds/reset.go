@@ -98,20 +98,15 @@ func (p *Publisher) regenerate(service string, gen store.Generation, change Chan
 	}
 	change.Unsaved = p.keepGeneration(service, gen)
 	p.desired[service] = fresh
-	instead := p.regenerateInstead(service)
 	p.reconcile(time.Now())
 	p.wake()
 	u := p.effective[service]
 	if u == nil {
 		return Change{}, fmt.Errorf("%w any more: %s", ErrNotPublished, service)
 	}
-	change.target, change.others = p.target(u, change.typeURL), map[string]target{}
-	for proxy, u := range instead {
-		if u == nil {
-			change.others[proxy] = target{} // it is sent nothing
-		} else {
-			change.others[proxy] = p.target(u, change.typeURL)
-		}
+	change.target, change.without = p.target(u, change.typeURL), map[string]bool{}
+	for proxy, services := range p.withheld {
+		change.without[proxy] = services[service] != nil
 	}
 	return change, nil
 }

@@ -12,15 +12,10 @@ func (p *Publisher) retire(now time.Time, next *deadline) {
 		return true
 	}
 	if len(p.leaving) > 0 {
-		settled := p.table == nil || p.tableVerdict(p.ledger.answers(typeRoute, p.table.name), nil).unanimous()
+		settled := p.table == nil || p.trial == nil && p.tablesAccepted() == nil
 		used := map[string]bool{}
 		for name, u := range p.routed {
 			used[name], used[u.fallback()] = true, true
-		}
-		for _, o := range p.objections {
-			if o.instead != nil {
-				used[o.instead.fallback()] = true
-			}
 		}
 		var remove []string
 		for name, since := range p.leaving {

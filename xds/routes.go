@@ -13,7 +13,7 @@ import (
 // publishRoutes composes the route table of the services whose clusters every proxy has, and
 // publishes it if it differs. The caller must hold p.mu.
 func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
-	if p.gateway.policy == nil {
+	if p.gateway.policy() == nil {
 		return // there is no gateway whose routes they could be
 	}
 	routed := make(map[string]*unit, len(p.effective))
@@ -47,25 +47,20 @@ func (p *Publisher) publishRoutes(now time.Time, next *deadline) {
 	changed := p.table == nil || p.gateway.routesChanged || !maps.EqualFunc(routed, p.routed, (*unit).sameRoutes)
 	p.routed = routed
 	if !changed {
-		if p.objected {
+		if p.variantsChanged {
 			p.publishTables()
 		}
 		return
 	}
-	r, err := p.composeTable(routed)
+	r, err := routeTable(routed, p.gateway.policy())
 	if err != nil {
 		p.log.Error("the route table cannot be published", "error", err)
 		return
 	}
 	p.gateway.routesChanged = false
-	p.table = &table{resource: r, units: routed, since: now}
+	p.table = &table{resource: r, composition: composition{routed, p.gateway.effective}}
 	p.tables[r.version] = p.table
-	p.lapse(p.ledger.answers(typeRoute, r.name))
 	p.publishTables()
-}
-
-func (p *Publisher) composeTable(routed map[string]*unit) (*resource, error) {
-	return routeTable(routed, p.gateway.policy)
 }
 
 // routeTable is the one route table of these units, by service.
@@ -78,15 +73,15 @@ func routeTable(of map[string]*unit, gw *policy.Gateway) (*resource, error) {
 }
 
 // warm reports whether routes may refer to the service: it is in the table already, or every proxy
-// has accepted its cluster, which Envoy does once it is warm, or is known to object to it; or that takes too long. The
+// has accepted its cluster, which Envoy does once it is warm, but for those from which it is withheld; or that takes too long. The
 // first table holds nothing back: a proxy that starts takes its clusters first, and an
 // incomplete table would answer 404. The caller must hold p.mu.
 func (p *Publisher) warm(name string, u *unit, now time.Time, next *deadline) bool {
 	if p.table == nil || p.routed[name] != nil {
 		return true
 	}
-	judged := func(proxy string) bool { return p.objection(proxy, typeCluster, u) != nil }
-	if v := p.verdict(u); v.pending == 0 && !slices.ContainsFunc(v.by, func(id string) bool { return !judged(id) }) {
+	withheld := func(proxy string) bool { return p.withheld[proxy][name] != nil }
+	if lack, _ := p.ledger.lacking(typeCluster, u.cluster.name, u.cluster.version, withheld); lack == 0 {
 		return true
 	}
 	since, ok := p.warming[name]

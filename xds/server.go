@@ -18,8 +18,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// Server serves ADS, in the incremental and in the state-of-the-world protocol, from a
-// Publisher's cache and keeps its ledger.
+// Server serves incremental ADS from a Publisher's cache and keeps its ledger.
 type Server struct {
 	publisher *Publisher
 	cache     *cache

@@ -21,30 +21,16 @@ import (
 
 func (s *Server) callbacks() serverv3.CallbackFuncs {
 	return serverv3.CallbackFuncs{
-		StreamOpenFunc: func(ctx context.Context, id int64, _ string) error {
-			return s.begin(ctx, streamKey{id: id})
-		},
-		StreamClosedFunc: func(id int64, _ *corev3.Node) { s.end(streamKey{id: id}) },
+		StreamOpenFunc: func(ctx context.Context, _ int64, _ string) error { return s.refuse(ctx) },
 		DeltaStreamOpenFunc: func(ctx context.Context, id int64, _ string) error {
-			return s.begin(ctx, streamKey{delta: true, id: id})
+			return s.begin(ctx, streamKey(id))
 		},
-		DeltaStreamClosedFunc: func(id int64, _ *corev3.Node) { s.end(streamKey{delta: true, id: id}) },
-		StreamRequestFunc: func(id int64, r *discoveryv3.DiscoveryRequest) (err error) {
-			if err := checkNames(r.GetTypeUrl(), r.GetResourceNames()...); err != nil {
-				return err
-			}
-			r.Node, err = s.requested(streamKey{id: id}, request{
-				node: r.GetNode(), typeURL: r.GetTypeUrl(), nonce: r.GetResponseNonce(),
-				brings:   r.GetVersionInfo() != "",
-				rejected: r.GetErrorDetail() != nil, text: r.GetErrorDetail().GetMessage(),
-			})
-			return err
-		},
+		DeltaStreamClosedFunc: func(id int64, _ *corev3.Node) { s.end(streamKey(id)) },
 		StreamDeltaRequestFunc: func(id int64, r *discoveryv3.DeltaDiscoveryRequest) (err error) {
 			if err := checkDeltaNames(r); err != nil {
 				return err
 			}
-			r.Node, err = s.requested(streamKey{delta: true, id: id}, request{
+			r.Node, err = s.requested(streamKey(id), request{
 				node: r.GetNode(), typeURL: r.GetTypeUrl(), nonce: r.GetResponseNonce(),
 				has:      r.GetInitialResourceVersions(),
 				brings:   len(r.GetInitialResourceVersions()) > 0,
@@ -52,19 +38,26 @@ func (s *Server) callbacks() serverv3.CallbackFuncs {
 			})
 			return err
 		},
-		StreamResponseFunc: func(_ context.Context, id int64, _ *discoveryv3.DiscoveryRequest, resp *discoveryv3.DiscoveryResponse) {
-			s.metrics.responses.WithLabelValues(typeName(resp.GetTypeUrl())).Inc()
-			s.ledger.sentBuilt(streamKey{id: id}, resp.GetTypeUrl(), resp.GetNonce())
-		},
 		StreamDeltaResponseFunc: func(id int64, _ *discoveryv3.DeltaDiscoveryRequest, resp *discoveryv3.DeltaDiscoveryResponse) {
 			s.metrics.responses.WithLabelValues(typeName(resp.GetTypeUrl())).Inc()
 			b := batch{versions: make(map[string]string, len(resp.GetResources())), removed: resp.GetRemovedResources(), sequence: parseSequence(resp)}
 			for _, r := range resp.GetResources() {
 				b.versions[r.GetName()] = r.GetVersion()
 			}
-			s.ledger.sent(streamKey{delta: true, id: id}, resp.GetTypeUrl(), resp.GetNonce(), b)
+			s.ledger.sent(streamKey(id), resp.GetTypeUrl(), resp.GetNonce(), b)
 		},
 	}
+}
+
+// refuse refuses a stream of the state-of-the-world protocol: Envoy 1.40 ends its process there when a runtime layer that
+// has a TTL expires.
+func (s *Server) refuse(ctx context.Context) error {
+	addr := "unknown"
+	if p, ok := peer.FromContext(ctx); ok {
+		addr = p.Addr.String()
+	}
+	s.log.Error("cannot serve a proxy: its bootstrap asks for the state-of-the-world protocol; set api_type: DELTA_GRPC in ads_config, or use a bootstrap that `breakwater bootstrap` has made", "address", addr)
+	return status.Error(codes.FailedPrecondition, "Breakwater serves the incremental protocol only: set api_type: DELTA_GRPC in ads_config of the bootstrap, or make one with `breakwater bootstrap`")
 }
 
 // checkDeltaNames returns a gRPC status if a request names too much.
@@ -164,7 +157,7 @@ func (s *Server) forget(key streamKey) *stream {
 	return st
 }
 
-// request is what the two protocols' requests have in common.
+// request is what counts of a request.
 type request struct {
 	node    *corev3.Node
 	typeURL string
@@ -252,7 +245,6 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 		Address:      st.peer,
 		AdminAddress: s.adminAddress(st.peer, node),
 		Since:        time.Now(),
-		Delta:        key.delta,
 	}
 	others, err := s.enter(key, st, p)
 	if err != nil {
@@ -265,11 +257,7 @@ func (s *Server) join(key streamKey, st *stream, node *corev3.Node) error {
 	if fault := tooOld(p.Version); fault != "" {
 		s.log.Error("proxy "+fault, "proxy", p.ID, "address", p.Address)
 	}
-	if !key.delta {
-		s.log.Warn("the proxy's bootstrap uses the state-of-the-world protocol, in which an open breaker could not be given a lease: "+
-			"its breakers only observe, beside Envoy's ejection of hosts; use a bootstrap that `breakwater bootstrap` has made", "proxy", p.ID)
-	}
-	s.log.Info("proxy connected", "proxy", p.ID, "address", p.Address, "admin", p.AdminAddress, "version", p.Version, "delta", key.delta)
+	s.log.Info("proxy connected", "proxy", p.ID, "address", p.Address, "admin", p.AdminAddress, "version", p.Version)
 	return nil
 }
 

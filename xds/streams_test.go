@@ -85,7 +85,7 @@ func streamsOf(p *Publisher, id string, want int) string {
 func TestProxyFaults(t *testing.T) {
 	now := time.Unix(1000, 0)
 	l := newLedger(func() time.Time { return now })
-	key := func(id int64) streamKey { return streamKey{delta: true, id: id} }
+	key := func(id int64) streamKey { return streamKey(id) }
 	faults := func() string { return strings.Join(l.Proxies()[0].Faults, "\n") }
 	want := func(what, want string) {
 		t.Helper()
@@ -111,7 +111,7 @@ func TestProxyFaults(t *testing.T) {
 // that not for a runtime layer.
 func TestLedgerWakesOnlyThoseConcerned(t *testing.T) {
 	l := newLedger(time.Now)
-	a, b := streamKey{delta: true, id: 1}, streamKey{delta: true, id: 2}
+	a, b := streamKey(1), streamKey(2)
 	l.connect(a, Proxy{ID: "a"})
 	l.connect(b, Proxy{ID: "b"})
 	on := func(id string) <-chan struct{} {
@@ -146,7 +146,7 @@ func TestLedgerWakesOnlyThoseConcerned(t *testing.T) {
 	l.sent(b, typeCluster, "1", batch{versions: map[string]string{"cluster": "0"}})
 	l.answered(b, typeCluster, "1", "no")
 	want("a NACK of a cluster", "b", "publisher")
-	l.connect(streamKey{delta: true, id: 3}, Proxy{ID: "c"})
+	l.connect(streamKey(3), Proxy{ID: "c"})
 	want("a connection", "connections", "publisher")
 	l.disconnect(b)
 	want("a disconnection", "b", "connections", "publisher")

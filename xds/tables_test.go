@@ -10,7 +10,7 @@ import (
 // proxy had not answered to the first yet when the second was published.
 func TestTableOnItsWayIsKnown(t *testing.T) {
 	p := NewPublisher(PublisherOptions{})
-	key := streamKey{delta: true, id: 1}
+	key := streamKey(1)
 	p.ledger.connect(key, Proxy{ID: "p1"})
 	send := func(nonce string) {
 		for _, typeURL := range []string{typeCluster, typeRoute} {

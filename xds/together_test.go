@@ -77,7 +77,7 @@ func TestLateStreamKeepsALayerNoLonger(t *testing.T) {
 			t.Helper()
 			<-time.After(after)
 			out := make(chan cachev3.DeltaResponse, 1)
-			cancel, err := s.cache.CreateDeltaWatch(&discoveryv3.DeltaDiscoveryRequest{Node: streamKey{delta: true, id: 2}.node("p1"), TypeUrl: typeRuntime},
+			cancel, err := s.cache.CreateDeltaWatch(&discoveryv3.DeltaDiscoveryRequest{Node: streamKey(2).node("p1"), TypeUrl: typeRuntime},
 				streamv3.NewDeltaSubscription([]string{name}, nil, nil, false), out)
 			if err != nil {
 				t.Fatal(err)

@@ -3,7 +3,6 @@ package xds
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/breakwater/breakwater/policy"
 	"github.com/breakwater/breakwater/xds/translate"
@@ -17,6 +16,8 @@ type unit struct {
 	translated *translate.Unit
 	cluster    *resource
 	endpoints  *resource // nil for a DNS cluster
+	// stored is true if it was accepted in an earlier life of the control plane, and nobody has asked for it in this one.
+	stored bool
 }
 
 func newUnit(svc *policy.Service, gen translate.Generation) (*unit, error) {
@@ -86,32 +87,21 @@ func (u *unit) paths() []string {
 	return keys
 }
 
-// quoted reports whether Envoy's text quotes one of the unit's own expressions or paths,
-// and where in the policy that value stands.
-func (u *unit) quoted(text string) (policy.Position, bool) {
-	for _, r := range u.policy.Routes {
-		values := []string{r.Rewrite}
-		if r.Match == policy.MatchRegex {
-			values = append(values, r.Value)
-		}
-		for _, h := range r.Headers {
-			values = append(values, h.Regex)
-		}
-		for _, v := range values {
-			if v != "" && strings.Contains(text, v) {
-				return r.Position, true
+// where is the place in the policy of what Envoy most likely rejects in a resource of that type: an expression or a rewrite,
+// or a file of TLS. It is the service's own place if there is none of them.
+func (u *unit) where(typeURL string) policy.Position {
+	if typeURL == typeRoute {
+		for _, r := range u.policy.Routes {
+			if r.Match == policy.MatchRegex || r.Rewrite != "" || slices.ContainsFunc(r.Headers, func(h policy.HeaderMatch) bool { return h.Regex != "" }) {
+				return r.Position
 			}
 		}
+		return u.policy.Position
 	}
-	if tls := u.policy.Upstream.TLS; tls != nil {
-		for path, v := range map[string]string{"tls.ca_file": tls.CAFile, "tls.cert_file": tls.CertFile, "tls.key_file": tls.KeyFile} {
-			if v != "" && strings.Contains(text, v) {
-				if o, ok := u.policy.Origins[path]; ok && o.Position.Line > 0 {
-					return o.Position, true
-				}
-				return u.policy.Position, true
-			}
+	for _, path := range []string{"tls.ca_file", "tls.cert_file", "tls.key_file", "upstream"} {
+		if o := u.policy.Origins[path]; o.Position.Line > 0 && o.Layer != policy.LayerBuiltIn {
+			return o.Position
 		}
 	}
-	return u.policy.Position, false
+	return u.policy.Position
 }

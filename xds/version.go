@@ -40,7 +40,7 @@ func hashBytes(b []byte) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// hashVersions is the version of a whole response in the state-of-the-world protocol.
+// hashVersions is a hash over the versions of several resources, by name.
 func hashVersions(versions map[string]string) string {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(versions)) {

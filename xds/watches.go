@@ -10,35 +10,22 @@ import (
 	cachev3 "github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 )
 
-// streamKey names a stream: go-control-plane counts the two protocols apart.
-type streamKey struct {
-	delta bool
-	id    int64
-}
-
-// The names of the protocols in the node that a streamKey makes.
-const (
-	deltaProtocol = "delta"
-	sotwProtocol  = "sotw"
-)
+// streamKey names a stream of ADS.
+type streamKey int64
 
 // node returns a node that names a stream and its proxy to the cache, in place of the one that the proxy has sent, which
 // can be large and is not to be kept.
 func (k streamKey) node(proxy string) *corev3.Node {
-	n := &corev3.Node{Id: proxy, UserAgentName: sotwProtocol, UserAgentVersionType: &corev3.Node_UserAgentVersion{UserAgentVersion: strconv.FormatInt(k.id, 10)}}
-	if k.delta {
-		n.UserAgentName = deltaProtocol
-	}
-	return n
+	return &corev3.Node{Id: proxy, UserAgentVersionType: &corev3.Node_UserAgentVersion{UserAgentVersion: strconv.FormatInt(int64(k), 10)}}
 }
 
 // streamOf is the reverse of streamKey.node.
 func streamOf(n *corev3.Node) streamKey {
 	id, err := strconv.ParseInt(n.GetUserAgentVersion(), 10, 64)
 	if err != nil {
-		return streamKey{id: -1} // that of no stream
+		return -1 // that of no stream
 	}
-	return streamKey{delta: n.GetUserAgentName() == deltaProtocol, id: id}
+	return streamKey(id)
 }
 
 // formatSequence writes a sequence number into a response, and parseSequence reads it from there.
@@ -97,30 +84,9 @@ func (c *cache) CreateDeltaWatch(req *cachev3.DeltaRequest, sub cachev3.Subscrip
 	}, nil
 }
 
-// CreateWatch is CreateDeltaWatch for the state-of-the-world protocol.
-func (c *cache) CreateWatch(req *cachev3.Request, sub cachev3.Subscription, out chan cachev3.Response) (func(), error) {
-	if err := checkSubscription(req.GetTypeUrl(), sub); err != nil {
-		return nil, err
-	}
-	if typeNames[req.GetTypeUrl()] == "" {
-		return func() {}, nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.ofType(req.GetTypeUrl())
-	w := &sotwWatch{
-		proxy: req.GetNode().GetId(), stream: streamOf(req.GetNode()), sub: sub, out: out,
-		req: &discoveryv3.DiscoveryRequest{Node: req.GetNode(), TypeUrl: req.GetTypeUrl(), ResponseNonce: req.GetResponseNonce()},
-	}
-	t.sotws[w] = struct{}{}
-	if c.open {
-		c.answerSotw(req.GetTypeUrl(), t, w)
-	}
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(t.sotws, w)
-	}, nil
+// CreateWatch belongs to the state-of-the-world protocol, which is not served.
+func (c *cache) CreateWatch(*cachev3.Request, cachev3.Subscription, chan cachev3.Response) (func(), error) {
+	return nil, errors.New("the state-of-the-world protocol is not served")
 }
 
 // Fetch belongs to the polling REST protocol, which is not served.

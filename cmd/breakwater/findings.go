@@ -130,6 +130,8 @@ func (q *inquiry) explainRejections(f *findings) {
 		for i := range q.breaker.Proxies {
 			switch p := &q.breaker.Proxies[i]; {
 			case !concerns(r, p.Proxy):
+			case r.Partial && r.Service != "":
+				f.add(p.Proxy, "requests to it fail: "+what+": "+r.Message, advice)
 			case r.Service != "" && q.lacks(p):
 				f.add(p.Proxy, "requests to it fail: "+p.Cause, advice)
 			default:
@@ -139,9 +141,9 @@ func (q *inquiry) explainRejections(f *findings) {
 	}
 }
 
-// concerns reports whether a rejection is a proxy's, or everyone's.
+// concerns reports whether a rejection is a proxy's, or everyone's: what one proxy rejects goes back on all.
 func concerns(r *admin.Rejection, proxy string) bool {
-	return len(r.Proxies) == 0 || slices.Contains(r.Proxies, proxy)
+	return !r.Partial || slices.Contains(r.Proxies, proxy)
 }
 
 // lacks reports whether a proxy does not have the service because its policy was rejected.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,6 +68,9 @@ func newPlane(s settings) (*plane, error) {
 	}, nil
 }
 
+// settleTime is how long after a start proxies are given to connect before what the others accept is current.
+const settleTime = 5 * time.Second
+
 // bind binds every listener and puts the parts together. It reads no policy yet.
 func (p *plane) bind() error {
 	for _, l := range []struct {
@@ -92,6 +96,7 @@ func (p *plane) wire() error {
 	p.publisher = xds.NewPublisher(xds.PublisherOptions{
 		Log:         p.log.named("xds"),
 		Generations: p.store,
+		Settle:      settleTime,
 		Accepted:    p.accepted,
 		Reverted:    func() { p.board.Served() },
 	})

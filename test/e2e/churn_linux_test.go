@@ -201,7 +201,7 @@ func (c *churn) startBreakwater() {
 
 func (c *churn) startNamed(name string) {
 	c.t.Helper()
-	c.envoys[name] = c.startEnvoy(nodeOf[name])
+	c.envoys[name] = c.startEnvoy(nodeOf[name], strict)
 }
 
 // disturbance is something that is done to a process or to the disk.

@@ -148,43 +148,5 @@ func TestLayer2LeaseRunsOut(t *testing.T) {
 	}
 }
 
-// In the state-of-the-world protocol there is no lease: Envoy 1.40 ends when the TTL of one of several runtime layers
-// runs out. So layer 2 only observes there, and operators act.
-func TestLayer2WithoutALease(t *testing.T) {
-	t.Parallel()
-	b := newScript(t)
-	s := newLayer2On(t, []func(*bootstrapv3.Bootstrap){stateOfTheWorld}, nil, layer2("svc", b, time.Minute))
-	b.set(alternating)
-	s.until("it would be open", func() error {
-		s.get("/svc")
-		var reply struct {
-			Breaker struct {
-				State   string `json:"state"`
-				Proxies []struct {
-					Shadow      bool   `json:"shadow"`
-					ShadowState string `json:"shadow_state"`
-				} `json:"proxies"`
-			} `json:"breaker"`
-		}
-		s.api("/api/v1/breakers/svc", &reply)
-		if x := reply.Breaker; x.State != "closed" || len(x.Proxies) != 1 || !x.Proxies[0].Shadow || x.Proxies[0].ShadowState != "open" {
-			return fmt.Errorf("%+v", x)
-		}
-		return nil
-	})
-	b.set(good)
-	if r := s.get("/svc"); r.status != http.StatusOK {
-		t.Errorf("nothing is to be enforced, and it answers %d", r.status)
-	}
-	s.run("force-open", "svc", "--reason", "a test")
-	if err := s.get("/svc").isOpen(); err != nil {
-		t.Error(err)
-	}
-	s.run("release", "svc")
-	if r := s.get("/svc"); r.status != http.StatusOK {
-		t.Errorf("after the release it answers %d", r.status)
-	}
-}
-
 // asError says what the reply is.
 func (r reply) asError() error { return fmt.Errorf("%d %s", r.status, r.body) }

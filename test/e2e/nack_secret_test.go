@@ -13,7 +13,7 @@ func TestEnvoysWordsHaveNoValueOfAVariable(t *testing.T) {
 	t.Setenv("PICKY_CA", "/hunter2/ca.pem")
 	t.Setenv("PICKY_WORD", "hunter2")
 	a, b := envoytest.NewUpstream(t), envoytest.NewUpstream(t)
-	s := newStack(t, map[string]string{"picky.yaml": goodPicky(a, 5), "worse.yaml": "service: worse\nupstream: " + b.Addr() + "\nroutes: [{prefix: /worse}]\n"})
+	s := newStrict(t, map[string]string{"picky.yaml": goodPicky(a, 5), "worse.yaml": "service: worse\nupstream: " + b.Addr() + "\nroutes: [{prefix: /worse}]\n"})
 	s.live("/picky", a, 5)
 	s.write("picky.yaml", fmt.Sprintf("service: picky\nupstream: https://%s\nroutes: [{prefix: /picky}]\ntls:\n  ca_file: ${PICKY_CA}\n", a.Addr()))
 	s.write("worse.yaml", fmt.Sprintf("service: worse\nupstream: %s\nroutes:\n  - prefix: /worse\n  - regex: '/${PICKY_WORD}/\\pL{200}'\n", b.Addr()))
@@ -30,7 +30,7 @@ func TestEnvoysWordsHaveNoValueOfAVariable(t *testing.T) {
 		if strings.Contains(text, "hunter2") {
 			t.Errorf("%s has the value of a variable:\n%s", what, text)
 		}
-		if what != "a plan" && (!strings.Contains(text, "${PICKY_CA}") || !strings.Contains(text, "${PICKY_WORD}")) {
+		if what != "a plan" && what != "proxies" && (!strings.Contains(text, "${PICKY_CA}") || !strings.Contains(text, "${PICKY_WORD}")) {
 			t.Errorf("%s does not quote the policies:\n%s", what, text)
 		}
 	}

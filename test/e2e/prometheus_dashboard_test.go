@@ -240,7 +240,7 @@ func TestDashboardShowsFirstFailure(t *testing.T) {
 }
 
 // refusedByEnvoy is a policy that Breakwater takes for valid.
-const refusedByEnvoy = "service: picky\nupstream: 127.0.0.1:9\nroutes:\n  - prefix: /picky\n  - regex: '/picky/\\pL{200}'\n"
+const refusedByEnvoy = "service: picky\nupstream: 127.0.0.1:9\nroutes:\n  - prefix: /picky\n  - regex: '/picky/\\pL{1000}\\pL{1000}\\pL{1000}\\pL{1000}\\pL{1000}'\n"
 
 func (o *observed) ask(q dashboardQuery, span time.Duration) ([]prometheustest.Series, error) {
 	if q.instant {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"testing"
 
-	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
-
 	"github.com/breakwater/breakwater/test/envoytest"
 )
 
@@ -42,35 +40,26 @@ func moves(u *envoytest.Upstream) []func(seconds int) string {
 	}
 }
 
-// TestPathsMoveUnderLoad moves paths under load from service to service, in both protocols.
+// TestPathsMoveUnderLoad moves paths under load from service to service.
 func TestPathsMoveUnderLoad(t *testing.T) {
 	t.Parallel()
-	for protocol, change := range map[string]func(*bootstrapv3.Bootstrap){
-		"delta":              func(*bootstrapv3.Bootstrap) {},
-		"state of the world": stateOfTheWorld,
-	} {
-		t.Run(protocol, func(t *testing.T) {
-			t.Parallel()
-			u := envoytest.NewUpstream(t)
-			ways := moves(u)
-			s := newPlane(t, map[string]string{"moving.yaml": ways[0](10)})
-			s.envoy = s.startEnvoy("e2e", change)
-			s.live("/x", u, 10)
-			load := s.newLoad("/y", "/x")
-			seconds := 10
-			for round := range 3 {
-				for i := range ways {
-					seconds++
-					// Another way follows on each in each round.
-					s.write("moving.yaml", ways[(i*(2*round+1)+1)%len(ways)](seconds))
-					s.timed("/x", u, seconds)
-					load.more("/x", 5)
-				}
-			}
-			s.untilClear()
-			load.mustBeClean(100)
-		})
+	u := envoytest.NewUpstream(t)
+	ways := moves(u)
+	s := newStack(t, map[string]string{"moving.yaml": ways[0](10)})
+	s.live("/x", u, 10)
+	load := s.newLoad("/y", "/x")
+	seconds := 10
+	for round := range 3 {
+		for i := range ways {
+			seconds++
+			// Another way follows on each in each round.
+			s.write("moving.yaml", ways[(i*(2*round+1)+1)%len(ways)](seconds))
+			s.timed("/x", u, seconds)
+			load.more("/x", 5)
+		}
 	}
+	s.untilClear()
+	load.mustBeClean(100)
 }
 
 // TestPathsMoveWhileBreakwaterIsDown: what was edited meanwhile is put into effect in order, too.

@@ -123,6 +123,26 @@ func TestRegexAndNoRoute(t *testing.T) {
 	}
 }
 
+// TestLargeExpression: an Envoy with the bootstrap of `breakwater bootstrap` takes an expression that one without refuses.
+func TestLargeExpression(t *testing.T) {
+	t.Parallel()
+	tenants := make([]string, 50)
+	for i := range tenants {
+		tenants[i] = fmt.Sprintf("tenant-%d", 100+i*i)
+	}
+	s := newStack(t, policies(fmt.Sprintf("service: a\nupstream: %v\nroutes: [{regex: '/(?:%s)/[0-9a-f]{64}'}]\n", named(t, "a"), strings.Join(tenants, "|"))))
+	for path, want := range map[string]int{
+		"/tenant-2501/" + strings.Repeat("0f", 32): http.StatusOK, "/tenant-2501/" + strings.Repeat("0f", 31): http.StatusNotFound,
+	} {
+		if r := s.get(path); r.status != want {
+			t.Errorf("%s: %d %s, want %d", path, r.status, r.body, want)
+		}
+	}
+	if got := s.refused(s.envoy); got != 0 {
+		t.Errorf("Envoy has refused %d updates, want none", got)
+	}
+}
+
 // The two calls of the original system's API on the gateway's own port, before any service that has every path.
 func TestExposedAdmin(t *testing.T) {
 	t.Parallel()

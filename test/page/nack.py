@@ -22,8 +22,8 @@ with browser() as watched:
         good = file.read()
     lines = good.splitlines()
     at = next(i for i, line in enumerate(lines) if "prefix: /api/v1/forecast" in line)
-    # More than Envoy's RE2 allows a program to have.
-    lines.insert(at + 1, r"  - regex: '/api/v1/forecast/\pL{200}'")
+    # A larger program than the bootstrap has Envoy accept.
+    lines.insert(at + 1, "  - regex: '/api/v1/forecast/" + r"\pL{1000}" * 5 + "'")
     write("\n".join(lines) + "\n")
 
     refused = card.locator(".problem-error")
@@ -33,7 +33,7 @@ with browser() as watched:
     expect(refused).to_contain_text("max program size")
     expect(refused).to_contain_text("one, two keep what they had before")
     expect(refused.get_by_role("link", name="forecasting-service")).to_have_attribute("href", "#/service/forecasting-service")
-    expect(refused.locator(".excerpt-at")).to_contain_text(r"\pL{200}")
+    expect(refused.locator(".excerpt-at")).to_contain_text(r"\pL{1000}")
     expect(card).to_have_attribute("data-config", "rejected")
     expect(card).to_contain_text("Not all that is on disk is in force")
     expect(page.get_by_role("navigation").get_by_role("link", name=re.compile("Config"))).to_contain_text("1")

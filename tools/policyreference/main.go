@@ -206,6 +206,8 @@ func kind(s *jsonschema.Schema) string {
 		return "a text, or a list of texts" + off
 	case has(typed("array")) != nil:
 		return "a list of " + element(has(typed("array")).Items) + off
+	case text != nil && text.MaxLength != nil:
+		return fmt.Sprintf("a text of at most %d characters", *text.MaxLength) + off
 	case text != nil:
 		return "a text" + off
 	case has(typed("boolean")) != nil:

@@ -7,6 +7,12 @@ import (
 	"testing"
 )
 
+// client follows no redirect. Its transport is its own, for a test server that ends closes what waits on the default one.
+var client = &http.Client{
+	Transport:     &http.Transport{},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
 // answer is a response that was read to its end.
 type answer struct {
 	status int
@@ -42,7 +48,6 @@ func (g *gateway) trySend(method, path string, headers ...string) (answer, error
 		}
 		req.Header.Add(headers[i], headers[i+1])
 	}
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, err

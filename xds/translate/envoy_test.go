@@ -218,7 +218,7 @@ func (g *gateway) update(typeURL, name string, r types.Resource) {
 
 // ask reads one page of the admin API.
 func (g *gateway) ask(path string) ([]byte, error) {
-	resp, err := http.Get(g.admin + path)
+	resp, err := client.Get(g.admin + path)
 	if err != nil {
 		return nil, err
 	}

@@ -292,6 +292,10 @@ func validate(t *testing.T, bundleYAML []byte) error {
 		manager["route_config"] = bundle["routes"][0]
 		listeners = append(listeners, static)
 	}
+	own, err := envoy.BootstrapConfig{NodeID: "test", XDSAddr: "127.0.0.1:1", AdminAddr: "127.0.0.1:0"}.Build()
+	if err != nil {
+		return err
+	}
 	return validateBootstrap(t, object{
 		"node":  object{"id": "test", "cluster": "test"},
 		"admin": object{"address": socketAddress("127.0.0.1", 0)},
@@ -300,6 +304,7 @@ func validate(t *testing.T, bundleYAML []byte) error {
 			"grpc_services": []any{object{"envoy_grpc": object{"cluster_name": envoy.XDSCluster}}},
 		}},
 		"layered_runtime": object{"layers": []any{
+			toObject(t, own.LayeredRuntime.Layers[0]),
 			object{"name": envoy.LimitsLayer, "static_layer": bundle["limits"][0]["layer"]},
 		}},
 		"static_resources": object{
