@@ -34,7 +34,7 @@ func TestMetricsTellWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	u := envoytest.NewUpstream(t)
 	picky := refusables()[0]
-	s := newStack(t, map[string]string{
+	s := newStrict(t, map[string]string{
 		"picky.yaml": goodPicky(u, 10), "other.yaml": other(u, 10), "gateway.yaml": "access_log: off\n",
 	})
 	healthy := map[string]float64{

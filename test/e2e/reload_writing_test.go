@@ -148,7 +148,7 @@ func TestStartWithAcceptedPolicies(t *testing.T) {
 func TestRejectedIsNotLastGood(t *testing.T) {
 	t.Parallel()
 	u := envoytest.NewUpstream(t)
-	s := newStack(t, map[string]string{"picky.yaml": goodPicky(u, 5)})
+	s := newStrict(t, map[string]string{"picky.yaml": goodPicky(u, 5)})
 	s.live("/picky", u, 5)
 	r := refusables()[0]
 	s.write("picky.yaml", r.bad(u))
