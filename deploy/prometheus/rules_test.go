@@ -40,9 +40,13 @@ type rule struct {
 }
 
 // TestRulesAreTested looks that a test says of each alert both when it fires and, later, when it does not, and of each
-// recording rule what it comes to; and that an alert tells an operator what he needs.
+// recording rule what it comes to; and that an alert tells an operator what he needs, with a section of its own in docs/runbook.md.
 func TestRulesAreTested(t *testing.T) {
 	tested := readTests(t)
+	runbook, err := os.ReadFile(filepath.Join("..", "..", "docs", "runbook.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, r := range readRules(t) {
 		if r.Record != "" {
 			if !tested.exprs[r.Record] {
@@ -61,8 +65,11 @@ func TestRulesAreTested(t *testing.T) {
 				t.Errorf("%s has no %s", r.Alert, name)
 			}
 		}
-		if !strings.HasPrefix(r.Annotations["runbook"], "docs/operations.md") {
-			t.Errorf("the runbook of %s is %q, want docs/operations.md", r.Alert, r.Annotations["runbook"])
+		if want := "docs/runbook.md#" + strings.ToLower(r.Alert); r.Annotations["runbook"] != want {
+			t.Errorf("the runbook of %s is %q, want %s", r.Alert, r.Annotations["runbook"], want)
+		}
+		if !strings.Contains(string(runbook), "\n## "+r.Alert+"\n") {
+			t.Errorf("docs/runbook.md has no section %s", r.Alert)
 		}
 		if s := r.Labels["severity"]; s != "info" && s != "warning" && s != "critical" {
 			t.Errorf("the severity of %s is %q", r.Alert, s)

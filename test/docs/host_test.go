@@ -28,6 +28,7 @@ const (
 var servers = []struct{ prefix, ready string }{
 	{"breakwater serve ", "http://127.0.0.1:8081/readyz"},
 	{"breakwater demo-upstream", "http://127.0.0.1:8005/api/v1/fraud/score"},
+	{"breakwater run --policies policies", "http://127.0.0.1:8080/fraud-service/health"}, // of docs/migration.md
 	{"envoy -c ", "http://127.0.0.1:9901/ready"},
 	{"make run", "http://127.0.0.1:8080/api/v1/fraud/score"},
 }
@@ -102,10 +103,7 @@ func (h *host) run(command string) error {
 	h.t.Helper()
 	url := ready(command)
 	if url == "" {
-		out, err := sh(h.t, h.dir, h.env, command, append([]string{"nsenter"}, h.enter...)...)
-		if err != nil {
-			err = fmt.Errorf("%s: %w\n%s", command, err, out)
-		}
+		_, err := h.sh(command)
 		return err
 	}
 	s := &server{command: command, ready: url, log: &envoytest.Output{}}
@@ -128,14 +126,30 @@ func (h *host) run(command string) error {
 	return err
 }
 
+// sh runs commands that end, and returns what they print.
+func (h *host) sh(commands string) (string, error) {
+	h.t.Helper()
+	out, err := sh(h.t, h.dir, h.env, commands, append([]string{"nsenter"}, h.enter...)...)
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s", commands, err, out)
+	}
+	return out, err
+}
+
 // answers returns an error if a URL does not answer 200.
 func (h *host) answers(url string) error {
-	cmd := exec.CommandContext(h.t.Context(), "nsenter", append(slices.Clone(h.enter), "curl", "-sS", "-f", "-m", "5", "-o", os.DevNull, url)...)
+	_, err := h.curl("-f", "-o", os.DevNull, url)
+	return err
+}
+
+// curl asks for a URL within 5 s and returns what curl prints.
+func (h *host) curl(args ...string) (string, error) {
+	cmd := exec.CommandContext(h.t.Context(), "nsenter", slices.Concat(h.enter, []string{"curl", "-sS", "-m", "5"}, args)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
+		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(out))
 	}
-	return nil
+	return string(out), err
 }
 
 // stop ends what serves, as Ctrl-C does.

@@ -72,7 +72,7 @@ func TestExplainKnowsWhatStatusKnows(t *testing.T) {
 	})
 }
 
-// explainBound is how long explain takes at most, whatever a proxy does (docs/operations.md).
+// explainBound is how long explain takes at most, whatever a proxy does (docs/runbook.md).
 const explainBound = 3 * time.Second
 
 // TestExplainBesideAFrozenEnvoy: a proxy whose admin API hangs is named, and delays the answer by a bounded time.

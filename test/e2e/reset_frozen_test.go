@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// resetBound is how long a reset takes at most, whatever a proxy does (docs/operations.md).
+// resetBound is how long a reset takes at most, whatever a proxy does (docs/runbook.md).
 const resetBound = 9 * time.Second
 
 // TestResetBesideAFrozenEnvoy: a proxy that is stopped, and says so by nothing, delays the answer to a reset, with its proof of
