@@ -3,8 +3,6 @@ package e2e
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -154,10 +152,7 @@ func TestUpgradedEnvoy(t *testing.T) {
 	s := newPlane(t, map[string]string{"picky.yaml": refusables()[0].bad(a), "other.yaml": other(b, 5)})
 	s.envoy = s.startEnvoy("newer")
 	s.live("/other", b, 5)
-	s.until("it is accepted", func() error {
-		_, err := os.Stat(filepath.Join(s.stateDir, "accepted.json"))
-		return err
-	})
+	s.untilAccepted()
 	joins := s.startEnvoy("joins", strict)
 	s.shown("picky [joins] partial")
 	if out := s.run("status"); !strings.Contains(out, "while others accepted it") {

@@ -123,12 +123,9 @@ func TestFilesAreWrittenUnderLoad(t *testing.T) {
 	}
 }
 
-// TestStartWithAcceptedPolicies: the policies are broken on disk and the last good version is gone, but what proxies accepted is there.
-func TestStartWithAcceptedPolicies(t *testing.T) {
-	t.Parallel()
-	u := envoytest.NewUpstream(t)
-	s := newStack(t, map[string]string{"other.yaml": other(u, 5)})
-	s.live("/other", u, 5)
+// untilAccepted waits until what every Envoy has accepted is stored.
+func (s *stack) untilAccepted() {
+	s.t.Helper()
 	s.until("what was accepted is stored", func() error {
 		documents, err := store.Dump(s.stateDir)
 		if err == nil && documents["accepted"] == nil {
@@ -136,6 +133,15 @@ func TestStartWithAcceptedPolicies(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// TestStartWithAcceptedPolicies: the policies are broken on disk and the last good version is gone, but what proxies accepted is there.
+func TestStartWithAcceptedPolicies(t *testing.T) {
+	t.Parallel()
+	u := envoytest.NewUpstream(t)
+	s := newStack(t, map[string]string{"other.yaml": other(u, 5)})
+	s.live("/other", u, 5)
+	s.untilAccepted()
 	s.stop()
 	db, err := bolt.Open(filepath.Join(s.stateDir, store.FileName), 0o600, &bolt.Options{Timeout: time.Second})
 	s.must(err)
