@@ -16,8 +16,11 @@ func (f *fixture) speak(t *testing.T, stream xds.Proxy) {
 	until(t, "the board watches the other stream", func() string {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if w := f.watchers["p1"]; w == nil || !w.proxy.Since.Equal(stream.Since) {
-			return fmt.Sprintf("it watches %+v", w)
+		switch w := f.watchers["p1"]; {
+		case w == nil:
+			return "it watches none"
+		case !w.proxy.Since.Equal(stream.Since):
+			return fmt.Sprintf("it watches %+v", w.proxy)
 		}
 		return ""
 	})
