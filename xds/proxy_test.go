@@ -115,6 +115,7 @@ func (p *fakeProxy) receive() {
 		req := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: resp.GetTypeUrl(), ResponseNonce: resp.GetNonce()}
 		p.mu.Lock()
 		p.responses = append(p.responses, resp)
+		hold := p.hold
 		have := p.resources[resp.GetTypeUrl()]
 		if have == nil {
 			have = map[string]string{}
@@ -149,7 +150,7 @@ func (p *fakeProxy) receive() {
 			delete(have, name)
 			delete(p.bodies, resp.GetTypeUrl()+" "+name)
 		}
-		leave, hold := p.leave, p.hold
+		leave := p.leave
 		p.mu.Unlock()
 		if hold != nil && resp.GetTypeUrl() == typeRoute {
 			select {

@@ -129,7 +129,7 @@ func (p *Publisher) ask(now time.Time) {
 }
 
 // proceed takes the proxy's answer to the table on trial, and reports whether another one is to be looked at. The trial ends
-// if the proxy has left. If it does not answer, all that changed is held back. The caller must hold p.mu.
+// if the proxy has left. If it does not answer, all candidates that changed are held back. The caller must hold p.mu.
 func (p *Publisher) proceed(answers []answer, now time.Time, next *deadline) bool {
 	t := p.trial
 	i := slices.IndexFunc(answers, func(a answer) bool { return a.proxy == t.proxy && a.since.Equal(t.since) })
@@ -158,7 +158,9 @@ func (p *Publisher) proceed(answers []answer, now time.Time, next *deadline) boo
 		next.at(t.ends)
 		return false
 	default:
-		p.convict(t, t.all())
+		candidates := t.all()
+		maps.DeleteFunc(candidates, func(name string, _ rejection) bool { return t.table.units[name].samePolicy(p.current[name]) })
+		p.convict(t, candidates)
 		return false
 	}
 	if len(t.queue) == 0 {

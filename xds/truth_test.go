@@ -272,3 +272,36 @@ func TestRestartBesideARejection(t *testing.T) {
 	apply(t, p, service("a", withRegex("^/a1$")), service("b"))
 	eventually(t, "an edit reaches both", func() string { return rejections(p) + strict.routes([]string{"^/a1$"}, nil) })
 }
+
+// TestProxyOnTrialDoesNotAnswer: what changed is held back as a whole, and nobody waits for that proxy for ever.
+func TestProxyOnTrialDoesNotAnswer(t *testing.T) {
+	hold := make(chan struct{})
+	var strict *fakeProxy
+	p, _, strict, willing := twoProxies(t, func(typeURL, name string, body []byte) string {
+		text := refusesRegex(typeURL, name, body)
+		if text != "" {
+			strict.hold = hold // its mu is held
+		}
+		return text
+	})
+	apply(t, p, service("a", withRegex(badRegex)), service("b", rewrite("/b1")))
+	eventually(t, "the trial is under way", func() string {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.trial == nil {
+			return "there is none"
+		}
+		return ""
+	})
+	p.mu.Lock()
+	p.reconcile(time.Now().Add(answerTimeout + time.Second))
+	p.mu.Unlock()
+	eventually(t, "both are held back", func() string {
+		return rejections(p, "a route [strict]", "b route [strict]") + willing.routes([]string{"/a", "/b"}, []string{badRegex, "/b1"})
+	})
+	close(hold)
+	apply(t, p, service("a"), service("b", rewrite("/b2")))
+	eventually(t, "an edit reaches both", func() string {
+		return unsettled(p) + rejections(p) + strict.routes([]string{"/b2"}, nil) + willing.routes([]string{"/b2"}, nil)
+	})
+}
