@@ -66,7 +66,7 @@ test: need-go need-cc ## Run all tests with the race detector, against a real En
 		export ENVOY="$$envoy" OLD_ENVOY="$$old" PROMETHEUS="$$prometheus" COMPOSE="$$compose" KUSTOMIZE="$$kustomize" PYTHON_PACKAGES="$$python"; \
 		echo "ENVOY=$$envoy OLD_ENVOY=$$old PROMETHEUS=$$prometheus COMPOSE=$$compose KUSTOMIZE=$$kustomize PYTHON_PACKAGES=$$python go test -race -p 1 $(TESTFLAGS) $(PKGS)"; \
 		go build -race $(PKGS); \
-		go test -race -p 1 -timeout 15m $(TESTFLAGS) $(PKGS)
+		go test -race -p 1 -timeout 30m $(TESTFLAGS) $(PKGS)
 	go -C tools/grafana test $(TESTFLAGS) ./...
 
 .PHONY: load

@@ -307,10 +307,10 @@ func serve(t *testing.T, p *Publisher) string {
 	return l.Addr().String()
 }
 
-// eventually waits until look returns "", and fails with the last state after 5 s.
+// eventually waits until look returns "", and fails with the last state after 30 s.
 func eventually(t *testing.T, what string, look func() string) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -319,7 +319,7 @@ func eventually(t *testing.T, what string, look func() string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 5 s: %s", what, state)
+			t.Fatalf("%s: not within 30 s: %s", what, state)
 		}
 		<-tick.C
 	}
