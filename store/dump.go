@@ -12,10 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
-// copyTries bounds the tries to copy a file while nothing is saved in it.
-const copyTries = 100
+// copyTime bounds the tries to copy a file while nothing is saved in it.
+const copyTime = 10 * time.Second
 
 // errBusy says that the file was written during each try to copy it.
 var errBusy = errors.New("it is written all the time")
@@ -127,7 +128,7 @@ func copied(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	head := make([]byte, 2*os.Getpagesize())
-	for range copyTries {
+	for end := time.Now().Add(copyTime); time.Now().Before(end); {
 		data, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<62))
 		if err != nil {
 			return nil, err
