@@ -16,8 +16,8 @@ type Ledger struct {
 	// that they hold.
 	streams map[streamKey]*streamState
 	proxies map[string]*proxyState
-	// left are the doubtful resources of proxies that have no stream now, by id; guarded by mu.
-	left map[string]map[string]map[string]struct{}
+	// left are the doubts about proxies that have no stream now, by id; guarded by mu.
+	left map[string]leftDoubts
 	// connections changes when a stream begins or ends, published when what the Publisher acts on does; guarded by mu.
 	connections, published notice
 }
@@ -82,7 +82,7 @@ type rejection struct {
 }
 
 func newLedger(now func() time.Time) *Ledger {
-	return &Ledger{now: now, streams: map[streamKey]*streamState{}, proxies: map[string]*proxyState{}, left: map[string]map[string]map[string]struct{}{}}
+	return &Ledger{now: now, streams: map[streamKey]*streamState{}, proxies: map[string]*proxyState{}, left: map[string]leftDoubts{}}
 }
 
 // Changed returns a channel that is closed when a stream next begins or ends.
@@ -113,10 +113,11 @@ func (l *Ledger) connect(key streamKey, p Proxy) (others []string) {
 		others = append(others, s.proxy.Address)
 	}
 	s := &streamState{key: key, proxy: p, of: of, types: map[string]*typeState{}}
-	for typeURL, names := range l.left[p.ID] {
-		s.ofType(typeURL).doubtful = names
-	}
+	s.doubt(l.left[p.ID].doubts)
 	delete(l.left, p.ID)
+	for _, o := range of.streams { // one of them may be the former connection of the same process
+		s.doubt(o.doubts())
+	}
 	of.streams = append(of.streams, s)
 	if len(of.streams) == 2 {
 		of.shared = p.Since
@@ -164,27 +165,79 @@ func (l *Ledger) changed(s *streamState, typeURL string) {
 	}
 }
 
-// maxLeft bounds the proxies without a stream of which doubtful resources are remembered.
+// doubts are the names of the resources of which it is not known which version a proxy has, by type.
+type doubts map[string]map[string]struct{}
+
+func (d doubts) add(typeURL, name string) {
+	if d[typeURL] == nil {
+		d[typeURL] = map[string]struct{}{}
+	}
+	d[typeURL][name] = struct{}{}
+}
+
+// leftDoubts are those about a proxy that has no stream.
+type leftDoubts struct {
+	doubts
+	since time.Time
+}
+
+// maxLeft bounds the proxies without a stream about which doubts are remembered.
 const maxLeft = 1000
 
-// leave remembers what is doubtful of a proxy whose last stream has ended. The caller must hold l.mu.
-func (l *Ledger) leave(s *streamState) {
+// doubts returns what is doubtful of the stream's proxy once the stream has ended: also what it has been sent together and has
+// not answered to. The caller must hold the ledger's mu.
+func (s *streamState) doubts() doubts {
+	d := doubts{}
 	for typeURL, t := range s.types {
-		if len(t.doubtful) == 0 || l.left[s.proxy.ID] == nil && len(l.left) >= maxLeft {
-			continue
+		for name := range t.doubtful {
+			d.add(typeURL, name)
 		}
-		if l.left[s.proxy.ID] == nil {
-			l.left[s.proxy.ID] = map[string]map[string]struct{}{}
+		for _, b := range t.pending {
+			for name := range b.versions {
+				if len(b.versions) > 1 {
+					d.add(typeURL, name)
+				}
+			}
 		}
-		l.left[s.proxy.ID][typeURL] = t.doubtful
 	}
+	return d
+}
+
+// doubt takes over what is doubtful of another stream. The caller must hold the ledger's mu.
+func (s *streamState) doubt(d doubts) {
+	for typeURL, names := range d {
+		t := s.ofType(typeURL)
+		for name := range names {
+			t.doubtful[name] = struct{}{}
+		}
+	}
+}
+
+// leave remembers what is doubtful of a proxy whose last stream has ended; of too many proxies, it forgets the one that left
+// first. The caller must hold l.mu.
+func (l *Ledger) leave(s *streamState) {
+	d := s.doubts()
+	if len(d) == 0 {
+		return
+	}
+	l.left[s.proxy.ID] = leftDoubts{d, l.now()}
+	if len(l.left) <= maxLeft {
+		return
+	}
+	first := s.proxy.ID
+	for id, left := range l.left {
+		if left.since.Before(l.left[first].since) {
+			first = id
+		}
+	}
+	delete(l.left, first)
 }
 
 // ofType returns the state of one type. The caller must hold l.mu.
 func (s *streamState) ofType(typeURL string) *typeState {
 	t, ok := s.types[typeURL]
 	if !ok {
-		t = &typeState{pending: map[string]batch{}, accepted: map[string]string{}, inherited: map[string]string{}, rejected: map[string]rejection{}}
+		t = &typeState{doubtful: map[string]struct{}{}, pending: map[string]batch{}, accepted: map[string]string{}, inherited: map[string]string{}, rejected: map[string]rejection{}}
 		s.types[typeURL] = t
 	}
 	return t
@@ -251,9 +304,6 @@ func (l *Ledger) answered(key streamKey, typeURL, nonce, text string) bool {
 		default:
 			delete(t.accepted, name)
 			delete(t.inherited, name)
-			if t.doubtful == nil {
-				t.doubtful = map[string]struct{}{}
-			}
 			t.doubtful[name] = struct{}{}
 		}
 	}

@@ -91,49 +91,89 @@ func TestClusterBesideARejectedOne(t *testing.T) {
 	}
 }
 
-// TestAfterARejectionAllIsInDoubt: a proxy that reconnects, to the same control plane or to one that was restarted, ends with
-// what all have, whatever it says that it has: of b it has more than it says.
+// TestAfterARejectionAllIsInDoubt: a proxy that reconnects ends with what all have, whatever it says that it has: of b it has
+// more than it says. Its new stream may come before the end of the old one is noticed.
 func TestAfterARejectionAllIsInDoubt(t *testing.T) {
-	p := NewPublisher(PublisherOptions{})
-	addr := serve(t, p)
-	never := func(string, string, []byte) string { return "" }
-	strict := dial(t, addr, "strict", nil, never)
-	apply(t, p, service("a"), service("b"))
-	eventually(t, "it has both", func() string { return unsettled(p) + acceptedAll(p, "a", "b") })
-	good := strict.body(typeCluster, "b")
-	// The connection ends as soon as the batch is rejected.
-	left := make(chan struct{})
-	strict.mu.Lock()
-	strict.refuse, strict.leave = refusesConnect("a"), func() { close(left) }
-	strict.mu.Unlock()
-	apply(t, p, service("a", slow), service("b", otherConnect))
-	<-left
-	eventually(t, "the rejection is known", func() string {
-		p.ledger.mu.Lock()
-		defer p.ledger.mu.Unlock()
-		for _, s := range p.ledger.streams {
-			if len(s.types[typeCluster].doubtful) == 2 {
-				return ""
+	for _, overlap := range []bool{false, true} {
+		t.Run(fmt.Sprintf("overlap %t", overlap), func(t *testing.T) {
+			p := NewPublisher(PublisherOptions{})
+			addr := serve(t, p)
+			never := func(string, string, []byte) string { return "" }
+			strict := dial(t, addr, "strict", nil, never)
+			apply(t, p, service("a"), service("b"))
+			eventually(t, "it has both", func() string { return unsettled(p) + acceptedAll(p, "a", "b") })
+			good := strict.body(typeCluster, "b")
+			// The connection ends as soon as the batch is rejected.
+			left := make(chan struct{})
+			strict.mu.Lock()
+			strict.refuse, strict.leave = refusesConnect("a"), func() { close(left) }
+			strict.mu.Unlock()
+			apply(t, p, service("a", slow), service("b", otherConnect))
+			<-left
+			eventually(t, "the rejection is known", func() string {
+				p.ledger.mu.Lock()
+				defer p.ledger.mu.Unlock()
+				for _, s := range p.ledger.streams {
+					if len(s.types[typeCluster].doubtful) == 2 {
+						return ""
+					}
+				}
+				return "it is not"
+			})
+			has, bodies := strict.all(), strict.bodies
+			streams := func(want int) {
+				t.Helper()
+				eventually(t, "streams begin and end", func() string {
+					p.ledger.mu.Lock()
+					defer p.ledger.mu.Unlock()
+					if got := len(p.ledger.streams); got != want {
+						return fmt.Sprint(got)
+					}
+					return ""
+				})
 			}
+			if !overlap {
+				strict.close()
+				streams(0)
+			}
+			apply(t, p, service("a"), service("b"))
+			again := dialWith(t, addr, "strict", has, bodies, refusesConnect("a"))
+			if overlap {
+				streams(2)
+				strict.close()
+			}
+			eventually(t, "it has what was there before", func() string {
+				if got := again.body(typeCluster, "b"); !slices.Equal(got, good) {
+					return "b is another"
+				}
+				return unsettled(p) + rejections(p)
+			})
+		})
+	}
+}
+
+// TestDoubtsAreBounded: of too many proxies that have left those that left last are remembered, and what a proxy had not
+// answered to when it left is in doubt as well.
+func TestDoubtsAreBounded(t *testing.T) {
+	now := time.Now()
+	l := newLedger(func() time.Time { return now })
+	for i := range maxLeft + 1 {
+		key := streamKey(i)
+		l.connect(key, Proxy{ID: fmt.Sprint("pod", i), Since: now})
+		l.sent(key, typeCluster, "1", batch{versions: map[string]string{"a": "1", "b": "1"}, sequence: 1})
+		if i%2 == 0 {
+			l.answered(key, typeCluster, "1", "no")
 		}
-		return "it is not"
-	})
-	has, bodies := strict.all(), strict.bodies
-	strict.close()
-	eventually(t, "it has left", func() string {
-		if p.ledger.count() > 0 {
-			return "it has not"
+		l.disconnect(key)
+		now = now.Add(time.Second)
+	}
+	for i, want := range map[int]int{0: 0, 1: 2, maxLeft - 1: 2, maxLeft: 2} {
+		key := streamKey(10_000 + i)
+		l.connect(key, Proxy{ID: fmt.Sprint("pod", i), Since: now})
+		if got := len(l.doubtful(key, typeCluster)); got != want {
+			t.Errorf("%d resources of proxy %d are in doubt, want %d", got, i, want)
 		}
-		return ""
-	})
-	apply(t, p, service("a"), service("b"))
-	again := dialWith(t, addr, "strict", has, bodies, refusesConnect("a"))
-	eventually(t, "it has what was there before", func() string {
-		if got := again.body(typeCluster, "b"); !slices.Equal(got, good) {
-			return "b is another"
-		}
-		return unsettled(p) + rejections(p)
-	})
+	}
 }
 
 // TestLateRejection concerns the proxy that it comes from alone.
