@@ -60,8 +60,8 @@ export function Rejections({ rejections, services = false }: { rejections: Rejec
           <p>{r.message}</p>
           <p>
             <small>
-              {r.proxies.length > 0 && `${r.proxies.join(", ")} ${r.proxies.length === 1 ? "keeps what it" : "keep what they"} had before. `}
-              {r.partial && "Other proxies accepted it."}
+              {r.proxies.length > 0 && `Rejected by ${r.proxies.join(", ")}. `}
+              {r.partial ? "Other proxies accepted it." : "All proxies keep what they had before."}
             </small>
           </p>
           <Excerpt lines={r.excerpt} at={r.position} />
