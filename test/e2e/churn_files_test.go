@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -207,17 +208,31 @@ func (f *churnFiles) renamed(ctx context.Context, file string) error {
 	return nil
 }
 
-// moved takes a document from one file to another: it is written there first, as an operator would.
-func (f *churnFiles) moved(_ context.Context, file string) error {
+// moved takes a document from one file to another: it is written there first, as an operator would, and nothing else is done
+// before Breakwater has read it there. Of a file that is emptied before it was ever read, nobody can know what was in it.
+func (f *churnFiles) moved(ctx context.Context, file string) error {
 	to := f.pick()
 	if to == file || len(f.files[file]) < 2 {
 		return f.replace(file, "")
 	}
 	last := len(f.files[file]) - 1
-	f.files[to] = append(f.files[to], f.files[file][last])
+	service := f.files[file][last]
+	f.files[to] = append(f.files[to], service)
 	f.files[file] = f.files[file][:last]
 	if err := f.replace(to, ""); err != nil {
 		return err
 	}
-	return f.replace(file, "")
+	if err := f.replace(file, ""); err != nil {
+		return err
+	}
+	for end := time.Now().Add(patience); ctx.Err() == nil; {
+		// An error is a Breakwater that is stopped just now.
+		if text, err := f.c.fetch("http://" + f.c.http + "/api/v1/breakers/" + service + "/explain"); err == nil && strings.Contains(text, `"file":"`+to+`"`) {
+			return nil
+		} else if time.Now().After(end) {
+			return fmt.Errorf("%s is not read from there: %w %s", service, err, text)
+		}
+		f.c.pause(ctx, 50*time.Millisecond)
+	}
+	return nil
 }
